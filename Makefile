@@ -1,0 +1,48 @@
+# Every target sets up .venv by itself, and again only when what it is made from has changed.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test check format bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup   .venv with everything"
+	@echo "make demo    simulate a retailer's day, run the job over it, show what it found"
+	@echo "make test    all tests"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make format  let the formatter and the linter mend what they can"
+	@echo "make bench   events per second and memory, stage by stage"
+	@echo "make clean   remove .venv and what runs leave behind"
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: name one with make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "setting up $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/andon demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf $(VENV) andon.db demo-out build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache

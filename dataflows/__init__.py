@@ -1,0 +1,1 @@
+"""The only room that knows the engine: sources, flows, settings, the command line."""

@@ -1,0 +1,79 @@
+"""The command line. Commands are loaded when they are called, so that `andon --help` answers at once."""
+
+import sys
+from importlib import import_module
+
+import click
+
+#: Command → where it lives. The text is what `andon --help` says of it.
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("dataflows.cli.demo:demo", "Simulate a retailer's day, run everything over it, show what was found."),
+    "replay": ("dataflows.cli.replay:replay", "Read files: canonical events, or tables through a mapping."),
+    "run": ("dataflows.cli.run:run", "Follow files that grow, until stopped."),
+    "check": ("dataflows.cli.check:check", "Lint settings, process map and mappings: all problems at once."),
+    "migrate": ("dataflows.cli.store:migrate", "Bring the database's schema up to date."),
+    "sql": ("dataflows.cli.store:sql", "Query the views."),
+    "dlq": ("dataflows.cli.dlq:dlq", "List and replay dead letters."),
+    "process": ("dataflows.cli.process:process", "Show the process map."),
+    "schema": ("dataflows.cli.schema:schema", "Export the contract as JSON Schema and AsyncAPI."),
+    "simulate": ("dataflows.cli.simulate:simulate", "Simulate a retailer with breakdowns, into files."),
+}
+
+
+class _Commands(click.Group):
+    """A group whose members are imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="andon", prog_name="andon")
+def andon() -> None:
+    """See where an omnichannel retailer's work breaks down between its systems."""
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run a command line and give its exit code; our own errors are printed, not traced."""
+    from schemas.errors import AndonError, SettingsError  # noqa: PLC0415 - loaded after --help has answered
+
+    try:
+        code = andon.main(arguments, prog_name="andon", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("stopped", err=True)
+        return 1
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        return 2
+    except AndonError as error:
+        click.echo(f"andon: {error}", err=True)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0

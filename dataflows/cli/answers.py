@@ -1,0 +1,160 @@
+r"""How the command line prints a query's answer: a table for people, JSON and CSV for machines.
+
+Exact in all three: integers and decimals digit by digit, times in UTC with `Z`, text that is not UTF-8 with
+its odd bytes as `\xNN`. NULL is a dash in a table, `null` in JSON, empty in CSV. JSON has no NaN and no
+infinity: null.
+"""
+
+import csv
+import datetime as dt
+import io
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import click
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sinks.clickhouse.store import Answer
+
+_FORMAT = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
+_NUMBER = re.compile(r"^(Nullable\(|LowCardinality\()*(U?Int|Float|BFloat|Decimal)")
+_LONGEST_CELL = 300
+_NULL = "\N{EN DASH}"
+
+
+def refuse_format(query: str) -> None:
+    """Refuse a query that ends in FORMAT, which is the options' business here.
+
+    Raises:
+        click.UsageError: it does.
+    """
+    if _FORMAT.search(query):
+        raise click.UsageError("leave FORMAT out; --json and --csv choose the form")
+
+
+def as_table(answer: Answer) -> None:
+    """Print a table as wide as the terminal or, where output goes elsewhere, as wide as its content."""
+    console = Console(highlight=False, soft_wrap=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    for name, kind in zip(answer.names, answer.types, strict=True):
+        number = _NUMBER.match(kind) is not None
+        table.add_column(Text(name), justify="right" if number else "left", no_wrap=True, overflow="ellipsis")
+    cells = [[_cell(value) for value in row] for row in answer.rows]
+    for row in cells:
+        table.add_row(*(Text(cell, style="dim") if cell == _NULL else Text(cell) for cell in row))
+    if not console.is_terminal:
+        console.width = max(
+            console.width, console.measure(table).maximum if cells else 0, _width(answer.names, cells)
+        )
+    console.print(table)
+
+
+def as_json(answer: Answer) -> None:
+    """Print one JSON array, an object a line."""
+    lines = [_encoded(dict(zip(answer.names, map(plain, row), strict=True))) for row in answer.rows]
+    click.echo("[\n" + ",\n".join(lines) + "\n]" if lines else "[]")
+
+
+def as_csv(answer: Answer) -> None:
+    """Print CSV (RFC 4180 quoting, lines end with a newline) with a header line."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(answer.names)
+    writer.writerows([_csv_cell(value) for value in row] for row in answer.rows)
+    click.echo(out.getvalue(), nl=False)
+
+
+def footer(answer: Answer, what: str = "row") -> str:
+    """`12 rows in 0.034 s`, and whether there are more."""
+    count = len(answer.rows)
+    rows = f"{count:,} {what}{'' if count == 1 else 's'}"
+    more = (
+        f"; there are more, --limit or {'--json' if what != 'row' else '--json and --csv'} shows them"
+        if answer.more
+        else ""
+    )
+    return f"{rows} in {answer.elapsed_s:.3f} s{more}"
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911 - whatever a column holds, a line a type
+    """`value` as JSON can say it without loss; decimals stay decimals, their digits are kept when encoded."""
+    if isinstance(value, bytes):
+        return readable(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dt.datetime):
+        return _instant(value)
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(element) for key, element in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(element) for element in value]
+    if value is None or isinstance(value, (bool, int, str, Decimal)):
+        return value
+    return str(value)
+
+
+def readable(raw: bytes) -> str:
+    r"""Bytes as text, those that are not UTF-8 as `\xNN`."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a column holds
+    if value is None:
+        return _NULL
+    if isinstance(value, float):
+        text = f"{value:.6g}" if abs(value) < 1e15 else repr(value)
+    elif isinstance(value, (list, tuple, Mapping, dict)):
+        text = _encoded(plain(value))
+    elif isinstance(value, bytes):
+        text = readable(value)
+    elif isinstance(value, dt.datetime):
+        text = _instant(value)
+    else:
+        text = str(value)
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
+
+
+def _csv_cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    if value is None or isinstance(value, (bool, int, float, Decimal)):
+        return value
+    found = plain(value)
+    return _encoded(found) if isinstance(found, (list, dict)) else found
+
+
+def _instant(value: dt.datetime) -> str:
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=dt.UTC)
+    return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def _encoded(value: Any) -> str:  # noqa: ANN401 - whatever plain() gives
+    """JSON with integers and decimals of any size as numbers, which the fast encoder alone can't do."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        if isinstance(value, dict):
+            return (
+                "{"
+                + ",".join(f"{_encoded(str(key))}:{_encoded(element)}" for key, element in value.items())
+                + "}"
+            )
+        if isinstance(value, list):
+            return "[" + ",".join(map(_encoded, value)) + "]"
+        if isinstance(value, Decimal):
+            return format(value, "f")
+        if isinstance(value, int):
+            return str(value)
+        raise
+
+
+def _width(names: tuple[str, ...], cells: list[list[str]]) -> int:
+    columns = [[name, *(row[position] for row in cells)] for position, name in enumerate(names)]
+    return sum(max(map(len, column)) + 3 for column in columns)

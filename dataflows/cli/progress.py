@@ -1,0 +1,33 @@
+"""Progress of long work, on standard error, and only where a person looks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+@contextmanager
+def reading(what: str, files: Sequence[str]) -> Iterator[Callable[[float], None]]:
+    """A bar with share, rate and time left over the bytes of `files`; gives the function to tell the share to."""
+    total = sum(Path(file).stat().st_size for file in files if Path(file).is_file())
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=1.0, rate="")
+
+        def told(share: float) -> None:
+            elapsed = progress.tasks[0].elapsed or 0.0
+            rate = f"{share * total / elapsed / 1e6:.1f} MB/s" if elapsed > 0 else ""
+            progress.update(task, completed=share, rate=rate)
+
+        yield told

@@ -1,0 +1,165 @@
+"""Commands over the store: `andon sql`, `andon migrate`, and the `andon dlq` group."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sinks.clickhouse.store import Store
+
+_NAME = "clickhouse"
+
+clickhouse_option = click.option(
+    "--clickhouse", _NAME, metavar="DSN", help="Database: chdb:///PATH or http(s)://USER@HOST:PORT/DATABASE."
+)
+config_option = click.option("--config", metavar="FILE", help="Settings file (default: andon.toml).")
+
+
+def store_from(config: str | None, clickhouse: str | None, *, readonly: bool = False) -> "Store":
+    """Open the store that options and settings name; a context manager.
+
+    Raises:
+        SettingsError: settings or DSN can't be used.
+        StoreError: the store can't be reached or refuses.
+    """
+    from dataflows.settings import load_settings  # noqa: PLC0415 - `andon --help` loads none of this
+    from sinks.clickhouse.dsn import read_password  # noqa: PLC0415 - as above
+    from sinks.clickhouse.store import open_store  # noqa: PLC0415 - as above
+
+    overrides: dict[str, Any] = {} if clickhouse is None else {"clickhouse": clickhouse}
+    settings = load_settings(config, **overrides)
+    password = read_password(settings.clickhouse.password_file)
+    return open_store(settings.clickhouse.dsn, password=password, readonly=readonly)
+
+
+@click.command()
+@click.argument("query")
+@click.option("--json", "form", flag_value="json", help="One JSON array of objects.")
+@click.option("--csv", "form", flag_value="csv", help="CSV with a header line.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=1_000,
+    show_default=True,
+    help="Rows the table shows at most.",
+)
+@clickhouse_option
+@config_option
+def sql(query: str, form: str | None, limit: int, clickhouse: str | None, config: str | None) -> None:
+    """Run QUERY against Andon's views, read-only; `-` reads it from standard input.
+
+    Names without a database mean Andon's: stock_deltas, handoff_latency, handoffs, signals, dead_letters,
+    late_events, duplicate_events, pipeline_health. `DESCRIBE handoffs` explains the columns of one.
+    """
+    from dataflows.cli.answers import as_csv, as_json, as_table, footer, refuse_format  # noqa: PLC0415 - as in store_from
+
+    text = sys.stdin.read() if query == "-" else query
+    if not text.strip():
+        raise click.UsageError("there is no query; give one, or - and one on standard input")
+    refuse_format(text)
+    with store_from(config, clickhouse, readonly=True) as store:
+        answer = store.query(text, limit=None if form else limit, binary=True)
+    if form == "json":
+        as_json(answer)
+    elif form == "csv":
+        as_csv(answer)
+    else:
+        as_table(answer)
+    click.echo(footer(answer), err=True)
+
+
+@click.command()
+@click.option(
+    "--status",
+    is_flag=True,
+    help="Only say what the database has and lacks; exit code 1 when it lacks something.",
+)
+@clickhouse_option
+@config_option
+def migrate(clickhouse: str | None, config: str | None, *, status: bool) -> None:
+    """Bring the database's schema up to date, making the database where there is none."""
+    from sinks.clickhouse import migrate as migrations  # noqa: PLC0415 - as in store_from
+
+    with store_from(config, clickhouse) as store:
+        if not status:
+            done = migrations.migrate(store)
+            for migration in done:
+                click.echo(f"applied {migration}")
+            click.echo(f"{store.target}: {'up to date' if done else 'was up to date, nothing to do'}")
+            return
+        missing = migrations.pending(store)
+        for entry in migrations.applied(store):
+            click.echo(f"applied {entry.number:04}_{entry.name}  {entry.applied_at:%Y-%m-%dT%H:%M:%SZ}")
+        for migration in missing:
+            click.echo(f"missing {migration}")
+    if missing:
+        raise click.exceptions.Exit(1)
+
+
+@click.group()
+def dlq() -> None:
+    """Dead letters: what could not be used, with its raw bytes and the reason."""
+
+
+@dlq.command("list")
+@click.option(
+    "--reason", type=click.Choice(["transport", "schema", "rule", "downstream"]), help="Only this reason."
+)
+@click.option("--topic", help="Only this topic (for files: the file's name).")
+@click.option("--since", metavar="TIME", help="Only what arrived at or after this RFC 3339 time or date.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Newest first, at most this many.",
+)
+@click.option("--json", "json_", is_flag=True, help="One JSON array of objects; raw is base64.")
+@clickhouse_option
+@config_option
+def dlq_list(  # noqa: PLR0917 - click passes options by name
+    reason: str | None,
+    topic: str | None,
+    since: str | None,
+    limit: int,
+    clickhouse: str | None,
+    config: str | None,
+    *,
+    json_: bool,
+) -> None:
+    """List dead letters, newest first."""
+    from dataflows.cli.answers import as_json, as_table, footer  # noqa: PLC0415 - as in store_from
+    from sinks.clickhouse.migrate import require_current  # noqa: PLC0415 - as in store_from
+
+    since_us = _instant_us(since)
+    terms = {
+        "reason = {reason:String}": reason,
+        "topic = {topic:String}": topic,
+        "seen_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')": since_us,
+    }
+    chosen = " AND ".join(term for term, value in terms.items() if value is not None) or "1"
+    columns = "seen_at, topic, partition, offset, reason, path, detail"
+    columns += ", base64Encode(raw) AS raw" if json_ else ", substring(raw, 1, 200) AS raw"
+    parameters = {"reason": reason or "", "topic": topic or "", "since": since_us or 0}
+    order = "seen_at DESC, topic, partition, offset DESC"
+    query = f"SELECT {columns} FROM dead_letters WHERE {chosen} ORDER BY {order}"  # noqa: S608 - made of constants
+    with store_from(config, clickhouse, readonly=True) as store:
+        require_current(store)
+        answer = store.query(f"{query} LIMIT {limit + 1}", parameters, limit=limit, binary=True)
+    if json_:
+        as_json(answer)
+    else:
+        as_table(answer)
+    click.echo(footer(answer, "dead letter"), err=True)
+
+
+def _instant_us(text: str | None) -> int | None:
+    from schemas.durations import Instant  # noqa: PLC0415 - as in store_from
+
+    if text is None:
+        return None
+    try:
+        return int(Instant.parse(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from None

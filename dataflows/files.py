@@ -1,0 +1,196 @@
+"""Reading files as partitions of a log: canonical JSON lines (gzip too), and tables through a mapping."""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Protocol
+
+import msgspec
+
+from operators.lanes import PartitionQueue, PartitionState, Read, TimeRules
+from schemas.adapters.mapping import Mapping
+from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
+from schemas.decode import EventDecoder, Fault
+from schemas.errors import SourceError, StateError
+
+#: A longer line is no message; its beginning is kept as a dead letter.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+_KEPT_OF_A_LONG_LINE = 65_536
+
+
+class FilePartition(msgspec.Struct, frozen=True):
+    """One file as a partition: its topic is its name, partitions of one name are numbered as given."""
+
+    path: str
+    topic: str
+    partition: int
+
+    @property
+    def name(self) -> str:
+        """`orders.jsonl/0`, unique among the files of one run."""
+        return f"{self.topic}/{self.partition}"
+
+
+def partitions_of(paths: Sequence[str]) -> list[FilePartition]:
+    """The partitions of `paths`, in order of name.
+
+    Raises:
+        SourceError: a path is no readable file; all of them are named.
+    """
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise SourceError("\n".join(f"{path}: no such file" for path in missing))
+    seen: dict[str, int] = {}
+    out = []
+    for path in paths:
+        topic = Path(path).name
+        number = seen.get(topic, 0)
+        seen[topic] = number + 1
+        out.append(FilePartition(path, topic, number))
+    return sorted(out, key=lambda one: one.name)
+
+
+class Reader(Protocol):
+    """What feeds one partition's queue."""
+
+    queue: PartitionQueue
+
+    def fetch(self, count: int) -> bool:
+        """Read about `count` more messages into the queue; False when there was nothing new."""
+
+    def progress(self) -> float:
+        """How much of the input was read, 0 to 1."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class JsonLinesReader:
+    """JSON lines, one message a line; blank lines are none. Offsets are line numbers, from 1.
+
+    Args:
+        follow: whether the file may still grow: its end is then not the end of the partition, and a last line
+            without a line break is not read until it is complete.
+    """
+
+    def __init__(
+        self, source: FilePartition, rules: TimeRules, resume: bytes | None = None, *, follow: bool = False
+    ) -> None:
+        self.queue = PartitionQueue(source.topic, source.partition, rules)
+        if resume is not None:
+            self.queue.restore(_state(resume))
+        self._path = Path(source.path)
+        self._follow = follow
+        self._decoder = EventDecoder(max_message_bytes=MAX_LINE_BYTES)
+        self._gzip = source.path.endswith(".gz")
+        try:
+            self._size = max(1, self._path.stat().st_size)
+            self._raw: IO[bytes] = self._path.open("rb")
+            self._file: IO[bytes] = gzip.GzipFile(fileobj=self._raw) if self._gzip else self._raw  # type: ignore[assignment] # reads bytes
+            self._file.seek(self.queue.position)
+        except OSError as error:
+            raise SourceError(f"{source.path}: can't be read: {error}") from error
+        self._position = self.queue.position
+        self._line = self.queue.offset
+
+    def fetch(self, count: int) -> bool:
+        """Read up to `count` lines into the queue."""
+        raws: list[bytes] = []
+        places: list[tuple[int, int]] = []
+        ended = False
+        while len(raws) < count:
+            line = self._read_line()
+            if not line or (self._follow and not line.endswith(b"\n")):
+                self._file.seek(self._position)
+                ended = not self._follow
+                break
+            self._line += 1
+            text = line.strip()
+            if text:
+                raws.append(text)
+                places.append((self._line, self._position))
+            self._position += len(line)
+            if len(line) > MAX_LINE_BYTES:
+                self._skip_line()
+        decoded = self._decoder.decode(raws)
+        reads = [
+            Read(offset, position, raw if len(raw) <= MAX_LINE_BYTES else raw[:_KEPT_OF_A_LONG_LINE], event)
+            for (offset, position), raw, event in zip(places, raws, decoded, strict=True)
+        ]
+        self.queue.read_to(self._position, self._line)
+        self.queue.add(reads, ended=ended)
+        return bool(raws) or ended
+
+    def _read_line(self) -> bytes:
+        try:
+            return self._file.readline(MAX_LINE_BYTES + 1)
+        except (EOFError, OSError, zlib.error) as error:
+            raise SourceError(f"{self._path}: can't be read on after line {self._line}: {error}") from error
+
+    def _skip_line(self) -> None:
+        """Pass over the rest of a line that is too long."""
+        piece = b" "
+        while piece and not piece.endswith(b"\n"):
+            piece = self._file.readline(_KEPT_OF_A_LONG_LINE)
+            self._position += len(piece)
+
+    def progress(self) -> float:
+        """The share of the (compressed) bytes that was read."""
+        return min(1.0, self._raw.tell() / self._size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._raw.close()
+
+
+class TableReader:
+    """A table through a mapping: rows become canonical messages, sorted by time. Positions count messages."""
+
+    def __init__(self, source: FilePartition, mapping: Mapping, rules: TimeRules, resume: bytes | None = None) -> None:
+        self.queue = PartitionQueue(source.topic, source.partition, rules)
+        if resume is not None:
+            self.queue.restore(_state(resume))
+        self.table = TabularSource(mapping, source.path)
+        self._source = mapping.declared.mapping.source
+        self._decoder = EventDecoder()
+        self._messages: Iterator[MappedMessage | RefusedRow] | None = None
+        self._position = self.queue.position
+
+    def fetch(self, count: int) -> bool:
+        """Read up to `count` messages into the queue."""
+        if self._messages is None:
+            self._messages = self.table.messages(skip=self._position)
+        made = list(islice(self._messages, count))
+        good = iter(self._decoder.decode([one.raw for one in made if isinstance(one, MappedMessage)]))
+        reads = []
+        for one in made:
+            if isinstance(one, RefusedRow):
+                read = Read(one.offset, self._position, one.raw, Fault("rule", one.path, one.detail, self._source, ""))
+            else:
+                read = Read(one.offset, self._position, one.raw, next(good), one.arrival_us)
+            reads.append(read)
+            self._position += 1
+        self.queue.read_to(self._position, made[-1].offset if made else self.queue.offset)
+        self.queue.add(reads, ended=len(made) < count)
+        return True
+
+    def progress(self) -> float:
+        """The share of reading and sorting that is done."""
+        return self.table.progress()
+
+    def close(self) -> None:
+        """Let go of the sorted runs."""
+        self._messages = None
+
+
+def _state(resume: bytes) -> PartitionState:
+    try:
+        return msgspec.msgpack.decode(resume, type=PartitionState)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise StateError(
+            f"a kept position can't be read: {error}; finish with the version that kept it, or start with a new "
+            "recovery directory"
+        ) from error

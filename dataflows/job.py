@@ -1,0 +1,183 @@
+"""The main job: settings and files made into a pipeline, and run."""
+
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from dataflows.engine import Pipeline, Stop, run_flow, wall_clock
+from dataflows.files import partitions_of
+from dataflows.lane import FileLane, LaneInput, lane_names
+from dataflows.process_maps import load_process_map
+from dataflows.settings import Settings
+from operators.groups import PipelineSettings
+from operators.process_map import ProcessMap
+from schemas.adapters.mapping import Mapping
+from schemas.durations import BEGIN_OF_TIME_US
+from schemas.errors import StateError
+from schemas.rows import Row
+from sinks.clickhouse.store import Store
+from sinks.clickhouse.writer import BlockWriter
+
+_RUN_FILE = "andon-run.json"
+
+OnProgress = Callable[[float], None]
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """What is kept beside the engine's recovery files: whose they are, and with which cut of the work."""
+
+    run_id: str
+    lanes: int
+    case_groups: int
+    item_groups: int
+    site_groups: int
+
+
+def pipeline_settings(
+    settings: Settings, process: ProcessMap, close_at_us: int = BEGIN_OF_TIME_US
+) -> PipelineSettings:
+    """What the groups need, from all settings."""
+    return PipelineSettings(
+        process=process,
+        lanes=lane_names(settings.engine.lanes),
+        case_groups=settings.engine.case_groups,
+        item_groups=settings.engine.item_groups,
+        site_groups=settings.engine.site_groups,
+        handoff_windows=settings.windows(process.window, process.slide),
+        stock_windows=settings.windows(settings.stock.window),
+        stock=settings.stock,
+        dedup_horizon_us=settings.time.dedup_horizon,
+        dedup_max_ids=settings.engine.dedup_max_ids,
+        close_at_us=close_at_us,
+    )
+
+
+def process_map_of(settings: Settings, mapping: Mapping | None, chosen: str | None = None) -> ProcessMap:
+    """The process map that was asked for, else the mapping's own, else the settings'.
+
+    Raises:
+        SettingsError: it can't be used.
+    """
+    return load_process_map(chosen or (mapping.process_map if mapping is not None else "") or settings.process.map)
+
+
+def run_record(settings: Settings, recovery: Path | None) -> RunRecord:
+    """The identity of this run, or of the run that is resumed from `recovery`.
+
+    Raises:
+        StateError: the work was cut otherwise when the state was kept.
+    """
+    engine = settings.engine
+    fresh = RunRecord(uuid.uuid4().hex[:12], engine.lanes, engine.case_groups, engine.item_groups, engine.site_groups)
+    if recovery is None:
+        return fresh
+    path = recovery / _RUN_FILE
+    if not path.exists():
+        recovery.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.encode(fresh))
+        return fresh
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise StateError(f"{path} can't be read: {error}; start with a new recovery directory") from error
+    for name in ("lanes", "case_groups", "item_groups", "site_groups"):
+        if getattr(kept, name) != getattr(fresh, name):
+            raise StateError(
+                f"engine.{name} = {getattr(fresh, name)}, but the state in {recovery} was kept with "
+                f"{getattr(kept, name)}: set it back, or start with a new recovery directory"
+            )
+    return kept
+
+
+class StoreWriter:
+    """The block writer as the engine's sink wants it; rows that the store refuses go back in as dead letters."""
+
+    def __init__(self, writer: BlockWriter) -> None:
+        self._writer = writer
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Hand rows to the block writer."""
+        refused = self._writer.write(rows)
+        if refused:
+            self._writer.write(refused)
+
+    def flush(self) -> None:
+        """Have everything in the store."""
+        refused = self._writer.flush()
+        if refused:
+            self._writer.write(refused)
+            self._writer.flush()
+
+
+def run_job(  # noqa: PLR0913 - what a run is made of
+    settings: Settings,
+    process: ProcessMap,
+    files: Sequence[str],
+    store: Store,
+    *,
+    mapping: Mapping | None = None,
+    recovery: Path | None = None,
+    close_at_us: int = BEGIN_OF_TIME_US,
+    follow: bool = False,
+    on_progress: OnProgress | None = None,
+) -> str:
+    """Read `files` to their end (or for ever, when they are followed) and write what is found; gives the run's id.
+
+    Raises:
+        SourceError: a file can't be read.
+        StateError: the kept state can't be resumed.
+        StoreError: ClickHouse does not take what it is given.
+    """
+    record = run_record(settings, recovery)
+    groups = pipeline_settings(settings, process, close_at_us)
+    source = LaneInput(
+        partitions=tuple(partitions_of(files)),
+        rules=settings.time.rules(),
+        batch=settings.engine.batch,
+        mapping=mapping,
+        follow=follow,
+        poll_us=settings.source.poll,
+        idle_grace_us=settings.time.idle_grace,
+        clock=wall_clock if follow else None,
+    )
+    shares: dict[str, float] = dict.fromkeys(groups.lanes, 0.0)
+
+    def progressed(lane: str, share: float) -> None:
+        shares[lane] = share
+        if on_progress is not None:
+            on_progress(sum(shares.values()) / len(shares))
+
+    stop = Stop()
+    pipeline = Pipeline(
+        settings=groups,
+        open_lane=lambda name, resume: FileLane(name, groups.lanes, source, resume, progressed),
+        open_writer=lambda: StoreWriter(BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)),
+        stop=stop,
+    )
+    with _stopping(stop):
+        run_flow(pipeline, recovery, settings.engine.epoch)
+    return record.run_id
+
+
+@contextmanager
+def _stopping(stop: Stop) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for a stop at the next snapshot; a second one ends at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop.requested:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.requested = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

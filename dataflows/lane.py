@@ -1,0 +1,104 @@
+"""A lane over files: which files are whose, reading on where the lane is held back, and where to resume."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from zlib import crc32
+
+import msgspec
+
+from dataflows.files import FilePartition, JsonLinesReader, Reader, TableReader
+from operators.lanes import LaneMerge, Merged, TimeRules
+from schemas.adapters.mapping import Mapping
+from schemas.durations import to_us
+
+Clock = Callable[[], datetime]
+
+
+def lane_names(count: int) -> tuple[str, ...]:
+    """`lane-0000` …; recovery hangs on the names."""
+    return tuple(f"lane-{index:04d}" for index in range(count))
+
+
+class LaneInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What lanes read, and how. `follow` keeps files open as they grow; `mapping` reads tables instead of events."""
+
+    partitions: tuple[FilePartition, ...]
+    rules: TimeRules
+    batch: int
+    mapping: Mapping | None = None
+    follow: bool = False
+    poll_us: int = 500_000
+    idle_grace_us: int = 10_000_000
+    clock: Clock | None = None
+
+
+class FileLane:
+    """The files that fall to one lane (by a stable hash of their names), merged.
+
+    Args:
+        resume: what `snapshot` gave: the position of each file by its name. Files that are new are read from the start.
+        on_progress: told how far the lane's input has been read, 0 to 1.
+    """
+
+    def __init__(
+        self, name: str, lanes: Sequence[str], source: LaneInput, resume: bytes | None, on_progress: Callable[[str, float], None]
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._on_progress = on_progress
+        kept: dict[str, bytes] = msgspec.msgpack.decode(resume, type=dict[str, bytes]) if resume else {}
+        self._mine = {
+            partition.name: self._open(partition, kept.get(partition.name))
+            for partition in source.partitions
+            if lanes[crc32(partition.name.encode()) % len(lanes)] == name
+        }
+        self._merge = LaneMerge([reader.queue for reader in self._mine.values()])
+        self._readers = {id(reader.queue): reader for reader in self._mine.values()}
+        self._quiet = False
+        self._ended = False
+
+    def _open(self, partition: FilePartition, resume: bytes | None) -> Reader:
+        rules = self._source.rules
+        if self._source.mapping is not None:
+            rules = msgspec.structs.replace(rules, guard_leaps=False)
+            return TableReader(partition, self._source.mapping, rules, resume)
+        return JsonLinesReader(partition, rules, resume, follow=self._source.follow)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every file was read to its end and everything released."""
+        return self._ended
+
+    def next(self) -> Merged | None:
+        """Read what holds the lane back, and release what that allows."""
+        news = False
+        for queue in self._merge.wanting():
+            news = self._readers[id(queue)].fetch(self._source.batch) or news
+        self._quiet = self._source.follow and not news
+        if self._quiet and self._source.clock is not None:
+            idle = to_us(self._source.clock()) - self._source.idle_grace_us
+            for queue in self._merge.wanting():
+                queue.raise_to(idle)
+        merged = self._merge.release()
+        if merged is not None and merged.final:
+            self._ended = True
+        readers = self._mine.values()
+        self._on_progress(self._name, sum(reader.progress() for reader in readers) / len(readers) if readers else 1.0)
+        return merged
+
+    def next_awake(self) -> datetime | None:
+        """After a poll that found nothing new, when to look again."""
+        if not self._quiet or self._source.clock is None:
+            return None
+        return self._source.clock() + timedelta(microseconds=self._source.poll_us)
+
+    def snapshot(self) -> bytes:
+        """The position of each file."""
+        return msgspec.msgpack.encode(
+            {name: msgspec.msgpack.encode(reader.queue.snapshot()) for name, reader in self._mine.items()}
+        )
+
+    def close(self) -> None:
+        """Close the files."""
+        for reader in self._mine.values():
+            reader.close()

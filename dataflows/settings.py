@@ -1,0 +1,162 @@
+"""All settings, resolved once: a TOML file, `ANDON_…` environment on top, the command line over both.
+
+`ANDON_TIME_WINDOW_GRACE=10s` sets `window_grace` of `[time]`; `ANDON_CLICKHOUSE` is short for
+`ANDON_CLICKHOUSE_DSN`. Unknown keys and variables are refused, all problems at once.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from operators.lanes import TimeRules
+from operators.stock import StockSettings
+from operators.windows import WindowSettings
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+from schemas.errors import SettingsError
+from schemas.problems import Problem, declare_document
+
+DEFAULT_FILE = "andon.toml"
+#: Variables that are ours but no settings: a secret, and what tests and benchmarks read.
+_NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", "ANDON_SHARED_DATA", "ANDON_TEST_")
+
+
+class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where rows go. The password comes from `password_file` or `ANDON_CLICKHOUSE_PASSWORD`, never from the DSN."""
+
+    dsn: str = "chdb:///./andon.db"
+    password_file: str | None = None
+    block_rows: Annotated[int, Meta(ge=1, le=1_000_000)] = 50_000
+
+
+class TimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long things wait, and which times are believed."""
+
+    window_grace: Duration = Duration(5 * SECOND_US)
+    window_retention: Duration = Duration(DAY_US)
+    max_future: Duration = Duration(5 * MINUTE_US)
+    max_past: Duration = Duration(30 * DAY_US)
+    dedup_horizon: Duration = Duration(HOUR_US)
+    idle_grace: Duration = Duration(10 * SECOND_US)
+
+    def rules(self) -> TimeRules:
+        """As lanes take them."""
+        return TimeRules(self.max_future, self.max_past)
+
+
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the work is cut. `lanes` and the numbers of groups can't be changed under a kept recovery directory."""
+
+    lanes: Annotated[int, Meta(ge=1, le=1024)] = 1
+    case_groups: Annotated[int, Meta(ge=1, le=4096)] = 8
+    item_groups: Annotated[int, Meta(ge=1, le=4096)] = 8
+    site_groups: Annotated[int, Meta(ge=1, le=4096)] = 4
+    batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_192
+    epoch: Duration = Duration(10 * SECOND_US)
+    dedup_max_ids: Annotated[int, Meta(ge=1)] = 1_000_000
+
+
+class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which process map: the name of a shipped one, or a file."""
+
+    map: str = "default"
+
+
+class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `andon run` reads: files of canonical JSON lines that grow."""
+
+    files: list[str] = []
+    poll: Duration = Duration(SECOND_US // 2)
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set."""
+
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    time: TimeSettings = TimeSettings()
+    engine: EngineSettings = EngineSettings()
+    process: ProcessSettings = ProcessSettings()
+    source: SourceSettings = SourceSettings()
+    stock: StockSettings = StockSettings()
+
+    def windows(self, size: Duration, slide: Duration | None = None) -> WindowSettings:
+        """Windows of `size` with the common grace and retention."""
+        return WindowSettings(size, slide or size, self.time.window_grace, self.time.window_retention)
+
+
+def load_settings(config: str | None = None, environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read the settings file, put the environment and `overrides` on top.
+
+    Args:
+        config: the file; by default `andon.toml` where there is one.
+        environment: variables, by default those of the process.
+        overrides: `section__key=value`, None meaning not given; `clickhouse=DSN` for short.
+
+    Raises:
+        SettingsError: with every problem found.
+    """
+    document, text, file = _read_file(config)
+    problems = _put_environment(document, dict(os.environ if environment is None else environment))
+    for name, value in overrides.items():
+        if value is not None:
+            section, _, key = ("clickhouse__dsn" if name == "clickhouse" else name).partition("__")
+            _section(document, section)[key] = value
+    declared = declare_document(document, Settings, file, text)
+    problems.extend(declared.problems)
+    if problems or declared.value is None:
+        raise SettingsError(problems)
+    return declared.value
+
+
+def _read_file(config: str | None) -> tuple[dict[str, Any], str, str]:
+    path = Path(config or DEFAULT_FILE)
+    if config is None and not path.exists():
+        return {}, "", "settings"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([Problem(str(path), "--config", "", f"can't be read: {error}")]) from error
+    try:
+        return tomllib.loads(text), text, str(path)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([Problem(str(path), "TOML syntax", "", str(error))]) from error
+
+
+def _put_environment(document: dict[str, Any], environment: dict[str, str]) -> list[Problem]:
+    problems: list[Problem] = []
+    known = {
+        f"ANDON_{section.name}_{key.name}".upper(): (section.name, key)
+        for section in msgspec.structs.fields(Settings)
+        for key in msgspec.structs.fields(section.type)
+    }
+    known["ANDON_CLICKHOUSE"] = known["ANDON_CLICKHOUSE_DSN"]
+    for name in sorted(environment):
+        if not name.startswith("ANDON_") or name.startswith(_NOT_SETTINGS):
+            continue
+        if name not in known:
+            problems.append(
+                Problem("environment", name, "", "names no setting; a name is ANDON_SECTION_KEY, as in ANDON_TIME_MAX_PAST")
+            )
+            continue
+        section, key = known[name]
+        _section(document, section)[key.name] = _value(environment[name], key.type)
+    return problems
+
+
+def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
+    section = document.setdefault(name, {})
+    return section if isinstance(section, dict) else {}
+
+
+def _value(text: str, kind: Any) -> object:  # noqa: ANN401 - a type expression
+    """The text of a variable as the setting's type wants it: as it is for text, else as a TOML value."""
+    if kind in (str, Duration) or kind == (str | None) or kind == (Duration | None):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

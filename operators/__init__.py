@@ -1,0 +1,1 @@
+"""The domain, pure: no engine, no store, no clock, no I/O, no logging."""

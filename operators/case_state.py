@@ -1,0 +1,141 @@
+"""What is remembered of a case: one small record for each pass through a handoff.
+
+All times are event times in microseconds unless the name says arrival; None where not known.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from operators.findings import Span
+
+
+class Status(StrEnum):
+    """How a pass through a handoff stands."""
+
+    OPEN = "open"
+    DONE = "done"
+    LATE = "late"
+    OVERDUE = "overdue"
+    OUT_OF_SEQUENCE = "out_of_sequence"
+    DUPLICATE = "duplicate"
+    CANCELLED = "cancelled"
+
+
+class Finding(StrEnum):
+    """The findings that a pass can carry, each its own signal."""
+
+    OVERDUE = "overdue"
+    OUT_OF_SEQUENCE = "out_of_sequence"
+    MISSING_STEP = "missing_step"
+
+
+class Pass(msgspec.Struct, array_like=True):
+    """One pass. `start_id` and `end_id` are the ids of the events that began and ended it.
+
+    `timer_us` and `grace_us` are the arrival times at which the deadline and the grace for a missing start run out
+    (0: none runs). `fired_us` is the deadline that was found to have passed (0: none). `signals` holds, for each
+    finding that was ever made, when it was opened and closed.
+    """
+
+    start_us: int | None = None
+    end_us: int | None = None
+    start_id: str = ""
+    end_id: str = ""
+    start_scope: str = ""
+    end_scope: str = ""
+    cancelled_us: int | None = None
+    deadline_us: int | None = None
+    timer_us: int = 0
+    grace_us: int = 0
+    fired_us: int = 0
+    version: int = 0
+    signals: dict[str, tuple[int, int | None]] = {}
+
+    @property
+    def scope(self) -> str:
+        """The start event's value if it has one, else the end event's: does not depend on the order of arrival."""
+        return self.start_scope or self.end_scope
+
+    @property
+    def over_us(self) -> int | None:
+        """When the pass was over: its end, or its cancellation; None while it is open."""
+        if self.end_us is not None:
+            return self.end_us
+        if self.cancelled_us is None or self.start_us is None:
+            return None
+        return max(self.start_us, self.cancelled_us)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the end is still awaited."""
+        return self.start_us is not None and self.over_us is None
+
+    @property
+    def status(self) -> Status:
+        """How it stands, by event time."""
+        if self.end_us is None:
+            if self.cancelled_us is not None:
+                return Status.CANCELLED
+            return Status.OVERDUE if self.fired_us else Status.OPEN
+        if self.start_us is not None and self.end_us < self.start_us:
+            return Status.OUT_OF_SEQUENCE
+        if self.start_us is not None and self.deadline_us is not None and self.end_us > self.deadline_us:
+            return Status.LATE
+        return Status.DONE
+
+    @property
+    def span(self) -> Span | None:
+        """As windows count it; None without a start, or with an end before it (that has no latency)."""
+        if self.start_us is None or (self.end_us is not None and self.end_us < self.start_us):
+            return None
+        return Span(self.start_us, self.over_us, self.deadline_us, self.end_us is not None)
+
+    def copy(self) -> "Pass":
+        """A copy that later changes don't reach."""
+        return msgspec.structs.replace(self, signals=dict(self.signals))
+
+
+class Marked(msgspec.Struct, array_like=True):
+    """What was seen of a forbidden order: the earliest `after`, the latest `event`, and whether it was said."""
+
+    after_us: int | None = None
+    after_id: str = ""
+    event_us: int | None = None
+    event_id: str = ""
+    said: bool = False
+
+
+class Case(msgspec.Struct):
+    """One case. Passes are keyed by (handoff entry, pass key), marks by their rule's index."""
+
+    began: bool = False
+    cancelled_us: int | None = None
+    last_arrival_us: int = 0
+    expiry_us: int = 0
+    cancelled_lines: dict[str, int] = {}
+    times: dict[str, tuple[int, str, int]] = {}
+    passes: dict[tuple[int, str], Pass] = {}
+    marks: dict[int, Marked] = {}
+
+
+class CaseState(msgspec.Struct, frozen=True, array_like=True):
+    """A case in a snapshot: dictionaries with compound keys as lists."""
+
+    kind: str
+    case_id: str
+    began: bool
+    cancelled_us: int | None
+    last_arrival_us: int
+    expiry_us: int
+    cancelled_lines: dict[str, int]
+    times: dict[str, tuple[int, str, int]]
+    passes: list[tuple[str, str, Pass]]
+    marks: list[tuple[str, Marked]]
+
+
+class HandoffState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of a `HandoffTracker`; handoffs and rules by name, so that a changed process map can be resumed."""
+
+    version: int
+    cases: list[CaseState]

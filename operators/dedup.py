@@ -1,0 +1,104 @@
+"""Dropping what the log delivered twice: by (source, event_id) within a horizon of arrival time."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.errors import StateError
+from schemas.events import Arrived, type_name
+from schemas.rows import DuplicateEvent
+
+
+class DedupState(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Snapshot of a `Dedup`."""
+
+    version: int
+    turned_us: int
+    current: dict[str, int]
+    previous: dict[str, int]
+
+
+class Dedup:
+    """Remember ids for a horizon of arrival time.
+
+    An event is dropped when the same (source, event_id) was let through at most `horizon_us` of arrival time before.
+    Ids are kept in two generations, each one horizon long, so forgetting costs nothing per event.
+
+    Memory: the ids of at most two horizons, and never more than `2 * max_ids` (the generation is turned early when it
+    is full; `turned_early` counts that, since from then on a repeat may come through). Cost: two dict look-ups.
+    """
+
+    VERSION = 1
+
+    def __init__(self, horizon_us: int, max_ids: int = 1_000_000) -> None:
+        self.horizon_us = horizon_us
+        self.max_ids = max_ids
+        self.turned_early = 0
+        self._turned_us = 0
+        self._current: dict[str, int] = {}
+        self._previous: dict[str, int] = {}
+
+    def split(self, events: Sequence[Arrived]) -> tuple[list[Arrived], list[tuple[Arrived, int]]]:
+        """The events let through, and those dropped, each with the arrival time of the one let through before."""
+        kept: list[Arrived] = []
+        dropped: list[tuple[Arrived, int]] = []
+        horizon = self.horizon_us
+        for arrived in events:
+            now = arrived.arrival_us
+            if now - self._turned_us > horizon or len(self._current) >= self.max_ids:
+                self._turn(now)
+            event = arrived.event
+            key = f"{len(event.source)}:{event.source}{event.event_id}"
+            seen = self._current.get(key)
+            if seen is None:
+                seen = self._previous.get(key)
+            if seen is not None and now - seen <= horizon:
+                dropped.append((arrived, seen))
+            else:
+                self._current[key] = now
+                kept.append(arrived)
+        return kept, dropped
+
+    def _turn(self, now_us: int) -> None:
+        if now_us - self._turned_us > 2 * self.horizon_us:
+            self._previous = {}
+        else:
+            self._previous = self._current
+            self.turned_early += now_us - self._turned_us <= self.horizon_us
+        self._current = {}
+        self._turned_us = now_us
+
+    def __len__(self) -> int:
+        """How many ids are remembered."""
+        return len(self._current) + len(self._previous)
+
+    def snapshot(self) -> DedupState:
+        """The ids of both generations."""
+        return DedupState(self.VERSION, self._turned_us, self._current, self._previous)
+
+    def restore(self, state: DedupState) -> None:
+        """Take over a snapshot.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        if state.version != self.VERSION:
+            raise StateError(f"dedup state of version {state.version}; this code reads {self.VERSION}")
+        self._turned_us = state.turned_us
+        self._current = dict(state.current)
+        self._previous = dict(state.previous)
+
+
+def duplicate_row(arrived: Arrived, first_arrival_us: int) -> DuplicateEvent:
+    """The record of a dropped event."""
+    event = arrived.event
+    return DuplicateEvent(
+        topic=arrived.topic,
+        partition=arrived.partition,
+        offset=arrived.offset,
+        type=type_name(event),
+        source=event.source,
+        event_id=event.event_id,
+        first_arrival_us=first_arrival_us,
+        seen_at_us=arrived.arrival_us,
+    )

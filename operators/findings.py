@@ -1,0 +1,62 @@
+"""Making signals: deterministic ids, one plain sentence, and the version that lets a later one replace it."""
+
+from hashlib import blake2b
+from typing import TypeAlias
+
+import msgspec
+
+from schemas.rows import HandoffPass, HandoffWindow, LateEvent, Scope, Signal, StockWindow
+
+
+class Cause(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The event that brought a change about: where it stands in the log, and what it is."""
+
+    topic: str
+    partition: int
+    offset: int
+    type: str
+    source: str
+    event_id: str
+    occurred_us: int
+
+
+class Span(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A pass as windows see it, event times in microseconds.
+
+    Open from `start_us` (included) to `end_us` (None: not yet over). `completed` tells an end from a cancellation;
+    `deadline_us` is None where there is none.
+    """
+
+    start_us: int
+    end_us: int | None
+    deadline_us: int | None
+    completed: bool
+
+
+class PassChange(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A pass through `handoff` (an index into the process map) in `scope` became `new`, having been `old`."""
+
+    arrival_us: int
+    handoff: int
+    scope: str
+    old: Span | None
+    new: Span | None
+    cause: Cause | None
+
+
+Output: TypeAlias = HandoffPass | HandoffWindow | StockWindow | Signal | LateEvent | PassChange
+
+
+def signal_id(*parts: str) -> str:
+    """The same finding has the same id in every run: a hash of what it is about."""
+    return "s" + blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest()
+
+
+def next_version(previous: int, arrival_us: int) -> int:
+    """A version above `previous` that also grows with arrival time, so that it grows even when state was dropped."""
+    return max(previous + 1, arrival_us)
+
+
+def scope_of(by: str, value: str) -> Scope:
+    """A scope of one dimension, empty where it is unknown."""
+    return {by: value} if by and value else {}

@@ -1,0 +1,416 @@
+"""Handoff × scope × window: latency quantiles, backlog, oldest age and overdue, by event time, converging.
+
+A window's row is a function of the passes alone, so its final version does not depend on the order of arrival:
+
+- `started`, `completed`: passes that began, and that ended, in the window; `over_target`: those that ended in it
+  after more than the handoff's target;
+- `overdue`: passes whose deadline lies in the window and that were not over by then;
+- `backlog`, `oldest_age_s`: passes open at the window's end, and the age of the oldest of them;
+- quantiles are exact nearest-rank ones of the latencies of the passes that ended in the window;
+  `latency_buckets` is their mergeable sketch (operators/quantiles.py states its error).
+
+A window in which nothing began, ended or came due gets a row for its backlog only once every `IDLE_PANES` slides,
+so that a long silence costs little; a row of zeros takes back one that a correction emptied (the views hide it).
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+
+import msgspec
+
+from operators.findings import PassChange, Span, next_version
+from operators.process_map import Handoff
+from operators.quantiles import exact, sketch
+from operators.windows import Key, WindowSchedule, WindowSettings
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, SECOND_US, rfc3339
+from schemas.errors import StateError
+from schemas.rows import HandoffWindow, LateEvent
+
+#: A window with nothing but backlog gets a row when its end is a multiple of this many slides.
+IDLE_PANES = 12
+STAGE = "handoff_windows"
+
+
+class Pane(msgspec.Struct, array_like=True):
+    """What happened to one series in one pane. `latencies_us` is sorted."""
+
+    started: int = 0
+    overdue: int = 0
+    completed: int = 0
+    latencies_us: list[int] = []
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything in it was taken back."""
+        return not (self.started or self.overdue or self.completed)
+
+
+class Series(msgspec.Struct):
+    """One handoff in one scope.
+
+    `open_us`: sorted starts of the passes still open. `over_us`, `over_start_us`: ends and starts of those that are
+    over and may still matter to a window that can be corrected, sorted by end. `versions`: the last version written
+    of each window that can be corrected.
+    """
+
+    open_us: list[int]
+    over_us: "array[int]"
+    over_start_us: "array[int]"
+    panes: dict[int, Pane]
+    versions: dict[int, int]
+
+
+class SeriesState(msgspec.Struct, frozen=True, array_like=True):
+    """A series in a snapshot."""
+
+    handoff: str
+    scope: str
+    open_us: list[int]
+    over_us: list[int]
+    over_start_us: list[int]
+    panes: dict[int, Pane]
+    versions: dict[int, int]
+
+
+class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of `HandoffWindows`."""
+
+    version: int
+    clock_us: int
+    idle_us: int
+    held: list[PassChange]
+    schedule: list[tuple[int, list[tuple[tuple[str, ...], int]]]]
+    series: list[SeriesState]
+
+
+class HandoffWindows:
+    """Turn pass changes into window rows.
+
+    Takes changes in any order within what `advance` has not passed yet; applies them in arrival order.
+
+    Memory: open passes, passes that were over within `retention`, and one pane per slide with activity within
+    `retention`, for each series. Cost: O(log n) per change plus O(n log n) of a window's latencies per row.
+    """
+
+    VERSION = 1
+
+    def __init__(self, handoffs: Sequence[Handoff], settings: WindowSettings) -> None:
+        self._handoffs = list(handoffs)
+        self._by_name = {handoff.name: handoff for handoff in self._handoffs}
+        self._settings = settings
+        self._schedule = WindowSchedule(settings)
+        self._series: dict[Key, Series] = {}
+        self._held: list[PassChange] = []
+        self._backlogged: set[Key] = set()
+        self._clock_us = BEGIN_OF_TIME_US
+        self._idle_us = BEGIN_OF_TIME_US
+        self._idle_step_us = IDLE_PANES * settings.slide_us
+
+    def update(self, changes: Sequence[PassChange]) -> None:
+        """Take changes; they are applied when time passes them."""
+        self._held.extend(changes)
+
+    def advance(self, watermark: int) -> list[HandoffWindow | LateEvent]:
+        """Apply what arrived before `watermark` and write the windows that are due before it."""
+        ready = [change for change in self._held if change.arrival_us < watermark]
+        out: list[HandoffWindow | LateEvent] = []
+        closing = watermark >= END_OF_TIME_US
+        if ready:
+            self._held = [change for change in self._held if change.arrival_us >= watermark]
+            ready.sort(key=_arrival)
+            for change in ready:
+                self._write_before(change.arrival_us, out, idle=not closing)
+                self._apply(change, out)
+        self._write_before(self._last_tick() + 1 if closing else watermark, out, idle=not closing)
+        self._clock_us = max(self._clock_us, watermark)
+        return out
+
+    def __len__(self) -> int:
+        """How many series are kept."""
+        return len(self._series)
+
+    # --- applying -------------------------------------------------------------------------------------------
+
+    def _apply(self, change: PassChange, out: list[HandoffWindow | LateEvent]) -> None:
+        key = (self._handoffs[change.handoff].name, change.scope)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = Series([], array("q"), array("q"), {}, {})
+        now = change.arrival_us
+        late: list[tuple[int, str]] = []
+        was, became = _counted(change.old), _counted(change.new)
+        for entry in was - became:
+            self._count(key, series, entry, -1, now, late)
+        for entry in became - was:
+            self._count(key, series, entry, 1, now, late)
+        if change.old is not None:
+            _drop_span(series, change.old)
+        if change.new is not None:
+            _keep_span(series, change.new)
+        for begin, end in _coverage_changes(change.old, change.new):
+            self._touch_coverage(key, series, begin, min(end, now), now)
+        self._touch_idle(key, change.new, now)
+        if series.open_us:
+            self._backlogged.add(key)
+        else:
+            self._backlogged.discard(key)
+        if late and change.cause is not None:
+            late.sort()
+            out.append(_late_row(change, self._handoffs[change.handoff].name, late))
+
+    def _count(
+        self, key: Key, series: Series, entry: tuple[str, int, int], sign: int, now: int, late: list[tuple[int, str]]
+    ) -> None:
+        """Add or take back one thing that a pass contributes to the pane in which it happened."""
+        what, instant, latency_us = entry
+        start = self._settings.pane(instant)
+        if self._schedule.is_late(self._settings.ends(instant)[-1], now):
+            late.append((start, f"{what} {sign:+d}"))
+            return
+        pane = series.panes.get(start)
+        if pane is None:
+            pane = series.panes[start] = Pane(latencies_us=[])
+        if what == "started":
+            pane.started += sign
+        elif what == "overdue":
+            pane.overdue += sign
+        else:
+            pane.completed += sign
+            _keep_latency(pane, latency_us, sign)
+        if pane.empty:
+            del series.panes[start]
+        self._schedule.touch(key, instant, now)
+
+    def _touch_idle(self, key: Key, span: Span | None, now: int) -> None:
+        """Backlog-only windows that are not written yet but will no longer find the pass among the open ones."""
+        if span is None or span.end_us is None:
+            return
+        step = self._idle_step_us
+        first = -(-(now - self._settings.grace_us) // step) * step
+        for end in range(first, max(now, span.end_us) + 1, step):
+            self._schedule.touch_window(key, end, now)
+
+    def _touch_coverage(self, key: Key, series: Series, begin: int, end: int, now: int) -> None:
+        """Windows already written whose end lies in (begin, end]: their backlog has changed."""
+        slide, idle = self._settings.slide_us, self._idle_step_us
+        oldest = now - max(self._settings.retention_us, self._settings.grace_us)
+        first = max(self._settings.first_end(begin), -(-oldest // slide) * slide)
+        if first > end or not self._schedule.is_written(first, now):
+            return
+        ends = {tick for pane in series.panes for tick in self._settings.ends(pane) if first <= tick <= end}
+        ends.update(tick for tick in series.versions if first <= tick <= end)
+        ends.update(range(-(-first // idle) * idle, end + 1, idle))
+        for tick in ends:
+            if self._schedule.is_written(tick, now):
+                self._schedule.touch_window(key, tick, now)
+
+    # --- writing --------------------------------------------------------------------------------------------
+
+    def _write_before(self, before: int, out: list[HandoffWindow | LateEvent], *, idle: bool = True) -> None:
+        """Write what is due at ticks before `before`, in order; backlog-only windows too while `idle`."""
+        while True:
+            tick = self._schedule.next_tick()
+            quiet = self._next_idle_tick() if idle and self._backlogged else None
+            if quiet is not None and quiet < before and (tick is None or quiet <= tick):
+                self._idle_us = quiet + 1
+                end = quiet - self._settings.grace_us
+                for key in self._backlogged:
+                    self._schedule.touch_window(key, end, quiet)
+                continue
+            if tick is None or tick >= before:
+                break
+            for at, entries in self._schedule.due(tick + 1):
+                for key, end in entries:
+                    self._write(key, end, at, out)
+                self._forget(at)
+        if idle and before < END_OF_TIME_US:
+            self._idle_us = max(self._idle_us, before)
+
+    def _next_idle_tick(self) -> int:
+        """The first tick, at or after the time reached, of a window that is written for its backlog alone."""
+        grace, step = self._settings.grace_us, self._idle_step_us
+        return -(-(self._idle_us - grace) // step) * step + grace
+
+    def _last_tick(self) -> int:
+        """The last tick at which anything is to be written."""
+        return max((tick for tick, _ in self._schedule.snapshot()), default=BEGIN_OF_TIME_US)
+
+    def _write(self, key: Key, end: int, tick: int, out: list[HandoffWindow | LateEvent]) -> None:
+        series = self._series.get(key)
+        if series is None:
+            return
+        panes = [pane for pane in map(series.panes.get, self._settings.panes(end)) if pane is not None]
+        backlog, oldest = _open_at(series, end)
+        exists = bool(panes) or (backlog > 0 and end % self._idle_step_us == 0)
+        if not exists and end not in series.versions:
+            return
+        handoff = self._by_name[key[0]]
+        latencies = sorted(latency for pane in panes for latency in pane.latencies_us)
+        seconds = [latency / SECOND_US for latency in latencies]
+        version = next_version(series.versions.get(end, 0), tick)
+        series.versions[end] = version
+        target = handoff.target
+        out.append(
+            HandoffWindow(
+                handoff=handoff.name,
+                scope_by=handoff.scope,
+                scope=key[1],
+                window_start_us=end - self._settings.size_us,
+                window_end_us=end,
+                started=sum(pane.started for pane in panes),
+                completed=sum(pane.completed for pane in panes),
+                over_target=0 if target is None else len(latencies) - bisect_right(latencies, target),
+                overdue=sum(pane.overdue for pane in panes),
+                backlog=backlog if exists else 0,
+                oldest_age_s=(end - oldest) / SECOND_US if exists and oldest is not None else None,
+                p50_s=exact(0.5, seconds) if seconds else None,
+                p95_s=exact(0.95, seconds) if seconds else None,
+                p99_s=exact(0.99, seconds) if seconds else None,
+                max_s=seconds[-1] if seconds else None,
+                latency_buckets=sketch(seconds),
+                arrival_us=tick,
+                version=version,
+            )
+        )
+
+    def _forget(self, tick: int) -> None:
+        """Let go of what can no longer be corrected; looked at once every `IDLE_PANES` slides."""
+        if (tick - self._settings.grace_us) % self._idle_step_us:
+            return
+        horizon = tick - max(self._settings.retention_us, self._settings.grace_us) - self._settings.size_us
+        for key in list(self._series):
+            series = self._series[key]
+            gone = bisect_left(series.over_us, horizon)
+            del series.over_us[:gone], series.over_start_us[:gone]
+            series.panes = {start: pane for start, pane in series.panes.items() if start >= horizon}
+            series.versions = {end: version for end, version in series.versions.items() if end >= horizon}
+            if not (series.open_us or series.over_us or series.panes or series.versions):
+                del self._series[key]
+
+    # --- state ----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> HandoffWindowsState:
+        """Every series, the schedule, and the changes held back."""
+        series = [
+            SeriesState(
+                handoff=key[0],
+                scope=key[1],
+                open_us=one.open_us,
+                over_us=list(one.over_us),
+                over_start_us=list(one.over_start_us),
+                panes=one.panes,
+                versions=one.versions,
+            )
+            for key, one in self._series.items()
+        ]
+        return HandoffWindowsState(
+            self.VERSION, self._clock_us, self._idle_us, self._held, self._schedule.snapshot(), series
+        )
+
+    def restore(self, state: HandoffWindowsState) -> None:
+        """Take over a snapshot.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        if state.version != self.VERSION:
+            raise StateError(f"handoff window state of version {state.version}; this code reads {self.VERSION}")
+        self._clock_us, self._idle_us = state.clock_us, state.idle_us
+        self._held = list(state.held)
+        self._schedule.restore(state.schedule)
+        self._series = {
+            (one.handoff, one.scope): Series(
+                one.open_us, array("q", one.over_us), array("q", one.over_start_us), one.panes, one.versions
+            )
+            for one in state.series
+        }
+        self._backlogged = {key for key, one in self._series.items() if one.open_us}
+
+
+def _arrival(change: PassChange) -> int:
+    return change.arrival_us
+
+
+def _counted(span: Span | None) -> set[tuple[str, int, int]]:
+    """What a pass contributes to panes: (what, event time, latency)."""
+    if span is None:
+        return set()
+    counted = {("started", span.start_us, 0)}
+    if span.deadline_us is not None and (span.end_us is None or span.end_us > span.deadline_us):
+        counted.add(("overdue", span.deadline_us, 0))
+    if span.completed and span.end_us is not None:
+        counted.add(("completed", span.end_us, span.end_us - span.start_us))
+    return counted
+
+
+def _keep_latency(pane: Pane, latency_us: int, sign: int) -> None:
+    if sign > 0:
+        insort(pane.latencies_us, latency_us)
+    else:
+        del pane.latencies_us[bisect_left(pane.latencies_us, latency_us)]
+
+
+def _keep_span(series: Series, span: Span) -> None:
+    if span.end_us is None:
+        insort(series.open_us, span.start_us)
+        return
+    at = bisect_right(series.over_us, span.end_us)
+    series.over_us.insert(at, span.end_us)
+    series.over_start_us.insert(at, span.start_us)
+
+
+def _drop_span(series: Series, span: Span) -> None:
+    if span.end_us is None:
+        at = bisect_left(series.open_us, span.start_us)
+        del series.open_us[at]
+        return
+    for at in range(bisect_left(series.over_us, span.end_us), bisect_right(series.over_us, span.end_us)):
+        if series.over_start_us[at] == span.start_us:
+            del series.over_us[at], series.over_start_us[at]
+            return
+
+
+def _open_at(series: Series, end: int) -> tuple[int, int | None]:
+    """How many passes were open at `end` (begun before it, not over before it), and the earliest start of them."""
+    backlog = bisect_left(series.open_us, end)
+    oldest = series.open_us[0] if backlog else None
+    for at in range(bisect_left(series.over_us, end), len(series.over_us)):
+        start = series.over_start_us[at]
+        if start < end:
+            backlog += 1
+            oldest = start if oldest is None else min(oldest, start)
+    return backlog, oldest
+
+
+def _coverage_changes(old: Span | None, new: Span | None) -> list[tuple[int, int]]:
+    """The stretches of time in which a pass is open now and was not, or the other way round."""
+    was = None if old is None else (old.start_us, END_OF_TIME_US if old.end_us is None else old.end_us)
+    now = None if new is None else (new.start_us, END_OF_TIME_US if new.end_us is None else new.end_us)
+    if was == now:
+        return []
+    if was is None or now is None:
+        only = was or now
+        return [only] if only is not None else []
+    return [
+        (min(pair), max(pair)) for pair in ((was[0], now[0]), (was[1], now[1])) if pair[0] != pair[1]
+    ]
+
+
+def _late_row(change: PassChange, handoff: str, late: list[tuple[int, str]]) -> LateEvent:
+    cause = change.cause
+    assert cause is not None
+    effect = "; ".join(f"window from {rfc3339(start)}: {what}" for start, what in late)
+    return LateEvent(
+        topic=cause.topic,
+        partition=cause.partition,
+        offset=cause.offset,
+        stage=f"{STAGE}/{handoff}/{change.scope}",
+        type=cause.type,
+        source=cause.source,
+        event_id=cause.event_id,
+        occurred_at_us=cause.occurred_us,
+        window_start_us=late[0][0],
+        effect=effect,
+        seen_at_us=change.arrival_us,
+    )

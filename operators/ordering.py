@@ -1,0 +1,181 @@
+"""The order of the log: merging lanes, and releasing what they sent in arrival order.
+
+Every event has a place (arrival, topic, partition, offset). A lane sends slices in that order, each with its
+watermark: nothing that arrived before it is still to come from that lane. `Reorder` holds events back until every
+lane's watermark has passed them and releases them in the order of the log, so that what follows is a function of
+the log alone: not of batches, polls, workers or restarts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
+from schemas.errors import StateError
+from schemas.events import Arrived
+
+
+class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What one lane has for one key group: events in order, and how far the lane has come.
+
+    `last_us` is the largest arrival time of the lane so far, whatever group it was for. `final` says the lane has
+    ended: nothing more will come from it, ever (files; a log of Kafka's never ends).
+    """
+
+    lane: str
+    watermark_us: int
+    last_us: int
+    events: list[Arrived]
+    final: bool = False
+
+
+class Released(msgspec.Struct, frozen=True, gc=False):
+    """Events in the order of the log, how far time has come after them, and whether all inputs have ended."""
+
+    events: list[Arrived]
+    clock_us: int
+    ended: bool
+
+
+class FrontierState(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Snapshot of a `Frontier`."""
+
+    version: int
+    watermarks: dict[str, int]
+    last: dict[str, int]
+
+
+class Frontier:
+    """How far all inputs of a key group have come: the least of their watermarks.
+
+    Args:
+        inputs: the names of all inputs; time stands still until each was heard of.
+    """
+
+    VERSION = 1
+
+    def __init__(self, inputs: Iterable[str]) -> None:
+        self._watermarks = dict.fromkeys(inputs, BEGIN_OF_TIME_US)
+        self._last = dict.fromkeys(self._watermarks, BEGIN_OF_TIME_US)
+
+    def push(self, name: str, watermark_us: int, last_us: int, *, final: bool) -> None:
+        """An input has come to `watermark_us`, or has ended; `last_us` is its largest arrival time.
+
+        Raises:
+            StateError: the input is not one of this group's (their number was changed under kept state).
+        """
+        if name not in self._watermarks:
+            raise StateError(f"input {name!r} came to a group that knows {', '.join(self._watermarks)}")
+        self._watermarks[name] = END_OF_TIME_US if final else max(watermark_us, self._watermarks[name])
+        self._last[name] = max(self._last[name], last_us)
+
+    @property
+    def watermark_us(self) -> int:
+        """Nothing that arrived before this is still to come; the end of time once all inputs have ended."""
+        return min(self._watermarks.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether all inputs have ended."""
+        return self.watermark_us == END_OF_TIME_US
+
+    @property
+    def clock_us(self) -> int:
+        """How far time has come: the watermark, or just past the last arrival once all inputs have ended."""
+        return max(self._last.values()) + 1 if self.ended else self.watermark_us
+
+    def snapshot(self) -> FrontierState:
+        """How far each input has come."""
+        return FrontierState(self.VERSION, dict(self._watermarks), dict(self._last))
+
+    def restore(self, state: FrontierState) -> None:
+        """Take over a snapshot.
+
+        Raises:
+            StateError: it is of another version, or of another set of inputs.
+        """
+        if state.version != self.VERSION:
+            raise StateError(f"order state of version {state.version}; this code reads {self.VERSION}")
+        if set(state.watermarks) != set(self._watermarks):
+            raise StateError(
+                f"the state was kept with {len(state.watermarks)} inputs ({', '.join(sorted(state.watermarks))}) and "
+                f"is resumed with {len(self._watermarks)} ({', '.join(sorted(self._watermarks))}): keep the numbers "
+                "of lanes and key groups as they were, or start with a new recovery directory"
+            )
+        self._watermarks = dict(state.watermarks)
+        self._last = dict(state.last)
+
+
+class ReorderState(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Snapshot of a `Reorder`."""
+
+    frontier: FrontierState
+    held: dict[str, list[Arrived]]
+
+
+class Reorder:
+    """Hold back and release, for one key group.
+
+    Args:
+        lanes: the names of all lanes that feed the group; nothing is released before each was heard of.
+
+    Memory: what arrived between the slowest and the fastest lane. Cost: O(n log lanes) per release.
+    """
+
+    def __init__(self, lanes: Iterable[str]) -> None:
+        names = list(lanes)
+        self._frontier = Frontier(names)
+        self._held: dict[str, list[Arrived]] = {lane: [] for lane in names}
+
+    def push(self, piece: Slice) -> None:
+        """Take a slice of a lane.
+
+        Raises:
+            StateError: the lane is not one of this group's.
+        """
+        self._frontier.push(piece.lane, piece.watermark_us, piece.last_us, final=piece.final)
+        self._held[piece.lane].extend(piece.events)
+
+    def release(self) -> Released:
+        """Events that no lane can precede any more, in order, and the time reached."""
+        watermark = self._frontier.watermark_us
+        runs = []
+        for lane, held in self._held.items():
+            if not held:
+                continue
+            upto = len(held) if held[-1].arrival_us < watermark else _first_at(held, watermark)
+            if upto == len(held):
+                runs.append(held)
+                self._held[lane] = []
+            elif upto:
+                runs.append(held[:upto])
+                self._held[lane] = held[upto:]
+        if len(runs) == 1:
+            events = runs[0]
+        else:
+            events = [event for run in runs for event in run]
+            events.sort()
+        return Released(events, self._frontier.clock_us, self._frontier.ended)
+
+    def snapshot(self) -> ReorderState:
+        """What is held and how far each lane has come."""
+        return ReorderState(self._frontier.snapshot(), self._held)
+
+    def restore(self, state: ReorderState) -> None:
+        """Take over a snapshot.
+
+        Raises:
+            StateError: it is of another version, or of another set of lanes.
+        """
+        self._frontier.restore(state.frontier)
+        self._held = {lane: list(state.held[lane]) for lane in self._held}
+
+
+def _first_at(held: list[Arrived], watermark_us: int) -> int:
+    """The index of the first event at or after `watermark_us`."""
+    return bisect_left(held, watermark_us, key=_arrival)
+
+
+def _arrival(event: Arrived) -> int:
+    return event.arrival_us

@@ -1,0 +1,407 @@
+"""Stock of the same item in several systems, held against each other.
+
+Available to promise = on_hand - reserved - safety stock (the "available inventory" of the APICS dictionary: on hand
+less allocations, reservations and quantities held back), where `on_hand` is that of the first system of
+`StockSettings.book` that has a known quantity. What is expected from suppliers is added only when `inbound_horizon`
+is set: inbound due within that time after the moment looked at (a dated term; off by default).
+
+The delta of an item is the largest known quantity less the smallest, over all systems that have one. Value at risk
+is |delta| times the unit cost last heard of (by event time).
+"""
+
+import heapq
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from operators.findings import next_version, signal_id
+from operators.stock_item import Hold, Item
+from operators.windows import Key, WindowSchedule, WindowSettings
+from schemas.durations import END_OF_TIME_US, HOUR_US, MINUTE_US, Duration, people_duration, rfc3339, to_us
+from schemas.errors import StateError
+from schemas.events import (
+    Arrived,
+    InventoryAdjusted,
+    InventoryLevel,
+    PoCreated,
+    ReservationConsumed,
+    ReservationCreated,
+    ReservationRejected,
+    ReservationReleased,
+    System,
+    type_name,
+)
+from schemas.rows import LateEvent, Signal, StockWindow
+
+DETECTOR = "stock_reconciler"
+STAGE = "stock_windows"
+
+StockOutput: TypeAlias = StockWindow | Signal | LateEvent
+_Timer: TypeAlias = tuple[int, str, str, str]
+
+
+class StockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a difference is a finding. A delta must exceed both margins, and outlast `settle`."""
+
+    window: Duration = Duration(5 * MINUTE_US)
+    book: tuple[System, ...] = ("wms", "pos", "oms", "erp", "ecom", "marketplace")
+    settle: Duration = Duration(30 * MINUTE_US)
+    margin_units: float = 2.0
+    margin_share: float = 0.05
+    oversell_settle: Duration = Duration(5 * MINUTE_US)
+    safety_stock: float = 0.0
+    safety_stock_by_node: dict[str, float] = {}
+    inbound_horizon: Duration | None = None
+    currency: str = ""
+    stale_after: Duration = Duration(HOUR_US)
+
+    def __post_init__(self) -> None:
+        """Refuse margins that can't be meant.
+
+        Raises:
+            ValueError: a margin is negative or the window has no length.
+        """
+        if self.margin_units < 0 or self.margin_share < 0:
+            raise ValueError("margin_units and margin_share can't be negative")
+        if self.window <= 0:
+            raise ValueError("window must be longer than 0")
+
+
+def _owns_all(_sku: str, _node: str) -> bool:
+    return True
+
+
+class StockState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of a `StockReconciler`."""
+
+    version: int
+    forgot_us: int
+    items: list[tuple[str, str, Item]]
+    timers: list[_Timer]
+    schedule: list[tuple[int, list[tuple[tuple[str, ...], int]]]]
+
+
+class StockReconciler:
+    """Follow the stock of each (sku, node) through every system that speaks of it.
+
+    Given events in arrival order, returns window rows (by event time, converging), and signals `stock_delta` and
+    `oversell`. A condition becomes a finding when it has held, in arrival time, for its settle time without a
+    break; it closes when the condition ends. Events of an item are corrected by event time however late they come;
+    a window older than `retention` is not rewritten, and the event is returned as late.
+
+    Memory: per item, what was said within `retention` (older is folded into one level per system), reservations
+    that hold, and one version per window that can be corrected. Cost: O(log n) per event, O(systems) per check.
+    """
+
+    VERSION = 1
+
+    def __init__(
+        self, settings: StockSettings, windows: WindowSettings, owns: Callable[[str, str], bool] = _owns_all
+    ) -> None:
+        self.settings = settings
+        self._owns = owns
+        self._windows = windows
+        self._schedule = WindowSchedule(windows)
+        self._items: dict[Key, Item] = {}
+        self._timers: list[_Timer] = []
+        self._forgot_us = 0
+        self._out: list[StockOutput] = []
+
+    def update(self, events: Sequence[Arrived]) -> list[StockOutput]:
+        """Take events in the order of the log; what is due before an event comes before it."""
+        for arrived in events:
+            self._pass_time(arrived.arrival_us)
+            event = arrived.event
+            if isinstance(event, InventoryLevel | InventoryAdjusted):
+                self._stock(event, arrived)
+            elif isinstance(event, ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed):
+                self._hold(event, arrived)
+            elif isinstance(event, PoCreated) and self.settings.inbound_horizon is not None:
+                self._expect(event)
+        return self._take()
+
+    def advance(self, watermark: int) -> list[StockOutput]:
+        """Time has come to `watermark`: what is due before it."""
+        self._pass_time(watermark)
+        return self._take()
+
+    def __len__(self) -> int:
+        """How many items are known."""
+        return len(self._items)
+
+    # --- events ---------------------------------------------------------------------------------------------
+
+    def _stock(self, event: InventoryLevel | InventoryAdjusted, arrived: Arrived) -> None:
+        key = (event.sku, event.node)
+        item = self._item(key)
+        occurred = arrived.occurred_us
+        if isinstance(event, InventoryLevel):
+            entry = (occurred, 1, event.event_id, event.on_hand, event.reserved, event.unit_cost)
+        else:
+            entry = (occurred, 0, event.event_id, event.delta, None, None)
+            if event.reason == "receipt" and event.reference is not None:
+                item.inbound.pop(event.reference, None)
+        item.note(event.system, entry)
+        pane = self._windows.pane(occurred)
+        late = self._schedule.touch(key, occurred, arrived.arrival_us)
+        if late:
+            self._out.append(_late_row(arrived, late[-1] - self._windows.size_us, event.system))
+        if len(late) < self._windows.size_us // self._windows.slide_us:
+            at = bisect_left(item.panes, pane)
+            if at == len(item.panes) or item.panes[at] != pane:
+                item.panes.insert(at, pane)
+            self._touch_later(key, item, occurred, item.superseded_us(event.system, entry), arrived.arrival_us)
+        self._judge(key, item, arrived.arrival_us, arrived.event.event_id)
+
+    def _hold(
+        self,
+        event: ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed,
+        arrived: Arrived,
+    ) -> None:
+        key = (event.sku, event.node)
+        item = self._item(key)
+        hold = item.holds.get(event.reservation_id)
+        if hold is None:
+            hold = item.holds[event.reservation_id] = Hold()
+        occurred = arrived.occurred_us
+        if isinstance(event, ReservationCreated):
+            if hold.created_us is None or occurred < hold.created_us:
+                hold.created_us, hold.qty = occurred, event.qty
+                hold.expires_us = to_us(event.expires_at) if event.expires_at is not None else None
+        elif hold.closed_us is None or occurred < hold.closed_us:
+            hold.closed_us = occurred
+        self._touch_later(key, item, occurred, None, arrived.arrival_us)
+        self._judge(key, item, arrived.arrival_us, event.event_id)
+
+    def _expect(self, event: PoCreated) -> None:
+        if event.node is None or event.expected_at is None:
+            return
+        for line in event.lines or ():
+            key = (line.sku, event.node)
+            if self._owns(*key):
+                self._item(key).inbound[event.po_id] = (to_us(event.expected_at), line.qty)
+
+    def _item(self, key: Key) -> Item:
+        item = self._items.get(key)
+        if item is None:
+            item = self._items[key] = Item({}, {}, {}, [], {}, {}, {})
+        return item
+
+    def _touch_later(self, key: Key, item: Item, occurred: int, until: int | None, now: int) -> None:
+        """Windows with rows after `occurred` whose carried quantities have changed, up to `until`."""
+        last = END_OF_TIME_US if until is None else until
+        for at in range(bisect_left(item.panes, self._windows.pane(occurred)), len(item.panes)):
+            pane = item.panes[at]
+            if pane > last:
+                break
+            for end in self._windows.ends(pane):
+                if end > occurred:
+                    self._schedule.touch_window(key, end, now)
+
+    # --- findings -------------------------------------------------------------------------------------------
+
+    def _judge(self, key: Key, item: Item, now: int, event_id: str) -> None:
+        """Start, end or confirm the conditions of an item."""
+        quantities = item.quantities(END_OF_TIME_US)
+        delta = _delta(quantities)
+        beyond = delta > max(
+            self.settings.margin_units, self.settings.margin_share * max(map(abs, quantities.values()), default=0.0)
+        )
+        self._condition("stock_delta", key, item, now, delta, holds=beyond, settle_us=self.settings.settle)
+        promise = self._available(key, item, quantities, now)
+        short = promise is not None and promise < 0
+        self._condition(
+            "oversell", key, item, now, promise or 0.0, holds=short, settle_us=self.settings.oversell_settle
+        )
+
+    def _condition(self, kind: str, key: Key, item: Item, now: int, size: float, *, holds: bool, settle_us: int) -> None:
+        since = item.since_us.get(kind)
+        if holds and since is None:
+            item.since_us[kind] = now
+            heapq.heappush(self._timers, (now + settle_us, kind, *key))  # type: ignore[arg-type] # (sku, node)
+        elif not holds and since is not None:
+            del item.since_us[kind]
+            opened = item.opened.pop(kind, None)
+            if opened is not None:
+                self._out.append(self._signal(kind, key, item, opened, now, size, closed=True))
+
+    def _available(self, key: Key, item: Item, quantities: dict[str, float], instant_us: int) -> float | None:
+        """Available to promise at `instant_us`, None where no system's stock is known."""
+        system = next((system for system in self.settings.book if system in quantities), None)
+        if system is None:
+            return None
+        safety = self.settings.safety_stock_by_node.get(key[1], self.settings.safety_stock)
+        promise = quantities[system] - item.reserved(system, instant_us) - safety
+        if self.settings.inbound_horizon is not None:
+            promise += item.inbound_until(instant_us, self.settings.inbound_horizon)
+        return promise
+
+    def _pass_time(self, before: int) -> None:
+        """Write windows and confirm findings that are due before `before`, in the order in which they are due."""
+        while True:
+            tick = self._schedule.next_tick()
+            timer = self._timers[0][0] if self._timers else None
+            if timer is not None and timer < before and (tick is None or timer < tick):
+                self._confirm()
+            elif tick is not None and tick < before:
+                for at, entries in self._schedule.due(tick + 1):
+                    for key, end in entries:
+                        self._write(key, end, at)
+            else:
+                break
+        if self._forgot_us == 0 and before < END_OF_TIME_US:
+            self._forgot_us = before
+        if before - self._forgot_us > self._windows.retention_us and before < END_OF_TIME_US:
+            self._forget(before)
+
+    def _confirm(self) -> None:
+        """A settle time has run out: a finding, if the condition has held all the while."""
+        at, kind, sku, node = heapq.heappop(self._timers)
+        key = (sku, node)
+        item = self._items.get(key)
+        settle = self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle
+        if item is None or kind in item.opened or item.since_us.get(kind) != at - settle:
+            return
+        quantities = item.quantities(END_OF_TIME_US)
+        size = _delta(quantities) if kind == "stock_delta" else (self._available(key, item, quantities, at) or 0.0)
+        opened = (item.since_us[kind], size)
+        item.opened[kind] = opened
+        self._out.append(self._signal(kind, key, item, opened, at, size, closed=False))
+
+    def _signal(
+        self, kind: str, key: Key, item: Item, opened: tuple[int, float], now: int, size: float, *, closed: bool
+    ) -> Signal:
+        sku, node = key
+        quantities = item.quantities(END_OF_TIME_US)
+        stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())
+        settle = people_duration(self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle)
+        since, first = opened
+        if kind == "stock_delta":
+            expected = f"a difference of at most {self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
+            said = f"{sku} at {node}: the systems differ by {first:g} units for more than {settle}"
+            severity = "medium"
+        else:
+            expected = "available to promise of at least 0"
+            said = f"{sku} at {node}: {-first:g} units more are promised than there are, for more than {settle}"
+            severity = "high"
+        now_said = f"{said}; settled at {rfc3339(now)} ({stock})." if closed else f"{said} ({stock})."
+        return Signal(
+            signal_id=signal_id(DETECTOR, kind, sku, node, str(since)),
+            detector=DETECTOR,
+            kind=kind,
+            handoff="",
+            scope={"sku": sku, "node": node},
+            case_id="",
+            opened_at_us=since,
+            closed_at_us=now if closed else None,
+            severity=severity,
+            score=_score(kind, first, quantities),
+            confidence=1.0,
+            expected=expected,
+            observed=stock if kind == "stock_delta" else f"{first:g} ({stock})",
+            method="rule",
+            explanation=now_said,
+            evidence=_evidence(item),
+            arrival_us=now,
+            version=next_version(0, now),
+        )
+
+    # --- windows --------------------------------------------------------------------------------------------
+
+    def _write(self, key: Key, end: int, tick: int) -> None:
+        item = self._items.get(key)
+        if item is None:
+            return
+        first = bisect_left(item.panes, end - self._windows.size_us)
+        if first == len(item.panes) or item.panes[first] >= end:
+            return
+        quantities = item.quantities(end - 1)
+        delta = _delta(quantities)
+        cost = item.unit_cost(end - 1)
+        version = next_version(item.versions.get(end, 0), tick)
+        item.versions[end] = version
+        self._out.append(
+            StockWindow(
+                sku=key[0],
+                node=key[1],
+                window_start_us=end - self._windows.size_us,
+                window_end_us=end,
+                on_hand=quantities,
+                delta=delta,
+                available_to_promise=self._available(key, item, quantities, end - 1),
+                value_at_risk=round(delta * cost, 6) if cost is not None else None,
+                currency=self.settings.currency,
+                arrival_us=tick,
+                version=version,
+            )
+        )
+
+    def _forget(self, now: int) -> None:
+        """Once per retention: fold what can no longer be corrected."""
+        self._forgot_us = now
+        horizon = now - self._windows.retention_us - self._windows.size_us - self._windows.grace_us
+        for item in self._items.values():
+            item.forget(horizon)
+
+    # --- state ----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> StockState:
+        """Every item, timers and schedule."""
+        items = [(key[0], key[1], item) for key, item in self._items.items()]
+        return StockState(self.VERSION, self._forgot_us, items, self._timers, self._schedule.snapshot())
+
+    def restore(self, state: StockState) -> None:
+        """Take over a snapshot.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        if state.version != self.VERSION:
+            raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
+        self._forgot_us = state.forgot_us
+        self._items = {(sku, node): item for sku, node, item in state.items}
+        self._timers = [tuple(timer) for timer in state.timers]
+        heapq.heapify(self._timers)
+        self._schedule.restore(state.schedule)
+
+    def _take(self) -> list[StockOutput]:
+        out, self._out = self._out, []
+        return out
+
+
+def _delta(quantities: dict[str, float]) -> float:
+    return max(quantities.values()) - min(quantities.values()) if quantities else 0.0
+
+
+def _score(kind: str, size: float, quantities: dict[str, float]) -> float:
+    """How much of the item's stock the finding concerns, 0 to 1."""
+    largest = max(map(abs, quantities.values()), default=0.0)
+    if kind == "oversell":
+        return 1.0
+    return min(1.0, abs(size) / largest) if largest else 1.0
+
+
+def _evidence(item: Item) -> list[str]:
+    """The last event of each system."""
+    return [entries[-1][2] for _, entries in sorted(item.entries.items())]
+
+
+def _late_row(arrived: Arrived, window_start_us: int, system: str) -> LateEvent:
+    event = arrived.event
+    assert isinstance(event, InventoryLevel | InventoryAdjusted)
+    what = f"on_hand {event.on_hand:g}" if isinstance(event, InventoryLevel) else f"on_hand {event.delta:+g}"
+    return LateEvent(
+        topic=arrived.topic,
+        partition=arrived.partition,
+        offset=arrived.offset,
+        stage=STAGE,
+        type=type_name(event),
+        source=event.source,
+        event_id=event.event_id,
+        occurred_at_us=arrived.occurred_us,
+        window_start_us=window_start_us,
+        effect=f"{event.sku} at {event.node}, window from {rfc3339(window_start_us)}: {what} of {system}",
+        seen_at_us=arrived.arrival_us,
+    )

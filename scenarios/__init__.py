@@ -1,0 +1,1 @@
+"""A simulated retailer whose breakdowns are known, to show and to measure what is found."""

@@ -1,0 +1,1 @@
+"""Breakdowns that can be injected: one file a kind, listed in `registry`."""

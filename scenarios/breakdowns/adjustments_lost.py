@@ -1,0 +1,60 @@
+"""A batch of stock adjustments never reaches the ERP."""
+
+from collections import Counter
+from typing import ClassVar
+
+import msgspec
+
+from scenarios.breakdowns.breakdown import Breakdown, Scope, at
+from scenarios.network import Node
+from scenarios.retailer import Retailer
+from schemas.durations import Duration
+
+
+class AdjustmentsLostParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose adjustments are lost (the largest store's by default)."""
+
+    node: str = ""
+
+
+class AdjustmentsLost(Breakdown):
+    """The ERP's stock differs from the WMS's for good: nothing brings the two together again in the log."""
+
+    kind: ClassVar[str] = "adjustments_lost"
+    begins: ClassVar[Duration] = at(10)
+    ends: ClassVar[Duration] = at(10.75)
+    Parameters = AdjustmentsLostParameters
+    parameters: AdjustmentsLostParameters
+
+    def problem(self, retailer: Retailer) -> str:
+        """Refuse a node that there is not."""
+        names = [node.name for node in retailer.world.network.nodes]
+        if self.parameters.node and self.parameters.node not in names:
+            return f"node must be one of {names[0]} to {names[-1]}"
+        return ""
+
+    def install(self, retailer: Retailer) -> None:
+        """Stand in the way to the ERP."""
+        network = retailer.world.network
+        chosen = self.parameters.node or network.stores[0].name
+        self._node = next(node for node in network.nodes if node.name == chosen)
+        self._world = retailer.world
+        self._lost: Counter[int] = Counter()
+        self.effects_until_us = retailer.world.settings.end
+        retailer.stock.erp_swallows.append(self._swallow)
+
+    def scope(self) -> Scope:
+        """The node and the items that are now wrong in the ERP."""
+        skus: list[str] = [self._world.sku(sku) for sku, delta in sorted(self._lost.items()) if delta]
+        return {"node": self._node.name, "sku": skus, "source": self._world.erp.name}
+
+    def value_cents(self) -> int:
+        """How far the ERP is off, at cost."""
+        return sum(abs(delta) * self._world.catalogue.costs[sku] for sku, delta in self._lost.items())
+
+    def _swallow(self, node: Node, sku: int, delta: int) -> bool:
+        if node is not self._node or not self.begin_us <= self._world.agenda.now < self.end_us:
+            return False
+        self._lost[sku] += delta
+        self.effects["adjustments_lost"] += 1
+        return True

@@ -1,0 +1,102 @@
+"""Carriers: they collect at each node at their hours, and deliver; most of the time when they said."""
+
+from scenarios.ledger import Ledger
+from scenarios.network import Node
+from scenarios.orders import Order
+from scenarios.warehouse import Job
+from scenarios.world import World
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+
+_COUNTER, _COURIER, _PARCELS = "counter", "courier-1", ("parcel-1", "parcel-2")
+_FAILED = 0.008
+#: First and last collection of the day.
+_HOURS_STORE_US = (8 * HOUR_US + 30 * MINUTE_US, 20 * HOUR_US + 15 * MINUTE_US)
+_HOURS_CENTRE_US = (7 * HOUR_US, 22 * HOUR_US + 30 * MINUTE_US)
+#: Parcels from before the log that are delivered in it, as shares of a day's orders, by day of the log.
+_UNDER_WAY = (0.45, 0.3)
+
+
+class Carriers:
+    """Dispatch at the next collection, then delivery. What is collected only crosses the store's counter."""
+
+    def __init__(self, world: World, ledger: Ledger) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._random = world.random("carriers")
+        self._shipments = 0
+
+    def open(self) -> None:
+        """Book the deliveries of what was dispatched long before the log begins."""
+        settings, random = self._world.settings, self._world.random("under way")
+        for day, share in enumerate(_UNDER_WAY):
+            for number in range(round(settings.orders_per_day * share)):
+                at = settings.start + day * DAY_US + int(random.triangular(8.5, 19, 12) * HOUR_US)
+                if at < settings.end:
+                    node = random.choice(self._world.network.nodes)
+                    fields = {
+                        "shipment_id": f"SH-{900_000 + day * 1_000_000 + number}",
+                        "order_id": f"SO-{4_900_000 - day * settings.orders_per_day - number}",
+                        "node": node.name,
+                        "carrier": random.choice(_PARCELS),
+                    }
+                    self._world.agenda.at(at, self._report, "delivered", fields)
+
+    def collect(self, job: Job) -> None:
+        """A parcel is packed: it leaves with the next collection."""
+        order, random, now = job.order, self._random, self._world.agenda.now
+        if order.service == "collect":
+            carrier, leaves = _COUNTER, now + int(random.uniform(10, 90) * SECOND_US)
+        else:
+            courier = order.service == "same_day"
+            carrier = _COURIER if courier else _PARCELS[random.random() < 0.4]
+            every = 20 if courier else 60 if job.node.is_store else 30
+            leaves = _next_collection(job.node, now, every * MINUTE_US) + int(
+                random.uniform(5, 150) * SECOND_US
+            )
+        self._world.agenda.at(leaves, self._dispatch, job, carrier)
+
+    def _dispatch(self, job: Job, carrier: str) -> None:
+        world, order, now = self._world, job.order, self._world.agenda.now
+        delivered, expected = self._plan(order, now)
+        self._shipments += 1
+        base = {
+            "shipment_id": f"SH-{5_000_000 + self._shipments}",
+            "order_id": order.order_id,
+            "node": job.node.name,
+            "carrier": carrier,
+        }
+        lines = [
+            {"line_id": line.line_id, "sku": world.sku(line.sku), "qty": line.qty} for line in job.picked
+        ]
+        fields = {**base, "expected_at": world.stamp(expected), "lines": lines}
+        leaves = world.send(world.wms(job.node), "shipment.dispatched", fields, "fulfillment-status", order)
+        self._ledger.goods_issue(job, leaves)
+        if carrier != _COUNTER and self._random.random() < _FAILED:
+            again = delivered + (2 * HOUR_US if order.service == "same_day" else DAY_US)
+            failure = {**base, "reason": "recipient_absent", "expected_at": world.stamp(again + HOUR_US)}
+            world.agenda.at(delivered, self._report, "exception", failure)
+            delivered = again
+        world.agenda.at(delivered, self._report, "delivered", base)
+
+    def _plan(self, order: Order, now: int) -> tuple[int, int]:
+        """When it will be delivered, and when the carrier expects to."""
+        random, next_day = self._random, now - now % DAY_US + DAY_US
+        if order.service == "collect":
+            return now + int(random.uniform(60, 600) * SECOND_US), now + 30 * MINUTE_US
+        if order.service == "same_day":
+            return now + int(random.triangular(0.6, 2.6, 1.3) * HOUR_US), now + 3 * HOUR_US
+        if order.service == "standard" and random.random() < 0.6:
+            next_day += DAY_US
+        return next_day + int(random.triangular(8.5, 17.5, 12) * HOUR_US), next_day + 18 * HOUR_US
+
+    def _report(self, what: str, fields: dict[str, object]) -> None:
+        self._world.send(self._world.tms, f"shipment.{what}", fields, "carrier-events")
+
+
+def _next_collection(node: Node, now: int, every: int) -> int:
+    """The first collection at `node` after `now`, on a grid of `every` microseconds of its own."""
+    first, last = _HOURS_STORE_US if node.is_store else _HOURS_CENTRE_US
+    day = now - now % DAY_US
+    begin = day + first + node.pickup_offset % every
+    at = begin if now <= begin else begin + -(-(now - begin) // every) * every
+    return at if at <= day + last else day + DAY_US + first + node.pickup_offset % every

@@ -1,0 +1,274 @@
+"""Raw messages to events, in batches: each message is either an event or a fault, and nothing is raised.
+
+The contract itself is in the types of `schemas.events`; here is what a type can't say: ids are limited in
+bytes, text patterns mean ASCII, a time exists in UTC, nesting and size have a limit, and the whole message is
+UTF-8, ignored fields included.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from schemas.events import EVENT_TYPES, Event, EventBase, Id
+
+#: Objects and arrays within one another. The deepest known field is at 3; without a limit of our own, whether
+#: a message can be read would hang on the interpreter's stack at that moment: a replay could judge otherwise.
+MAX_NESTING: Final = 256
+MAX_ID_BYTES: Final = 128
+_MAX_DETAIL = 300
+_HEAD_BYTES = 65_536
+_CHUNK = 64
+_SURELY_SHALLOW = 2 * MAX_NESTING
+
+Reason: TypeAlias = Literal["transport", "schema", "rule"]
+Finding: TypeAlias = tuple[str, str]
+
+
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    """Why a message is not an event.
+
+    `reason` is `transport` (not readable as UTF-8 JSON) or `schema` (breaks the contract); later stages add
+    `rule`. `path` is the offending field, `$.lines[0].qty`, or `$` for the message as a whole. `source` and
+    `channel` are what the message says, as far as it can be read, else "".
+    """
+
+    reason: Reason
+    path: str
+    detail: str
+    source: str
+    channel: str
+
+
+class EventDecoder:
+    """Decode messages of the contract.
+
+    Holds no state between batches. Cost: little more than msgspec's own decoding for plain ASCII messages;
+    one that has other characters, an escape or the calendar's first or last day is judged a second time, for
+    what types can't say (2 to 5 times the cost); a fault costs some ten times what an event does.
+    """
+
+    def __init__(self, *, max_message_bytes: int = 16 * 1024 * 1024) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._decode = msgspec.json.Decoder(Event).decode
+
+    def decode(self, raws: Sequence[bytes]) -> list[Event | Fault]:
+        """An event or a fault for each message, in order. Never raises."""
+        out: list[Event | Fault] = []
+        for start in range(0, len(raws), _CHUNK):
+            chunk = raws[start : start + _CHUNK]
+            large = sum(map(len, chunk)) > self._max_message_bytes
+            self._decode_chunk(chunk, suspect=large or self._is_suspect(b"".join(chunk)), out=out)
+        return out
+
+    def _decode_chunk(self, raws: Sequence[bytes], *, suspect: bool, out: list[Event | Fault]) -> None:
+        decode, append = self._decode, out.append
+        for raw in raws:
+            try:
+                event = decode(raw)
+                if (suspect and self._is_suspect(raw)) or (
+                    len(raw) > _SURELY_SHALLOW and _nested_too_deep(raw)
+                ):
+                    append(self._careful(raw, event))
+                else:
+                    append(event)
+            except Exception as error:  # noqa: BLE001 - whatever one message does, the others must still be read
+                append(self._fault(raw, error))
+
+    def _is_suspect(self, raw: bytes) -> bool:
+        """Whether there may be something here that types don't judge; cheap when asked of many at once."""
+        return (
+            not raw.isascii()
+            or b"\\" in raw
+            or b"9999-12-31" in raw
+            or b"0001-01-01" in raw
+            or len(raw) > self._max_message_bytes
+        )
+
+    def _careful(self, raw: bytes, event: Event) -> Event | Fault:
+        """Judge what the types let pass."""
+        unreadable = _unreadable(raw, self._max_message_bytes)
+        if unreadable:
+            return _make_fault("transport", ("$", unreadable), raw)
+        broken = next(_broken(event, _RULES[type(event)], "$"), None)
+        return event if broken is None else _make_fault("schema", broken, raw)
+
+    def _fault(self, raw: bytes, error: Exception) -> Fault:
+        unreadable = _unreadable(raw, self._max_message_bytes)
+        if unreadable:
+            return _make_fault("transport", ("$", unreadable), raw)
+        if isinstance(error, msgspec.ValidationError):
+            return _make_fault("schema", locate(str(error)), raw)
+        return _make_fault("transport", ("$", str(error)), raw)
+
+
+# --- what an error of the decoder means --------------------------------------------------------------------
+
+_AT = re.compile(r"^(?P<what>.*) - at `(?P<path>\$[^`]*)`$", re.DOTALL)
+_NAMED_FIELD = re.compile(r"^Object missing required field `(?P<field>[^`]+)`$")
+_PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (_NAMED_FIELD, "is missing"),
+    (re.compile(r"^Expected `datetime` with a timezone component$"), "time without zone"),
+    (re.compile(r"^Invalid RFC3339 encoded datetime$"), "not an RFC 3339 time"),
+    (
+        re.compile(r"^Invalid (?:enum )?value (?P<value>.*)$", re.DOTALL),
+        "{value} is not a value of the contract",
+    ),
+    (re.compile(r"^Number out of range$"), "number out of range"),
+    (re.compile(r"^Expected (?P<want>.*), got (?P<got>.*)$", re.DOTALL), "must be {want}, is {got}"),
+    (re.compile(r"^Expected (?P<want>.*)$", re.DOTALL), "must be {want}"),
+)
+
+
+def locate(message: str) -> Finding:
+    """The path and a readable detail of a msgspec validation message."""
+    at = _AT.match(message)
+    what, path = (at["what"], at["path"]) if at else (message, "$")
+    for pattern, phrase in _PHRASES:
+        found = pattern.match(what)
+        if found is None:
+            continue
+        parts = found.groupdict()
+        if "field" in parts:
+            path = f"{path}.{parts['field']}"
+        return path, phrase.format(**parts).replace("`", "")
+    return path, what.replace("`", "")
+
+
+def _make_fault(reason: Reason, finding: Finding, raw: bytes) -> Fault:
+    path, detail = finding
+    return Fault(reason, path, _clip(detail, _MAX_DETAIL), _said(raw, _SOURCE), _said(raw, _CHANNEL))
+
+
+_SOURCE = re.compile(rb'"source"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_CHANNEL = re.compile(rb'"channel"\s*:\s*"((?:[^"\\]|\\.)*)"')
+
+
+def _said(raw: bytes, pattern: re.Pattern[bytes]) -> str:
+    """What the message gives for a field, even where the message as a whole can't be read."""
+    found = pattern.search(raw, 0, _HEAD_BYTES)
+    if found is None:
+        return ""
+    try:
+        text = msgspec.json.decode(b'"%b"' % found[1], type=str)
+    except ValueError:
+        text = found[1].decode("utf-8", "replace")
+    return _clip(text, MAX_ID_BYTES)
+
+
+def _clip(text: str, length: int) -> str:
+    kept = text if len(text) <= length else text[: length - 1] + "…"
+    return kept.encode("utf-8", "replace").decode()
+
+
+# --- is it JSON at all -------------------------------------------------------------------------------------
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_syntax = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def _unreadable(raw: bytes, limit: int) -> str:
+    """Why `raw` can't be read as one UTF-8 JSON value, or ""."""
+    if not raw.strip():
+        return "empty message"
+    if len(raw) > limit:
+        return f"{len(raw)} bytes, more than the limit of {limit}"
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 at byte {error.start}: {error.reason}"
+    if _nested_too_deep(raw):
+        return f"nested deeper than {MAX_NESTING}"
+    try:
+        _syntax(raw)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _nested_too_deep(raw: bytes) -> bool:
+    if raw.count(b"{") + raw.count(b"[") <= MAX_NESTING:
+        return False
+    depth = 0
+    for bracket in _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_NESTING:
+            return True
+    return False
+
+
+# --- what types can't say, found in the types --------------------------------------------------------------
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    """What a field's text has to meet, or the records and texts that it holds."""
+
+    field: str
+    is_id: bool = False
+    is_time: bool = False
+    pattern: re.Pattern[str] | None = None
+    many: bool = False
+    record: "tuple[_Rule, ...]" = ()
+
+
+def _rules_of(record: type[msgspec.Struct]) -> tuple[_Rule, ...]:
+    hints = get_type_hints(record, include_extras=True)
+    rules = (_rule_of(name, hints[name]) for name in record.__struct_fields__)
+    return tuple(rule for rule in rules if rule is not None)
+
+
+def _rule_of(field: str, hint: Any, *, many: bool = False) -> _Rule | None:  # noqa: ANN401 - a type expression
+    rule = None
+    if get_origin(hint) in (Union, UnionType):
+        branches = (_rule_of(field, branch, many=many) for branch in get_args(hint))
+        rule = next((branch for branch in branches if branch is not None), None)
+    elif get_origin(hint) is list:
+        rule = _rule_of(field, get_args(hint)[0], many=True)
+    elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        rule = _Rule(field, many=many, record=_rules_of(hint))
+    elif hint == Id:
+        rule = _Rule(field, is_id=True, many=many)
+    elif get_origin(hint) is Annotated:
+        kind, meta = get_args(hint)[:2]
+        if kind is datetime:
+            rule = _Rule(field, is_time=True, many=many)
+        elif meta.pattern:
+            rule = _Rule(field, pattern=re.compile(meta.pattern, re.ASCII), many=many)
+    return rule
+
+
+def _broken(record: msgspec.Struct, rules: tuple[_Rule, ...], path: str) -> Iterator[Finding]:
+    for rule in rules:
+        held = getattr(record, rule.field)
+        if held is None:
+            continue
+        where = f"{path}.{rule.field}"
+        values = (
+            [(f"{where}[{index}]", one) for index, one in enumerate(held)] if rule.many else [(where, held)]
+        )
+        for at, value in values:
+            if rule.record:
+                yield from _broken(value, rule.record, at)
+            elif rule.is_id and len(value.encode()) > MAX_ID_BYTES:
+                yield at, f"must be at most {MAX_ID_BYTES} bytes of UTF-8, is {len(value.encode())}"
+            elif rule.pattern is not None and not rule.pattern.fullmatch(value):
+                yield at, f"must match {rule.pattern.pattern} in ASCII, with nothing after it"
+            elif rule.is_time and not _has_utc(value):
+                yield at, "outside of the years 1 to 9999 in UTC"
+
+
+def _has_utc(moment: datetime) -> bool:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
+
+
+_RULES: dict[type[EventBase], tuple[_Rule, ...]] = {
+    record: _rules_of(record) for record in EVENT_TYPES.values()
+}

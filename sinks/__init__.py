@@ -1,0 +1,1 @@
+"""Where what was found goes: ClickHouse."""

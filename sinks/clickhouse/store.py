@@ -1,0 +1,218 @@
+"""One connection to ClickHouse, embedded or server: the same calls, the same settings, the same errors."""
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from schemas.errors import StoreError, StoreRefused
+from sinks.clickhouse.dsn import Embedded, Target, parse_dsn
+from sinks.clickhouse.failures import understood
+from sinks.clickhouse.pinned import INSERT, READ, READ_ONLY
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+#: What a value sent as a query parameter may be.
+Parameters = dict[str, Any]
+
+_SELECT = re.compile(
+    r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:SELECT|WITH|FROM)\b", re.IGNORECASE | re.DOTALL
+)
+
+# The driver logs a trace for each block it can't serialise; that block becomes a dead letter, which says it
+# better.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a query gave: column names and ClickHouse types, rows in order, and how long it took.
+
+    `more` says that there were rows beyond the limit.
+    """
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    elapsed_s: float
+    more: bool = False
+
+
+class Store:
+    """One connection; a context manager. Made by `open_store`.
+
+    Not to be shared between threads. Memory: one query's answer, or one inserted block and its encoding.
+
+    Every method raises `StoreUnavailable` (wait and retry) or `StoreRefused` (a person has to act); `insert`
+    also `BlockRejected`.
+    """
+
+    def __init__(self, client: "Client", target: Target) -> None:
+        self.target = target
+        self._client = client
+        self._types: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._insert_settings = _known(client, INSERT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def database(self) -> str:
+        """The database that unqualified table names mean."""
+        return self.target.database
+
+    def use_database(self) -> bool:
+        """Make unqualified names mean our database; False where it does not exist yet."""
+        found = self.query(
+            "SELECT count() FROM system.databases WHERE name = {name:String}", {"name": self.database}
+        )
+        if not found.rows[0][0]:
+            return False
+        self._client.database = self.database
+        return True
+
+    def command(self, sql: str) -> str:
+        """Run a statement whose answer is at most one value (DDL mostly)."""
+        try:
+            return str(self._client.command(sql))
+        except Exception as error:
+            raise understood(error) from error
+
+    def query(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        limit: int | None = None,
+        binary: bool = False,
+    ) -> Answer:
+        """Run a query and return its rows, at most `limit`.
+
+        `parameters` fill `{name:Type}` places. Text comes as `str`; with `binary`, as the bytes that are
+        stored (`str` would show what is not UTF-8 as hex digits, which can't be told from text).
+        """
+        started = time.perf_counter()
+        formats = {"String": "bytes", "FixedString": "native"} if binary else None
+        settings = None if limit is None else {"max_result_rows": limit + 1, "result_overflow_mode": "break"}
+        try:
+            found = self._client.query(sql, parameters=parameters, settings=settings, query_formats=formats)
+            rows = [tuple(row) for row in found.result_rows]
+        except Exception as error:
+            raise understood(error) from error
+        more = limit is not None and len(rows) > limit
+        names, types = tuple(found.column_names), tuple(kind.name for kind in found.column_types)
+        if not names:
+            names, types = self._heading(sql, parameters)
+        return Answer(names, types, rows[:limit], time.perf_counter() - started, more)
+
+    def _heading(self, sql: str, parameters: Parameters | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names and types of a query without rows: the embedded engine sends nothing then, not even those."""
+        inner = sql.strip().rstrip(";").rstrip()
+        if not _SELECT.match(inner):
+            return (), ()
+        try:
+            described = self._client.query(f"DESCRIBE TABLE (\n{inner}\n)", parameters=parameters).result_rows
+        except Exception as error:
+            raise understood(error) from error
+        return tuple(str(row[0]) for row in described), tuple(str(row[1]) for row in described)
+
+    def insert(
+        self, table: str, columns: Sequence[Sequence[object]], names: Sequence[str], token: str
+    ) -> None:
+        """Insert a block given as columns; when this returns, the rows are in.
+
+        `token` names the block: the same block sent again under it is dropped, and so is another one, so
+        derive it from the content. Integers are taken for times as they are (microseconds for
+        `DateTime64(6)`). The types of the columns are asked for once a table and connection.
+        """
+        key = (table, tuple(names))
+        settings = {**self._insert_settings, "insert_deduplication_token": token}
+        try:
+            if key not in self._types:
+                self._types[key] = self._client.create_insert_context(table, list(names)).column_types
+            self._client.insert(
+                table,
+                columns,
+                column_names=list(names),
+                column_types=self._types[key],
+                column_oriented=True,
+                settings=settings,
+            )
+        except Exception as error:
+            raise understood(error, inserting=True) from error
+
+    def close(self) -> None:
+        """Give the connection back; the embedded engine is free for another path then."""
+        self._client.close()
+
+
+def open_store(dsn: str | Target, *, password: str | None = None, readonly: bool = False) -> Store:
+    """Connect to the database that `dsn` names.
+
+    It need not have a schema, nor exist (`migrate` makes both); with `readonly` nothing can be written, and
+    an embedded database has to be there already.
+
+    Raises:
+        SettingsError: `dsn` is not one.
+        StoreUnavailable: nobody answers.
+        StoreRefused: no rights, the embedded engine is not installed or its database in use.
+    """
+    target = parse_dsn(dsn) if isinstance(dsn, str) else dsn
+    if readonly and isinstance(target, Embedded) and not target.path.is_dir():
+        raise StoreRefused(
+            f"there is no database at {target.path} yet: `andon demo` or `andon replay` makes one"
+        )
+    client = _client(target, password)
+    try:
+        for name, value in _known(client, READ | READ_ONLY if readonly else READ).items():
+            client.set_client_setting(name, value)
+        store = Store(client, target)
+        store.use_database()
+    except StoreError:
+        client.close()
+        raise
+    except Exception as error:
+        client.close()
+        raise understood(error) from error
+    return store
+
+
+def _client(target: Target, password: str | None) -> "Client":
+    import clickhouse_connect  # noqa: PLC0415 - half a second, and only commands that use the store pay it
+
+    try:
+        if isinstance(target, Embedded):
+            try:
+                return clickhouse_connect.get_client(interface="chdb", path=str(target.path), tz_mode="aware")
+            except ImportError:
+                words = "the embedded database needs chDB: pip install 'andon[embedded]', or use --clickhouse http://…"
+                raise StoreRefused(words) from None
+        return clickhouse_connect.get_client(
+            host=target.host,
+            port=target.port,
+            username=target.user,
+            password=password or "",
+            secure=target.scheme == "https",
+            tz_mode="aware",
+            autogenerate_session_id=False,  # a session would let one statement run at a time, and locks
+            query_retries=0,  # retrying is the writer's decision
+        )
+    except StoreError:
+        raise
+    except Exception as error:
+        raise understood(error) from error
+
+
+def _known(client: "Client", wanted: dict[str, str | int]) -> dict[str, str | int]:
+    """The settings of `wanted` that this server has and lets this user change."""
+    found = client.server_settings
+    return {name: value for name, value in wanted.items() if name in found and not found[name].readonly}

@@ -1,0 +1,201 @@
+import base64
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from dataflows.cli.store import dlq, migrate, sql
+from schemas.errors import StoreRefused
+from schemas.rows import DeadLetter
+from sinks.clickhouse.migrate import migrate as bring_up
+from sinks.clickhouse.store import open_store
+from sinks.clickhouse.writer import BlockWriter
+from tests.clickhouse_rows import ONE_OF_EACH, T0
+
+
+@pytest.fixture(scope="module")
+def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    name = f"chdb://{tmp_path_factory.mktemp('sql')}/db"
+    with open_store(name) as store:
+        bring_up(store)
+        writer = BlockWriter(store, "run-1")
+        writer.write(ONE_OF_EACH)
+        writer.write(
+            [
+                DeadLetter(
+                    "erp", 1, 2, "rule", "", "a bad clock", "", "", "ünï\n".encode(), T0 + 86_400_000_000
+                )
+            ]
+        )
+        writer.flush()
+    return name
+
+
+def _run(command: click.Command, words: Sequence[str], dsn: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(command, [*words, "--clickhouse", dsn], input=stdin)
+
+
+def test_a_table_a_person_reads(dsn: str) -> None:
+    found = _run(
+        sql, ["SELECT handoff, latency_s, deadline_at, started_at, toInt64(7) AS n FROM handoffs"], dsn
+    )
+    assert found.exit_code == 0, found
+    lines = found.stdout.splitlines()
+    assert lines[0].split() == ["handoff", "latency_s", "deadline_at", "started_at", "n"]
+    assert lines[2].split() == ["pick", "1e-06", "\N{EN DASH}", "2017-11-21T00:00:00Z", "7"]
+    assert lines[0].index("handoff") == lines[2].index("pick")
+    assert found.stderr.startswith("1 row in 0.")
+
+
+def test_json_is_exact(dsn: str) -> None:
+    query = (
+        f"SELECT toUInt256('{2**256 - 1}') AS big, 18446744073709551615 AS u, "
+        "toDecimal128('12345678901234567890.10', 2) AS d, nan AS nan, NULL AS nothing, started_at, "
+        "map('a', toDecimal64('1.50', 2)) AS m, [1, 2] AS l, toDate('2020-01-02') AS day, "
+        "'ö\\n' AS text, toInt128(-5) AS i, true AS yes, 0.1 AS f FROM handoffs"
+    )
+    found = _run(sql, [query, "--json"], dsn)
+    assert found.exit_code == 0, found
+    (row,) = json.loads(found.stdout, parse_float=str)
+    assert row == {
+        "big": 2**256 - 1,
+        "u": 2**64 - 1,
+        "d": "12345678901234567890.10",
+        "nan": None,
+        "nothing": None,
+        "started_at": "2017-11-21T00:00:00Z",
+        "m": {"a": "1.50"},
+        "l": [1, 2],
+        "day": "2020-01-02",
+        "text": "ö\n",
+        "i": -5,
+        "yes": True,
+        "f": "0.1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("SELECT number FROM numbers(3)", 3),
+        ("SELECT number FROM numbers(0)", 0),
+        ("SELECT number FROM numbers(1500)", 1500),
+    ],
+)
+def test_json_and_csv_hold_every_row(dsn: str, query: str, rows: int) -> None:
+    assert len(json.loads(_run(sql, [query, "--json"], dsn).stdout)) == rows
+    assert len(list(csv.DictReader(io.StringIO(_run(sql, [query, "--csv"], dsn).stdout)))) == rows
+    assert _run(sql, [query, "--csv"], dsn).stdout.startswith("number\n")
+
+
+def test_csv_quotes_and_leaves_null_empty(dsn: str) -> None:
+    found = _run(
+        sql, ["SELECT 'a,\"b' AS x, NULL AS y, map('k', 1) AS m, started_at FROM handoffs", "--csv"], dsn
+    )
+    assert list(csv.reader(io.StringIO(found.stdout))) == [
+        ["x", "y", "m", "started_at"],
+        ['a,"b', "", '{"k":1}', "2017-11-21T00:00:00Z"],
+    ]
+
+
+def test_the_query_may_come_from_standard_input(dsn: str) -> None:
+    found = _run(sql, ["-", "--json"], dsn, "-- a note\nSELECT 1 AS x;\n")
+    assert found.exit_code == 0, found.stderr + repr(found)
+    assert json.loads(found.stdout) == [{"x": 1}]
+    assert _run(sql, ["-"], dsn, "  ").exit_code == 2
+
+
+def test_a_long_table_ends_with_a_note(dsn: str) -> None:
+    found = _run(sql, ["SELECT number FROM system.numbers", "--limit", "5"], dsn)
+    assert found.stderr.startswith("5 rows in")
+    assert "there are more" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT nope FROM signals", "`nope`"),
+        ("SELEC 1 2", "Syntax error"),
+        ("DROP TABLE signal_log", "only reads"),
+        ("SELECT * FROM nothing", "nothing"),
+    ],
+)
+def test_an_error_is_clickhouses_in_one_piece(dsn: str, query: str, words: str) -> None:
+    found = _run(sql, [query], dsn)
+    assert isinstance(found.exception, StoreRefused), (
+        "the main command turns it into a message and exit code 1"
+    )
+    assert words in str(found.exception)
+    assert "Stack trace" not in str(found.exception)
+
+
+def test_format_is_refused_in_words(dsn: str) -> None:
+    found = _run(sql, ["SELECT 1 FORMAT JSON"], dsn)
+    assert found.exit_code == 2
+    assert "--json" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SHOW TABLES", "DESCRIBE signals", "EXPLAIN SELECT 1", "WITH 1 AS x SELECT x", "EXISTS TABLE signals"],
+)
+def test_other_statements_that_read_work(dsn: str, query: str) -> None:
+    found = _run(sql, [query], dsn)
+    assert found.exit_code == 0, found
+    assert not found.stderr.startswith("0 rows")
+
+
+def test_control_characters_and_odd_bytes_stay_visible_and_harmless(dsn: str) -> None:
+    found = _run(sql, ["SELECT unhex('1B5B33316D00FF') AS x, '[bold]a' AS y"], dsn)
+    assert "\x1b" not in found.stdout
+    assert "\\x1b[31m\\x00\\xff" in found.stdout
+    assert "[bold]a" in found.stdout
+
+
+def test_migrate_says_what_it_did(tmp_path: Path) -> None:
+    name = f"chdb://{tmp_path}/db"
+    before = _run(migrate, ["--status"], name)
+    assert (before.exit_code, before.stdout.splitlines()[0]) == (1, "missing 0001_tables")
+    done = _run(migrate, [], name)
+    assert done.stdout.splitlines() == ["applied 0001_tables", "applied 0002_views", f"{name}: up to date"]
+    assert "nothing to do" in _run(migrate, [], name).stdout
+    after = _run(migrate, ["--status"], name)
+    assert (after.exit_code, after.stdout.splitlines()[1][:18]) == (0, "applied 0002_views")
+
+
+def test_dead_letters_are_listed_readably(dsn: str) -> None:
+    found = _run(dlq, ["list"], dsn)
+    assert found.exit_code == 0, found
+    lines = found.stdout.splitlines()
+    assert lines[0].split() == ["seen_at", "topic", "partition", "offset", "reason", "path", "detail", "raw"]
+    assert "erp" in lines[2]
+    assert "ünï\\n" in lines[2]
+    assert '{"a"\\xff\\x00' in lines[3]
+    assert found.stderr.startswith("2 dead letters in")
+
+
+@pytest.mark.parametrize(
+    ("words", "topics"),
+    [
+        (["--reason", "rule"], ["erp"]),
+        (["--topic", "orders"], ["orders"]),
+        (["--since", "2017-11-21T12:00:00Z"], ["erp"]),
+        (["--since", "2018-01-01"], []),
+        (["--limit", "1"], ["erp"]),
+    ],
+)
+def test_dead_letters_can_be_chosen(dsn: str, words: list[str], topics: list[str]) -> None:
+    found = json.loads(_run(dlq, ["list", "--json", *words], dsn).stdout)
+    assert [row["topic"] for row in found] == topics
+    assert all(base64.b64decode(row["raw"]) for row in found)
+
+
+def test_a_bad_time_is_wrong_usage(dsn: str) -> None:
+    found = _run(dlq, ["list", "--since", "yesterday"], dsn)
+    assert found.exit_code == 2
+    assert "--since" in found.stderr

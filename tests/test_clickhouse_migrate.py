@@ -1,0 +1,109 @@
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from schemas.errors import StoreRefused
+from schemas.rows import ROW_TYPES
+from sinks.clickhouse.migrate import Migration, applied, migrate, pending, require_current, shipped
+from sinks.clickhouse.store import Store, open_store
+
+#: Frozen: a released migration is never edited. Add a line for a new one; a changed line is a broken
+#: database.
+CHECKSUMS = {
+    "0001_tables": "4582f18e79dad1ca48a23d1ec9d9169ba1af683587c13129bf04cd5f20363a14",
+    "0002_views": "93d46711f93f0555e391c572b1548b96f5cd531e0856c7c8b90ed97f59f987ab",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(f"chdb://{tmp_path}/db") as opened:
+        yield opened
+
+
+def _schema(store: Store) -> list[tuple[object, ...]]:
+    return store.query(
+        "SELECT name, create_table_query FROM system.tables WHERE database = 'andon' ORDER BY name"
+    ).rows
+
+
+def test_released_migrations_are_frozen_and_numbered_without_holes() -> None:
+    assert {str(migration): migration.checksum for migration in shipped()} == CHECKSUMS
+    assert [migration.number for migration in shipped()] == list(range(1, len(CHECKSUMS) + 1))
+
+
+def test_forwards_and_again(store: Store) -> None:
+    with pytest.raises(StoreRefused, match="run `andon migrate`"):
+        require_current(store)
+    assert [str(migration) for migration in migrate(store)] == list(CHECKSUMS)
+    require_current(store)
+    first = _schema(store)
+    assert {record.TABLE for record in ROW_TYPES} <= {name for name, _ in first}
+    assert migrate(store) == ()
+    assert _schema(store) == first
+    assert [(entry.number, entry.checksum) for entry in applied(store)] == [
+        (m.number, m.checksum) for m in shipped()
+    ]
+
+
+def test_every_statement_can_be_run_again(store: Store) -> None:
+    migrate(store)
+    first = _schema(store)
+    store.command("TRUNCATE TABLE schema_migrations")  # as if killed before the record
+    migrate(store)
+    assert _schema(store) == first
+
+
+def test_a_migration_killed_half_way_is_run_again(store: Store) -> None:
+    whole = shipped()
+    half = msgspec.structs.replace(
+        whole[0],
+        sql=whole[0].sql.split("CREATE TABLE IF NOT EXISTS {database}.stock_windows")[0] + "SELEC 1 2;\n",
+    )
+    with pytest.raises(StoreRefused, match="SYNTAX_ERROR"):
+        migrate(store, [half])
+    assert applied(store) == ()
+    assert migrate(store) == whole
+    require_current(store)
+
+
+def test_an_edited_migration_is_refused(store: Store) -> None:
+    migrate(store)
+    edited = [msgspec.structs.replace(shipped()[0], sql="SELECT 1;\n"), *shipped()[1:]]
+    with pytest.raises(StoreRefused, match=r"0001_tables was applied .* must not be edited"):
+        migrate(store, edited)
+
+
+def test_a_database_of_a_newer_andon_is_refused(store: Store) -> None:
+    migrate(store, [*shipped(), Migration(99, "future", "SELECT 1;\n")])
+    with pytest.raises(StoreRefused, match=r"newer Andon .to 0099_future"):
+        pending(store)
+
+
+def test_a_new_migration_is_applied_alone(store: Store) -> None:
+    migrate(store)
+    new = Migration(
+        len(CHECKSUMS) + 1,
+        "note",
+        "-- why;\nCREATE TABLE IF NOT EXISTS {database}.note (x String) "
+        "ENGINE = {replicated}MergeTree ORDER BY x;\n",
+    )
+    assert migrate(store, [*shipped(), new]) == (new,)
+    assert store.query("SELECT engine FROM system.tables WHERE name = 'note'").rows == [("MergeTree",)]
+
+
+def test_statements_are_split_at_the_end_of_a_line_only() -> None:
+    text = "-- a; b\nSELECT ';' AS x,\n  1;\n\nSELECT 2; \nSELECT 3"
+    assert Migration(1, "x", text).statements() == ["SELECT ';' AS x,\n  1", "SELECT 2", "SELECT 3"]
+
+
+def test_the_files_mention_no_database_by_name_and_import_nothing() -> None:
+    for migration in shipped():
+        assert not re.search(r"(FROM|TABLE|VIEW|EXISTS) +andon\.", migration.sql)
+        for statement in migration.statements():
+            assert statement.startswith(
+                ("CREATE TABLE IF NOT EXISTS {database}.", "CREATE OR REPLACE VIEW {database}.")
+            ), statement
