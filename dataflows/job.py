@@ -95,23 +95,18 @@ def run_record(settings: Settings, recovery: Path | None) -> RunRecord:
 
 
 class StoreWriter:
-    """The block writer as the engine's sink wants it; rows that the store refuses go back in as dead letters."""
+    """The block writer as the engine's sink wants it: what the store refuses is in the dead letters already."""
 
     def __init__(self, writer: BlockWriter) -> None:
         self._writer = writer
 
     def write(self, rows: Sequence[Row]) -> None:
         """Hand rows to the block writer."""
-        refused = self._writer.write(rows)
-        if refused:
-            self._writer.write(refused)
+        self._writer.write(rows)
 
     def flush(self) -> None:
         """Have everything in the store."""
-        refused = self._writer.flush()
-        if refused:
-            self._writer.write(refused)
-            self._writer.flush()
+        self._writer.flush()
 
 
 def run_job(  # noqa: PLR0913 - what a run is made of

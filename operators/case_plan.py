@@ -6,6 +6,7 @@ names; a handoff may find its case under another field of the start or end event
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from enum import StrEnum
 from zlib import crc32
 
 import msgspec
@@ -17,11 +18,19 @@ from schemas.events import EVENT_TYPES, EventBase, field_names
 Owner = Callable[[str], bool]
 
 
+class Part(StrEnum):
+    """What an event is to a handoff."""
+
+    START = "start"
+    END = "end"
+    ABANDON = "abandon"
+
+
 class Role(msgspec.Struct, frozen=True):
-    """An event that is the start or the end of a handoff (`entry` indexes `ProcessMap.handoff`)."""
+    """An event that is a part of a handoff (`entry` indexes `ProcessMap.handoff`)."""
 
     entry: int
-    is_start: bool
+    part: Part
     pattern: Pattern
 
 
@@ -80,8 +89,10 @@ def compile_plans(process: ProcessMap) -> dict[type[EventBase], EventPlan]:
     for index, handoff in enumerate(process.handoff):
         start_field = handoff.start_case or handoff.case
         end_field = handoff.end_case or handoff.case
-        plan(handoff.start.type, handoff.case, start_field).roles.append(Role(index, True, handoff.start))  # noqa: FBT003 - a field
-        plan(handoff.end.type, handoff.case, end_field).roles.append(Role(index, False, handoff.end))  # noqa: FBT003 - a field
+        plan(handoff.start.type, handoff.case, start_field).roles.append(Role(index, Part.START, handoff.start))
+        plan(handoff.end.type, handoff.case, end_field).roles.append(Role(index, Part.END, handoff.end))
+        for pattern in handoff.abandoned_by:
+            plan(pattern.type, handoff.case, end_field).roles.append(Role(index, Part.ABANDON, pattern))
         if handoff.deadline_at is not None:
             for type_ in _types_with(handoff.case, handoff.deadline_at.field):
                 times = plan(type_, handoff.case, handoff.case).times

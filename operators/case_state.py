@@ -44,6 +44,7 @@ class Pass(msgspec.Struct, array_like=True):
     end_id: str = ""
     start_scope: str = ""
     end_scope: str = ""
+    abandoned_us: int | None = None
     cancelled_us: int | None = None
     deadline_us: int | None = None
     timer_us: int = 0
@@ -59,12 +60,17 @@ class Pass(msgspec.Struct, array_like=True):
 
     @property
     def over_us(self) -> int | None:
-        """When the pass was over: its end, or its cancellation; None while it is open."""
+        """When the pass was over: its end, else when it was given up; None while it is open."""
         if self.end_us is not None:
             return self.end_us
-        if self.cancelled_us is None or self.start_us is None:
+        if self.given_up_us is None or self.start_us is None:
             return None
-        return max(self.start_us, self.cancelled_us)
+        return max(self.start_us, self.given_up_us)
+
+    @property
+    def given_up_us(self) -> int | None:
+        """When the case was cancelled or the pass abandoned, whichever came first."""
+        return earlier(self.cancelled_us, self.abandoned_us)
 
     @property
     def is_open(self) -> bool:
@@ -75,7 +81,7 @@ class Pass(msgspec.Struct, array_like=True):
     def status(self) -> Status:
         """How it stands, by event time."""
         if self.end_us is None:
-            if self.cancelled_us is not None:
+            if self.given_up_us is not None:
                 return Status.CANCELLED
             return Status.OVERDUE if self.fired_us else Status.OPEN
         if self.start_us is not None and self.end_us < self.start_us:
@@ -94,6 +100,13 @@ class Pass(msgspec.Struct, array_like=True):
     def copy(self) -> "Pass":
         """A copy that later changes don't reach."""
         return msgspec.structs.replace(self, signals=dict(self.signals))
+
+
+def earlier(one: int | None, other: int | None) -> int | None:
+    """The earlier of two times that may not be known."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 class Marked(msgspec.Struct, array_like=True):

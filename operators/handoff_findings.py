@@ -58,7 +58,7 @@ def pass_signal(  # noqa: PLR0913 - what a signal is about
     which = f" ({pass_key})" if pass_key else ""
     at = f" at {handoff.scope} {current.scope}" if current.scope else ""
     return Signal(
-        signal_id=signal_id(DETECTOR, finding, handoff.name, case_id, pass_key),
+        signal_id=signal_id(DETECTOR, finding, handoff.name, str(handoff.start), case_id, pass_key),
         detector=DETECTOR,
         kind=finding,
         handoff=handoff.name,
@@ -87,8 +87,8 @@ def _words(finding: Finding, handoff: Handoff, current: Pass) -> tuple[str, str,
         due = rfc3339(current.deadline_us) if current.deadline_us is not None else "no deadline any more"
         expected = f"{end} by {due}"
         if current.end_us is None:
-            if current.cancelled_us is not None:
-                return expected, "cancelled", f"{step}: {end} was due {due}; cancelled {rfc3339(current.cancelled_us)}."
+            if current.given_up_us is not None:
+                return expected, "given up", f"{step}: {end} was due {due}; given up {rfc3339(current.given_up_us)}."
             return expected, "did not come", f"{step}: {end} was due {due} and has not come."
         by = current.end_us - (current.deadline_us if current.deadline_us is not None else current.end_us)
         if by <= 0:

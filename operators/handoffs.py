@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from operators.case_plan import CasePlan, compile_plans, time_field
-from operators.case_state import Case, CaseState, Finding, HandoffState, Marked, Pass
+from operators.case_plan import CasePlan, Part, compile_plans, time_field
+from operators.case_state import Case, CaseState, Finding, HandoffState, Marked, Pass, earlier
 from operators.findings import Cause, Output, PassChange, next_version
 from operators.handoff_findings import (
     duplicate_findings,
@@ -43,6 +43,7 @@ class HandoffTracker:
     - Cancelled cases: open passes end as `cancelled`, nothing more is overdue.
     - Cases that start in the middle: no pass without its start; a missing start is a finding only when the case's
       beginning was seen, and only after `sequence_grace`.
+    - Where the start is optional (`start_optional`), an end without one is no pass and no finding.
     - A pass whose end happened before its start is `out_of_sequence` and has no part in latency windows.
 
     Args:
@@ -61,6 +62,10 @@ class HandoffTracker:
         self.entries, self.visible = _entries(process)
         expanded = msgspec.structs.replace(process, handoff=self.entries)
         self._plans = compile_plans(expanded)
+        self._timed = {
+            name: [one for one in self.entries if one.deadline_at is not None and one.deadline_at.field == name]
+            for name in {one.deadline_at.field for one in self.entries if one.deadline_at is not None}
+        }
         self._owns = owns
         self._cases: dict[str, dict[str, Case]] = {}
         self._timers: list[_Timer] = []
@@ -117,7 +122,7 @@ class HandoffTracker:
         for name in times:
             self._carry(case, name, event, arrived.occurred_us, before)
         for role in roles:
-            self._step(case, case_id, role.entry, arrived, before, is_start=role.is_start)
+            self._step(case, case_id, role.entry, role.part, arrived, before)
         for key, old in before.items():
             self._settle(plan.kind, case_id, case, key, old, arrived.arrival_us, _cause(arrived))
         for mark in marks:
@@ -134,29 +139,30 @@ class HandoffTracker:
         return case
 
     def _step(
-        self, case: Case, case_id: str, entry: int, arrived: Arrived, before: dict[tuple[int, str], Pass | None], *, is_start: bool
+        self, case: Case, case_id: str, entry: int, part: Part, arrived: Arrived, before: dict[tuple[int, str], Pass | None]
     ) -> None:
-        """Note that a start or an end came."""
+        """Note that a handoff was started, ended or given up."""
         handoff = self.entries[entry]
         event, occurred = arrived.event, arrived.occurred_us
-        pass_key = "/".join(field_of(event, name) for name in handoff.per)
+        pass_key = _pass_key(handoff, event)
         current = _touch(case, (entry, pass_key), before)
-        known = current.start_us if is_start else current.end_us
-        if known is not None and handoff.repeat == "flag":
-            first_id = current.start_id if is_start else current.end_id
-            self._out.extend(duplicate_findings(handoff, case_id, pass_key, first_id, arrived, is_start=is_start))
-        scope = field_of(event, handoff.scope) if handoff.scope else ""
-        if known is not None and (occurred, event.event_id) >= (known, current.start_id if is_start else current.end_id):
+        if "line_id" in handoff.per:
+            line = case.cancelled_lines.get(field_of(event, "line_id"))
+            current.cancelled_us = earlier(case.cancelled_us, line)
+        if part is Part.ABANDON:
+            current.abandoned_us = earlier(current.abandoned_us, occurred)
             return
+        is_start = part is Part.START
+        known, known_id = (current.start_us, current.start_id) if is_start else (current.end_us, current.end_id)
+        if known is not None and handoff.repeat in ("flag", f"flag_{part}"):
+            self._out.extend(duplicate_findings(handoff, case_id, pass_key, known_id, arrived, is_start=is_start))
+        if known is not None and (occurred, event.event_id) >= (known, known_id):
+            return
+        scope = field_of(event, handoff.scope) if handoff.scope else ""
         if is_start:
             current.start_us, current.start_id, current.start_scope = occurred, event.event_id, scope
         else:
             current.end_us, current.end_id, current.end_scope = occurred, event.event_id, scope
-        if "line_id" in handoff.per:
-            line = field_of(event, "line_id")
-            current.cancelled_us = _earlier(case.cancelled_us, case.cancelled_lines.get(line))
-        else:
-            current.cancelled_us = case.cancelled_us
 
     def _carry(
         self, case: Case, name: str, event: EventBase, occurred_us: int, before: dict[tuple[int, str], Pass | None]
@@ -165,10 +171,10 @@ class HandoffTracker:
         moment = time_field(event, name)
         assert moment is not None
         said = (occurred_us, event.event_id, to_us(moment))
-        known = case.times.get(name)
-        if known is not None and known[:2] >= said[:2]:
-            return
-        case.times[name] = said
+        for name_of_time in {_time_name(handoff, name, event) for handoff in self._timed[name]}:
+            known = case.times.get(name_of_time)
+            if known is None or known[:2] < said[:2]:
+                case.times[name_of_time] = said
         for key in case.passes:
             deadline = self.entries[key[0]].deadline_at
             if deadline is not None and deadline.field == name:
@@ -204,7 +210,9 @@ class HandoffTracker:
         entry, pass_key = key
         current = case.passes[key]
         handoff = self.entries[entry]
-        current.deadline_us = _deadline(handoff, case, current)
+        if current.start_us is None and (handoff.start_optional or current.end_us is None):
+            return
+        current.deadline_us = _deadline(handoff, case, current, pass_key)
         if current.fired_us and current.deadline_us != current.fired_us and current.is_open:
             current.fired_us = 0
         self._arm(kind, case_id, key, case, current, arrival_us)
@@ -229,7 +237,8 @@ class HandoffTracker:
         else:
             current.timer_us = 0
         if current.end_us is not None and current.start_us is None:
-            if not current.grace_us and case.began and Finding.MISSING_STEP not in current.signals:
+            wanted = not self.entries[key[0]].start_optional and case.began
+            if wanted and not current.grace_us and Finding.MISSING_STEP not in current.signals:
                 current.grace_us = arrival_us + self.entries[key[0]].sequence_grace
                 heapq.heappush(self._timers, (current.grace_us, _GRACE, kind, case_id, *key))
         else:
@@ -405,6 +414,7 @@ def _entries(process: ProcessMap) -> tuple[list[Handoff], int]:
             deadline_at=None,
             requires=[],
             repeat="first",
+            abandoned_by=[],
         )
         for handoff in process.handoff
         for name in handoff.requires
@@ -434,34 +444,42 @@ def _cancel(
     if line:
         case.cancelled_lines[line] = min(case.cancelled_lines.get(line, occurred_us), occurred_us)
     else:
-        case.cancelled_us = _earlier(case.cancelled_us, occurred_us)
+        case.cancelled_us = earlier(case.cancelled_us, occurred_us)
     for key in case.passes:
         per = entries[key[0]].per
         if line and ("line_id" not in per or key[1].split("/")[per.index("line_id")] != line):
             continue
         current = _touch(case, key, before)
-        current.cancelled_us = _earlier(current.cancelled_us, occurred_us)
+        current.cancelled_us = earlier(current.cancelled_us, occurred_us)
 
 
-def _earlier(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+def _pass_key(handoff: Handoff, event: EventBase) -> str:
+    """What tells this pass of the case from its others."""
+    return "/".join(field_of(event, name) for name in handoff.per)
 
 
-def _deadline(handoff: Handoff, case: Case, current: Pass) -> int | None:
-    """When the end is due: a duration after the start, or the time that the case carries."""
+def _time_name(handoff: Handoff, name: str, event: EventBase) -> str:
+    """Where a time is kept: with the pass, when the event names the pass, else with the case."""
+    if handoff.per and all(field_of(event, one) for one in handoff.per):
+        return f"{name}|{handoff.name}|{_pass_key(handoff, event)}"
+    return name
+
+
+def _deadline(handoff: Handoff, case: Case, current: Pass, pass_key: str) -> int | None:
+    """When the end is due: a duration after the start, or the time that the pass, else the case, carries."""
     if current.start_us is None:
         return None
     if handoff.deadline is not None:
         return current.start_us + handoff.deadline
-    if handoff.deadline_at is not None and handoff.deadline_at.field in case.times:
-        return case.times[handoff.deadline_at.field][2] + handoff.deadline_at.plus
-    return None
+    if handoff.deadline_at is None:
+        return None
+    name = handoff.deadline_at.field
+    said = case.times.get(f"{name}|{handoff.name}|{pass_key}") or case.times.get(name)
+    return None if said is None else said[2] + handoff.deadline_at.plus
 
 
 def _visible_part(current: Pass) -> tuple[object, ...]:
-    return (current.start_us, current.end_us, current.deadline_us, current.scope, current.status)
+    return (current.start_us, current.over_us, current.deadline_us, current.scope, current.status)
 
 
 def _cause(arrived: Arrived) -> Cause:

@@ -1,7 +1,6 @@
 """The picture of a process map: Mermaid text, and an SVG with a layout of its own."""
 
 import json
-import re
 from html import escape
 
 from operators.process_edges import Edge, case_words, cases_of, due_words, edges_of, name_words, pattern_words
@@ -31,12 +30,12 @@ _RESERVED = frozenset(
     }
 )
 _ARROWS = {"depends": "-->", "requires": "-. requires .->", "then": "-. then .->"}
-_MERMAID_ESCAPES = str.maketrans({char: f"#{ord(char)};" for char in '"#;<>&`\\\n\r'})
+_MERMAID_ESCAPES = str.maketrans({char: f"#{ord(char)};" for char in '"#;<>&`\\'})
 
 
 def mermaid(process: ProcessMap) -> str:
     """A Mermaid flowchart: a box for each handoff, grouped by kind of case, and an arrow for each edge."""
-    title = json.dumps(process.title or process.name, ensure_ascii=False)
+    title = json.dumps(_one_line(process.title or process.name), ensure_ascii=False)
     out = ["---", f"title: {title}", "---", "flowchart LR"]
     for case in cases_of(process):
         heading = ": ".join(map(_mermaid_text, case_words(process, case)))
@@ -56,7 +55,12 @@ def _node(name: str) -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    return text.translate(_MERMAID_ESCAPES)
+    return _one_line(text).translate(_MERMAID_ESCAPES)
+
+
+def _one_line(text: str) -> str:
+    """`text` with a space for each line end, control character or other thing that can't be shown."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 # --- SVG ---------------------------------------------------------------------------------------------------
@@ -75,7 +79,6 @@ _WORDS = {
     "depends": "holds up the next",
     "requires": "must be over before the next ends",
 }
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE = """
   text { font-family: "Helvetica Neue", Helvetica, Arial, "DejaVu Sans", sans-serif; fill: #1d2733; }
   .heading { font-size: 22px; font-weight: bold; }
@@ -223,4 +226,4 @@ def _text(x: float, y: float, style: str, text: str) -> str:
 
 
 def _xml(text: str) -> str:
-    return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))
+    return escape(_one_line(text))

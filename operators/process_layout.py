@@ -55,6 +55,9 @@ def clipped(text: str, size: float, *, bold: bool = False) -> str:
     return text + "…"
 
 
+_ASIDE = {"depends": -12.0, "then": -12.0, "requires": 14.0}
+
+
 class Box(msgspec.Struct):
     """A handoff: its place, and its lines as (text, style)."""
 
@@ -329,12 +332,14 @@ def _corners(
     gaps: list[float],
 ) -> list[tuple[float, float]]:
     start, end = place[plan.edge.start][1], place[plan.edge.end][1]
-    aside = 14.0 if plan.edge.kind == "requires" else 0.0
+    below = 14.0 if plan.edge.kind == "requires" else 0.0
+    turns = plan.out is not None or plan.into is not None
 
     def track_x(gap: int, whose: str) -> float:
         return lefts[gap] - gaps[gap] + GAP / 3 + TRACK * tracks[gap, whose]
 
-    here, there = start.middle + aside, end.middle + aside
+    # What turns comes in beside the middle, so that it does not lie on a line that leaves at the same height.
+    here, there = start.middle + below, end.middle + below + (_ASIDE[plan.edge.kind] if turns else 0.0)
     corners = [(start.x + start.width, here)]
     y = here
     if plan.channel is not None:

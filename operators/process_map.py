@@ -22,7 +22,7 @@ CaseField: TypeAlias = Literal[
 
 
 class Pattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which events: a type, and optionally values that fields of it must have."""
+    """Which events: a type, and optionally values that fields of it must have ("" where it must be absent)."""
 
     type: str
     where: dict[str, str | list[str]] = {}
@@ -31,6 +31,8 @@ class Pattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether `event`, already known to be of this type, has the wanted values."""
         for name, wanted in self.where.items():
             value = getattr(event, name, None)
+            if value is None:
+                value = ""
             if (value not in wanted) if isinstance(wanted, list) else (value != wanted):
                 return False
         return True
@@ -57,6 +59,8 @@ class Handoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     case: CaseField
     start: Pattern
     end: Pattern
+    start_optional: bool = False
+    abandoned_by: list[Pattern] = []
     title: str = ""
     start_case: CaseField | None = None
     end_case: CaseField | None = None
@@ -67,7 +71,7 @@ class Handoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     deadline_at: CaseTime | None = None
     requires: list[str] = []
     sequence_grace: Duration = Duration(15 * MINUTE_US)
-    repeat: Literal["first", "flag"] = "first"
+    repeat: Literal["first", "flag", "flag_start", "flag_end"] = "first"
     depends_on: list[str] = []
     severity: Severity = "medium"
 
@@ -163,6 +167,8 @@ def _lint_handoff(process: ProcessMap, handoff: Handoff, index: int, names: list
     where: tuple[str | int, ...] = ("handoff", index)
     yield from _lint_pattern(handoff.start, handoff.start_case or handoff.case, (*where, "start"), problem)
     yield from _lint_pattern(handoff.end, handoff.end_case or handoff.case, (*where, "end"), problem)
+    for number, pattern in enumerate(handoff.abandoned_by):
+        yield from _lint_pattern(pattern, handoff.end_case or handoff.case, (*where, "abandoned_by", number), problem)
     types = [EVENT_TYPES[p.type] for p in (handoff.start, handoff.end) if p.type in EVENT_TYPES]
     for key in handoff.per:
         if types and not all(key in field_names(record) for record in types):

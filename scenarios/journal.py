@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from schemas.durations import SECOND_US, rfc3339
+from schemas.durations import END_OF_TIME_US, SECOND_US, rfc3339
 from schemas.events import TOPIC_OF, TOPICS
 
 #: Fields of a message that are its own, by wire name.
@@ -70,9 +70,15 @@ class Journal:
         self.unwritten = 0
         self.counts = dict.fromkeys(TOPICS, 0)
         self.paths = {topic: out / f"{topic}.jsonl" for topic in TOPICS}
-        self._files: dict[str, BinaryIO] = {topic: path.open("wb") for topic, path in self.paths.items()}
+        self._files: dict[str, BinaryIO] = {}
         self._waiting: dict[str, list[tuple[int, int, bytes]]] = {topic: [] for topic in TOPICS}
         self._of_type = {kind: self._waiting[topic] for kind, topic in TOPIC_OF.items()}
+
+    def open(self) -> None:
+        """Make the files, replacing those of an earlier run."""
+        for topic, path in self.paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._files[topic] = path.open("wb")
 
     def write(self, source: Source, kind: str, now_us: int, leaves_us: int, fields: Fields) -> None:
         """Send an event that happens now and leaves its queue at `leaves_us`."""
@@ -120,7 +126,7 @@ class Journal:
     def close(self) -> None:
         """Write out the rest and close the files."""
         try:
-            self.flush(1 << 62)
+            self.flush(END_OF_TIME_US)
         finally:
             for file in self._files.values():
                 file.close()

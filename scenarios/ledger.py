@@ -128,6 +128,7 @@ class Ledger:
 
     def _recover(self, outage: Outage) -> None:
         for issue in outage.backlog:
+            issue.waits = False
             self._attempt(issue)
 
     def _invoice(self, order: Order) -> None:

@@ -27,8 +27,7 @@ class MiddlewareQueue:
         self._last_us = 0
         self._waiting: deque[tuple[int, int]] = deque()
         self._slow: list[tuple[int, int, int]] = []
-        self._limit_us = 0
-        self._watcher: Watcher | None = None
+        self._watchers: list[tuple[int, Watcher]] = []
 
     def slow_down(self, begin_us: int, end_us: int, per_second: float) -> None:
         """Serve at `per_second` from `begin_us` to `end_us`; such spans must not overlap."""
@@ -37,7 +36,7 @@ class MiddlewareQueue:
 
     def watch(self, limit_us: int, watcher: Watcher) -> None:
         """Tell `watcher` of each message that is in here for longer than `limit_us`."""
-        self._limit_us, self._watcher = limit_us, watcher
+        self._watchers.append((limit_us, watcher))
 
     def put(self, now_us: int, case: object = None) -> int:
         """Put a message in; returns the instant at which it leaves."""
@@ -45,8 +44,9 @@ class MiddlewareQueue:
         leaves = self._served(begin) if self._slow else begin + self._service_us
         self._last_us = leaves
         self._waiting.append((leaves, now_us))
-        if self._watcher is not None and leaves - now_us > self._limit_us:
-            self._watcher(case, now_us, leaves)
+        for limit, watcher in self._watchers:
+            if leaves - now_us > limit:
+                watcher(case, now_us, leaves)
         return leaves
 
     def delay_us(self, now_us: int) -> int:

@@ -1,16 +1,12 @@
 """The order management system: approves orders and gives them to nodes by its own view of stock."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from scenarios.catalogue import money
 from scenarios.network import Node
 from scenarios.stock import Stock
 from scenarios.world import World
 from schemas.durations import HOUR_US, SECOND_US
-
-if TYPE_CHECKING:
-    from scenarios.breakdowns.breakdown import Breakdown
 
 #: While the centres are at their limit, most parcels ship from stores.
 _NOON_US = (11 * HOUR_US, 14 * HOUR_US)
@@ -67,16 +63,14 @@ class Order:
 
 
 class OrderManagement:
-    """Approval, allocation and re-allocation. It knows of stock and reservations only what their feeds have told it.
+    """Approval, allocation and re-allocation, knowing of stock and reservations only what feeds tell it.
 
-    `give` hands lines to a node's warehouse; `breakdowns` are asked who is to blame when it promises what
-    isn't there.
+    `give` hands lines to a node's warehouse.
     """
 
-    def __init__(self, world: World, stock: Stock, breakdowns: Sequence["Breakdown"]) -> None:
+    def __init__(self, world: World, stock: Stock) -> None:
         self._world = world
         self._stock = stock
-        self._breakdowns = breakdowns
         self._random = world.random("oms")
         self.give: Callable[[Order, list[Line], Node], None]
 
@@ -150,9 +144,6 @@ class OrderManagement:
 
     def _assign(self, order: Order, lines: list[Line], node: Node, *, whole: bool) -> None:
         world = self._world
-        for line in lines:
-            if self._stock.unreserved(node, line.sku) < line.qty:
-                self._blame(node, line)
         for line in lines if not whole else lines[:1]:
             fields = {"order_id": order.order_id, "node": node.name, "expected_node": node.name}
             if not whole:
@@ -163,13 +154,6 @@ class OrderManagement:
         world.agenda.at(
             leaves + int(self._random.uniform(0.9, 2.5) * SECOND_US), self.give, order, lines, node
         )
-
-    def _blame(self, node: Node, line: Line) -> None:
-        """The OMS promises what the node no longer has: remember which breakdown kept it from knowing."""
-        for breakdown in self._breakdowns:
-            if breakdown.explains(node, self._world.agenda.now):
-                self._stock.blamed[node.first_item + line.sku] = breakdown
-                return
 
     def _cancel(self, order: Order, line: Line, *, alone: bool) -> None:
         fields = {"order_id": order.order_id, "reason": "out_of_stock"}

@@ -28,7 +28,7 @@ class Return:
 
 
 class Returns:
-    """Half of the returns are brought to a store the same day; half are parcels, authorised days before the log.
+    """Half of the returns are brought to a store the same day; half are parcels, authorised before the log.
 
     `delays` may each add microseconds to the wait for a refund.
     """

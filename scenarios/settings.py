@@ -102,7 +102,7 @@ def find_problems(settings: SimulationSettings, file: str = "simulation settings
             limits = (
                 (f"{low / HOUR_US:g}h", f"{high / HOUR_US:g}h")
                 if key in _DURATIONS
-                else (f"{low:g}", f"{high:g}")
+                else (f"{low:.10g}", f"{high:.10g}")
             )
             found.append(Problem(file, key, shown, f"must be between {limits[0]} and {limits[1]}"))
     if not re.fullmatch(r"[A-Z]{3}", settings.currency):

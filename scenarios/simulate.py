@@ -39,7 +39,7 @@ def simulate(
     """Simulate and write `orders.jsonl`, ... one file for each topic, and `truth.jsonl`, into `out`.
 
     Files are the same byte for byte for the same settings and Python version. `progress` is told the share
-    that is done, from 0 to 1. Cost: about 20 µs an event; memory: what is in flight, not the log.
+    that is done, from 0 to 1. Cost: 6 to 13 µs an event; memory: what is in flight, not the log.
 
     Raises:
         SettingsError: with every problem of `settings`, before anything is written.
@@ -48,13 +48,13 @@ def simulate(
     if problems:
         raise SettingsError(problems)
     began = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
     first = settings.start - settings.carry_in
     agenda = Agenda(first)
     journal = Journal(out, settings.start, settings.end, settings.duplicates, settings.seed)
+    retailer = Retailer(World(settings, agenda, journal))
+    install_breakdowns(settings, retailer)
+    journal.open()
     try:
-        retailer = Retailer(World(settings, agenda, journal))
-        install_breakdowns(settings, retailer)
         retailer.open()
         while agenda.now < settings.end:
             agenda.run_until(min(agenda.now + _STEP_US, settings.end))

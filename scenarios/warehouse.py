@@ -1,13 +1,17 @@
 """The warehouse systems: they take work, reserve, pick and pack it with the people there are."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from scenarios.network import Node
 from scenarios.orders import Line, Order
 from scenarios.stock import Stock
 from scenarios.world import World
 from schemas.durations import MINUTE_US, SECOND_US
+
+if TYPE_CHECKING:
+    from scenarios.breakdowns.breakdown import Breakdown
 
 _DAMAGED = 0.0015
 #: What came in overnight is given to the floor over this time once the shift begins.
@@ -76,12 +80,14 @@ class Warehouse:
     unchecked, since there the shelf is the truth: what isn't there is found out at the pick, and rejected as
     short.
 
-    `ship` takes over packed jobs; `report_short` tells the OMS of a line that can't be done.
+    `ship` takes over packed jobs; `report_short` tells the OMS of a line that can't be
+    done; `breakdowns` are asked who is to blame for work that comes for goods that aren't there.
     """
 
-    def __init__(self, world: World, stock: Stock) -> None:
+    def __init__(self, world: World, stock: Stock, breakdowns: Sequence["Breakdown"]) -> None:
         self._world = world
         self._stock = stock
+        self._breakdowns = breakdowns
         self._random = world.random("warehouse")
         self._tasks = 0
         self._reservations = 0
@@ -98,7 +104,13 @@ class Warehouse:
             self._reservations += 1
             reservation = f"R-{self._reservations}"
             item = node.first_item + line.sku
-            if not node.is_store and self._stock.unreserved(node, line.sku) < line.qty:
+            missing = self._stock.unreserved(node, line.sku) < line.qty
+            guilty = self._guilty(node) if missing else None
+            if guilty is not None and node.is_store:
+                self._stock.blamed[item] = guilty
+            if missing and not node.is_store:
+                if guilty is not None:
+                    guilty.touch(order, [line], "reservations_rejected", world.agenda.now)
                 leaves = self._tell("rejected", reservation, job, line, "insufficient_stock")
                 world.agenda.at(leaves, self.report_short, order, line, node)
                 continue
@@ -111,6 +123,11 @@ class Warehouse:
             if release > world.agenda.now:
                 release += int(self._random.random() * _FIRST_WAVE_US)
             world.agenda.at(release, self._release, job, taken)
+
+    def _guilty(self, node: Node) -> "Breakdown | None":
+        """Which breakdown kept the OMS from knowing that the node hasn't what was promised."""
+        now = self._world.agenda.now
+        return next((breakdown for breakdown in self._breakdowns if breakdown.explains(node, now)), None)
 
     def _tell(self, what: str, reservation: str, job: Job, line: Line, reason: str = "") -> int:
         """Send a reservation event by the queue of the node's kind; returns when its receivers have it."""

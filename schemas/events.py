@@ -15,9 +15,9 @@ from msgspec import Meta
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, description="Identifier, at most 128 bytes of UTF-8.")]
 Money = Annotated[
-    str, Meta(pattern=r"^-?\d{1,14}(\.\d{1,6})?$", description="Decimal amount as a string, never a float.")
+    str, Meta(pattern=r"^-?[0-9]{1,14}(\.[0-9]{1,6})?$(?!\n)", description="Decimal amount as a string, never a float.")
 ]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217 code.")]
 Quantity = Annotated[float, Meta(ge=-1e15, le=1e15, description="A finite number of units.")]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 with offset.")]

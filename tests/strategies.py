@@ -1,4 +1,4 @@
-"""Hypothesis strategies of valid events, made from the types themselves: a new type or field is covered at once."""
+"""Hypothesis strategies of valid events, made from the types: a new type or field is covered at once."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -34,7 +34,7 @@ def _texts(meta: msgspec.Meta, *, is_id: bool) -> st.SearchStrategy[str]:
     return (free | _WORDS).filter(lambda text: len(text.encode()) <= 128) if is_id else free
 
 
-def of_type(hint: Any) -> st.SearchStrategy[Any]:
+def of_type(hint: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, PLR0911 - a type expression; one return a kind
     """Valid values of a field's type."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is type(None):
@@ -80,7 +80,7 @@ def time_fields(record: type[EventBase]) -> tuple[str, ...]:
     return tuple(name for name in record.__struct_fields__ if _is_time(hints[name]))
 
 
-def _is_time(hint: Any) -> bool:
+def _is_time(hint: Any) -> bool:  # noqa: ANN401 - a type expression
     if get_origin(hint) in (Union, UnionType):
         return any(_is_time(branch) for branch in get_args(hint))
     return get_origin(hint) is Annotated and get_args(hint)[0] is datetime

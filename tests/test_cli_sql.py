@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
+from dataflows.cli.answers import as_table
 from dataflows.cli.store import dlq, migrate, sql
 from schemas.errors import StoreRefused
 from schemas.rows import DeadLetter
@@ -199,3 +201,18 @@ def test_a_bad_time_is_wrong_usage(dsn: str) -> None:
     found = _run(dlq, ["list", "--since", "yesterday"], dsn)
     assert found.exit_code == 2
     assert "--since" in found.stderr
+
+
+def test_a_table_wider_than_the_terminal_goes_down_the_page(dsn: str) -> None:
+    for query, width, lines in (
+        ("SELECT * FROM handoff_latency", 80, 18),
+        ("SELECT kind FROM signals", 80, 3),
+    ):
+        with open_store(dsn, readonly=True) as store:
+            answer = store.query(query, binary=True)
+        out = io.StringIO()
+        as_table(answer, Console(file=out, width=width, force_terminal=True, color_system=None))
+        text = out.getvalue().splitlines()
+        assert len(text) == lines, text
+        assert max(map(len, text)) <= width
+        assert all(any(name in line for line in text) for name in answer.names)

@@ -9,6 +9,7 @@ GOOD: list[tuple[str, Target]] = [
     ("chdb:///./andon.db", Embedded(Path("andon.db"))),
     ("chdb:///./a/b c.db", Embedded(Path("a/b c.db"))),
     ("chdb:///var/lib/andon", Embedded(Path("/var/lib/andon"))),
+    ("chdb:////var/lib/andon", Embedded(Path("/var/lib/andon"))),
     ("http://localhost", Server("http", "localhost", 8123, "default", "andon")),
     ("http://ann@ch1:8124/shop", Server("http", "ch1", 8124, "ann", "shop")),
     ("https://a%40b@ch1/", Server("https", "ch1", 8443, "a@b", "andon")),

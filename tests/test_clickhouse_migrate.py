@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import StoreRefused
 from schemas.rows import ROW_TYPES
-from sinks.clickhouse.migrate import Migration, applied, migrate, pending, require_current, shipped
+from sinks.clickhouse.migrate import Migration, _filled, applied, migrate, pending, require_current, shipped
 from sinks.clickhouse.store import Store, open_store
 
 #: Frozen: a released migration is never edited. Add a line for a new one; a changed line is a broken
@@ -93,6 +93,15 @@ def test_a_new_migration_is_applied_alone(store: Store) -> None:
     )
     assert migrate(store, [*shipped(), new]) == (new,)
     assert store.query("SELECT engine FROM system.tables WHERE name = 'note'").rows == [("MergeTree",)]
+
+
+def test_on_a_replicated_database_the_tables_are_replicated() -> None:
+    """As text only: the embedded engine has no Keeper to make such a database with."""
+    for replicated, engine in (("", "ENGINE = Replacing"), ("Replicated", "ENGINE = ReplicatedReplacing")):
+        for statement in shipped()[0].statements():
+            text = _filled(statement, {"{database}": "andon", "{replicated}": replicated})
+            assert engine in text
+            assert "{" not in text
 
 
 def test_statements_are_split_at_the_end_of_a_line_only() -> None:

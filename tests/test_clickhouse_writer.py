@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import StoreRefused, StoreUnavailable
@@ -105,6 +105,7 @@ def test_big_dead_letters_make_small_blocks(store: Store) -> None:
     assert store.query("SELECT count(), sum(length(raw)) FROM dead_letters").rows == [(5, 50_000_000)]
 
 
+@settings(deadline=None, max_examples=60)
 @given(script=st.lists(st.sampled_from(["pass", "fail", "lose"]), max_size=12), seed=st.integers(0, 99))
 def test_whatever_the_line_does_each_row_is_in_once(opened: Store, script: list[str], seed: int) -> None:
     opened.command("TRUNCATE TABLE pipeline_health_log")

@@ -1,6 +1,7 @@
-"""The decoder on hand-written messages: which fault, at which path, in which words; and what is let through."""
+"""The decoder on hand-written messages: which fault, at which path, in which words; what is let through."""
 
 import json
+import random
 import sys
 from typing import Any
 
@@ -21,7 +22,7 @@ def _decode(raw: bytes) -> Event | Fault:
     return result
 
 
-def _level(**changes: Any) -> InventoryLevel:
+def _level(**changes: object) -> InventoryLevel:
     event = _decode(json.dumps({**LEVEL, **changes}).encode())
     assert isinstance(event, InventoryLevel), event
     return event
@@ -47,7 +48,9 @@ def test_good_and_bad_keep_their_places() -> None:
 
 @settings(deadline=None)
 @given(st.lists(events(), max_size=20), st.randoms(use_true_random=False))
-def test_encode_and_decode_is_identity_whatever_the_neighbours(found: list[Event], rng: Any) -> None:
+def test_encode_and_decode_is_identity_whatever_the_neighbours(
+    found: list[Event], rng: random.Random
+) -> None:
     raws = [msgspec.json.encode(event) for event in found]
     assert EventDecoder().decode(raws) == found
     mixed = [*((raw, True) for raw in raws), *((bad.raw, False) for bad in BAD_MESSAGES)]

@@ -1,4 +1,4 @@
-"""Reading mappings: every problem at once, in words a person can act on; and the mappings that are shipped."""
+"""Reading mappings: every problem at once, in words a person can act on; and the shipped ones."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ when = { State = { startwith = "x" } }
 order_id = 7
 """
     assert problems_of(text) == [
-        't.toml:2: mapping.name = "Shop": must be str matching regex \'^[a-z][a-z0-9_]{0,63}$\'',
+        "t.toml:2: mapping.name = \"Shop\": must be str matching regex '^[a-z][a-z0-9_]{0,63}$'",
         "t.toml:4: mapping.system = \"shop\": Invalid enum value 'shop'",
         "t.toml:6: table.delimeter: unknown key; did you mean 'delimiter'?",
         "t.toml:10: event[0].when.State.startwith: unknown key; did you mean 'startswith'?",
@@ -77,44 +77,103 @@ currency = { const = "EUR", column = "c" }
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (event('set = { order_id = "{o}" }'), "event[0].time: is missing: name the column with its time here"),
-        (TIME + event('set = { order_id = "{@each}" }'), "is only there in a rule with explode, or in lines with over"),
-        (TIME + event('id = "{a}"\nexplode = "l"\nset = { order_id = "{@each}" }'), "is the same for every entry of the list"),
+        (
+            event('set = { order_id = "{o}" }'),
+            "event[0].time: is missing: name the column with its time here",
+        ),
+        (
+            TIME + event('set = { order_id = "{@each}" }'),
+            "is only there in a rule with explode, or in lines with over",
+        ),
+        (
+            TIME + event('id = "{a}"\nexplode = "l"\nset = { order_id = "{@each}" }'),
+            "is the same for every entry of the list",
+        ),
         (TIME + event('id = "a"\nset = { order_id = "{o}" }'), "is the same for every row"),
         (
-            TIME + event('id = "{o}"\nset = { order_id = "{o}" }') + event('id = "{o}"\nset = { order_id = "{o}" }', "order.cancelled"),
+            TIME
+            + event('id = "{o}"\nset = { order_id = "{o}" }')
+            + event('id = "{o}"\nset = { order_id = "{o}" }', "order.cancelled"),
             "would be dropped as a second delivery",
         ),
         (TIME + event('set = { order_id = "{o}", event_id = "{o}" }'), "is filled by the rule's key id"),
-        (TIME + event('set = { order_id = { column = "o", lookup = "x" } }'), "must be a lookup of this mapping; there is none"),
-        (TIME + event('set = { order_id = { column = "o", link = "x" } }'), "must be a link of this mapping; there is none"),
-        (TIME + event('set = { order_id = { column = "o", sum = true } }'), "needs group_by and a number field"),
-        (TIME + event("set = { order_id = { column = \"o\", extract = '[' } }"), "must be a regular expression"),
-        (TIME + event('set = { order_id = { lookup = "x" } }'), "must have exactly one of column, columns, text, number, const"),
-        (TIME + event('set = { order_id = "{o}" }\nlines = { set = {} }'), "order.approved has no lines"),
-        (TIME + event('set = { order_id = "o" }', "order.created"), 'is missing: order.created needs a list of lines (lines = []'),
-        (TIME + event('set = { order_id = "{o}" }\nadjacent = true'), "says something about group_by, which is missing"),
-        (TIME + event('set = { order_id = "{o}" }\ngroup_by = ["o"]\nexplode = "l"\nid = "{@each}"'), "together with explode"),
         (
-            TIME + event('set = { sku = "s", node = "n", delta = 1, reason = "stolen" }', "inventory.adjusted"),
+            TIME + event('set = { order_id = { column = "o", lookup = "x" } }'),
+            "must be a lookup of this mapping; there is none",
+        ),
+        (
+            TIME + event('set = { order_id = { column = "o", link = "x" } }'),
+            "must be a link of this mapping; there is none",
+        ),
+        (
+            TIME + event('set = { order_id = { column = "o", sum = true } }'),
+            "needs group_by and a number field",
+        ),
+        (
+            TIME + event("set = { order_id = { column = \"o\", extract = '[' } }"),
+            "must be a regular expression",
+        ),
+        (
+            TIME + event('set = { order_id = { lookup = "x" } }'),
+            "must have exactly one of column, columns, text, number, const",
+        ),
+        (TIME + event('set = { order_id = "{o}" }\nlines = { set = {} }'), "order.approved has no lines"),
+        (
+            TIME + event('set = { order_id = "o" }', "order.created"),
+            "is missing: order.created needs a list of lines (lines = []",
+        ),
+        (
+            TIME + event('set = { order_id = "{o}" }\nadjacent = true'),
+            "says something about group_by, which is missing",
+        ),
+        (
+            TIME + event('set = { order_id = "{o}" }\ngroup_by = ["o"]\nexplode = "l"\nid = "{@each}"'),
+            "together with explode",
+        ),
+        (
+            TIME
+            + event('set = { sku = "s", node = "n", delta = 1, reason = "stolen" }', "inventory.adjusted"),
             "must be one of sale, pick, receipt",
         ),
-        (TIME + event('set = { sku = "s", node = "n", delta = "few", reason = "sale" }', "inventory.adjusted"), "takes a number"),
         (
-            TIME + event('set = { sku = "s", node = "n", delta = { number = "{a} ** 2" }, reason = "sale" }', "inventory.adjusted"),
+            TIME
+            + event('set = { sku = "s", node = "n", delta = "few", reason = "sale" }', "inventory.adjusted"),
+            "takes a number",
+        ),
+        (
+            TIME
+            + event(
+                'set = { sku = "s", node = "n", delta = { number = "{a} ** 2" }, reason = "sale" }',
+                "inventory.adjusted",
+            ),
             "is not a formula at '*'",
         ),
         (
-            TIME + '[lookup.l]\nx = "order.aproved"\n[[event]]\ntype = { column = "c", lookup = "l" }\nset = { order_id = "{o}" }\n',
-            "lookup.l = \"order.aproved\": did you mean 'order.approved'?",
+            TIME
+            + '[lookup.l]\nx = "order.aproved"\n'
+            + '[[event]]\ntype = { column = "c", lookup = "l" }\nset = { order_id = "{o}" }\n',
+            "lookup.l = \"order.aproved\": must be a type of the contract; did you mean 'order.approved'?",
         ),
         (
-            TIME + '[lookup.l]\nx = "eur"\n' + event('set = { sku = "s", price = "1", currency = { column = "c", lookup = "l" } }', "price.changed"),
+            TIME
+            + '[lookup.l]\nx = "eur"\n'
+            + event(
+                'set = { sku = "s", price = "1", currency = { column = "c", lookup = "l" } }', "price.changed"
+            ),
             "the field currency takes a text",
         ),
-        ('[table]\ntime = "t"\nformats = ["%d.%m.%Y"]\n' + event('set = { order_id = "{o}" }'), "has no offset (%z): set zone"),
-        ('[table]\ntime = "t"\nformats = ["%H:%M"]\n' + event('set = { order_id = "{o}" }'), "must have the year once"),
-        ('[table]\ntime = "t"\nheader = false\n' + event('set = { order_id = "{o}" }'), "must name the columns"),
+        (
+            '[table]\ntime = "t"\nformats = ["%d.%m.%Y"]\n' + event('set = { order_id = "{o}" }'),
+            "has no offset (%z): set zone",
+        ),
+        (
+            '[table]\ntime = "t"\nformats = ["%H:%M"]\n' + event('set = { order_id = "{o}" }'),
+            "must have the year once",
+        ),
+        (
+            '[table]\ntime = "t"\nheader = false\n' + event('set = { order_id = "{o}" }'),
+            "must name the columns",
+        ),
         ('[table]\ntime = "{ }}"\n' + event('set = { order_id = "{o}" }'), "has a brace that is not of a"),
         (TIME + event('when = { a = {} }\nset = { order_id = "{o}" }'), "says nothing"),
         (TIME, "event: is missing and has no default"),
@@ -140,7 +199,10 @@ def test_shipped_mappings_and_their_process_maps_have_no_problems(name: str) -> 
 
 
 def test_an_unknown_mapping_lists_those_that_are_shipped() -> None:
-    with pytest.raises(SettingsError, match=r"\"olst\": did you mean 'olist'\? .*shipped mapping: bpi2019, ocel, olist, online_retail"):
+    with pytest.raises(
+        SettingsError,
+        match=r"\"olst\": did you mean 'olist'\? .*shipped mapping: bpi2019, ocel, olist, online_retail",
+    ):
         load_mapping("olst")
 
 
@@ -159,9 +221,13 @@ def test_a_mapping_file_is_loaded_and_its_problems_carry_its_name(tmp_path: Path
 @pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
 def test_the_documentation_lists_every_type_with_its_fields(kind: str) -> None:
     page = Path("docs/mappings.md").read_text("utf-8").split("## Event types")[1]
-    row = next(line for line in page.splitlines() if line.startswith("| `") and f"`{kind}`" in line.split("|")[1])
+    row = next(
+        line for line in page.splitlines() if line.startswith("| `") and f"`{kind}`" in line.split("|")[1]
+    )
     listed = row.split("|")[2]
-    own = {name: field for name, field in fields_of(kind).items() if name in EVENT_TYPES[kind].__struct_fields__}
+    own = {
+        name: field for name, field in fields_of(kind).items() if name in EVENT_TYPES[kind].__struct_fields__
+    }
     common = {"source", "system", "correlation_id", "channel", "region"}
     for fields in (own, line_fields_of(kind)):
         for name, field in fields.items():
@@ -173,7 +239,15 @@ def test_the_documentation_lists_every_key() -> None:
     from schemas.adapters import mapping  # noqa: PLC0415 - the records are looked at, not used
 
     page = Path("docs/mappings.md").read_text("utf-8")
-    for record in (mapping.Header, mapping.Table, mapping.Column, mapping.Condition, mapping.Value, mapping.EventRule, mapping.Lines):
+    for record in (
+        mapping.Header,
+        mapping.Table,
+        mapping.Column,
+        mapping.Condition,
+        mapping.Value,
+        mapping.EventRule,
+        mapping.Lines,
+    ):
         for field in msgspec.structs.fields(record):
             name = field.encode_name
             assert f"`{name}" in page or f"{name} =" in page or f".{name}]" in page, name

@@ -45,7 +45,15 @@ def process_maps(draw: st.DrawFn) -> ProcessMap:
             per=draw(st.lists(st.just("line_id"), max_size=1)),
             scope=draw(st.sampled_from(["", "node"])),
             deadline=draw(st.none() | st.just(Duration(HOUR_US))),
-            requires=draw(st.lists(st.sampled_from(names), max_size=2, unique=True)),
+            requires=draw(
+                st.lists(
+                    st.sampled_from(names).filter(lambda other, name=name: other != name),
+                    max_size=2,
+                    unique=True,
+                )
+            )
+            if len(names) > 1
+            else [],
             depends_on=draw(st.lists(st.sampled_from(names[:index]), max_size=3, unique=True))
             if index
             else [],
@@ -84,6 +92,7 @@ def _check_layout(process: ProcessMap) -> None:
 
 
 def _check_routes(placed: Layout, boxes: list[Box]) -> None:
+    _check_apart(placed)
     by_name = {box.handoff.name: box for box in boxes}
     for route in placed.routes:
         start, end = by_name[route.edge.start], by_name[route.edge.end]
@@ -97,6 +106,21 @@ def _check_routes(placed: Layout, boxes: list[Box]) -> None:
                 x, y = x1 + (x2 - x1) * step / 40, y1 + (y2 - y1) * step / 40
                 assert not any(_inside(box, x, y) for box in boxes), (route, x, y)
         assert route.corners[-1][0] > route.corners[-2][0], "arrows come in from the left"
+
+
+def _check_apart(placed: Layout) -> None:
+    """Lines lie on one another only where they have a handoff in common."""
+    pieces = [
+        (route.edge, *sorted((corner, following)))
+        for route in placed.routes
+        for corner, following in zip(route.corners, route.corners[1:], strict=False)
+    ]
+    for index, (edge, (x1, y1), (x2, y2)) in enumerate(pieces):
+        for other, (x3, y3), (x4, y4) in pieces[index + 1 :]:
+            level = y1 == y2 == y3 == y4 and max(x1, x3) < min(x2, x4)
+            upright = x1 == x2 == x3 == x4 and max(y1, y3) < min(y2, y4)
+            if level or upright:
+                assert edge.start == other.start or edge.end == other.end, (edge, other)
 
 
 @pytest.mark.parametrize("name", shipped_process_maps())
@@ -170,7 +194,7 @@ def test_a_map_without_dependencies_is_drawn_along_its_events() -> None:
 def test_markup_in_a_title_stays_text() -> None:
     handoff = load_process_map("default").handoff[0]
     process = ProcessMap(
-        name="x", title='<b>"&\x01', handoff=[msgspec.structs.replace(handoff, title='A & "<B>"')]
+        name="x", title='<b>"&\x01', handoff=[msgspec.structs.replace(handoff, title='A\n& "<B>"')]
     )
     drawn = svg(process)
     texts = [element.text for element in ET.fromstring(drawn).iter(f"{_SVG}text")]  # noqa: S314 - our own text

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import orjson
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,8 @@ from sinks.clickhouse.store import Answer
 _FORMAT = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
 _NUMBER = re.compile(r"^(Nullable\(|LowCardinality\()*(U?Int|Float|BFloat|Decimal)")
 _LONGEST_CELL = 300
+_SANE_WIDTH = 40
+_GAP = 3
 _NULL = "\N{EN DASH}"
 
 
@@ -39,20 +42,25 @@ def refuse_format(query: str) -> None:
         raise click.UsageError("leave FORMAT out; --json and --csv choose the form")
 
 
-def as_table(answer: Answer) -> None:
-    """Print a table as wide as the terminal or, where output goes elsewhere, as wide as its content."""
-    console = Console(highlight=False, soft_wrap=False)
+def as_table(answer: Answer, console: Console | None = None) -> None:
+    """Print a table; one that the terminal is too narrow for goes down the page, a line a column.
+
+    Where output goes to a file or a pipe, a table is as wide as its content.
+    """
+    console = console or Console(highlight=False)
+    cells = [[_cell(value) for value in row] for row in answer.rows]
+    needed = sum(min(width, _SANE_WIDTH) + _GAP for width in _widths(answer.names, cells))
+    if not console.is_terminal:
+        console.width = max(console.width, sum(width + _GAP for width in _widths(answer.names, cells)))
+    elif needed > console.width and cells:
+        _down_the_page(console, answer.names, cells)
+        return
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for name, kind in zip(answer.names, answer.types, strict=True):
         number = _NUMBER.match(kind) is not None
         table.add_column(Text(name), justify="right" if number else "left", no_wrap=True, overflow="ellipsis")
-    cells = [[_cell(value) for value in row] for row in answer.rows]
     for row in cells:
         table.add_row(*(Text(cell, style="dim") if cell == _NULL else Text(cell) for cell in row))
-    if not console.is_terminal:
-        console.width = max(
-            console.width, console.measure(table).maximum if cells else 0, _width(answer.names, cells)
-        )
     console.print(table)
 
 
@@ -155,6 +163,15 @@ def _encoded(value: Any) -> str:  # noqa: ANN401 - whatever plain() gives
         raise
 
 
-def _width(names: tuple[str, ...], cells: list[list[str]]) -> int:
-    columns = [[name, *(row[position] for row in cells)] for position, name in enumerate(names)]
-    return sum(max(map(len, column)) + 3 for column in columns)
+def _widths(names: tuple[str, ...], cells: list[list[str]]) -> list[int]:
+    return [max(map(cell_len, (name, *(row[at] for row in cells)))) for at, name in enumerate(names)]
+
+
+def _down_the_page(console: Console, names: tuple[str, ...], cells: list[list[str]]) -> None:
+    margin = max(map(cell_len, names))
+    for number, row in enumerate(cells, start=1):
+        console.rule(Text(f"row {number}"), align="left", style="dim")
+        for name, cell in zip(names, row, strict=True):
+            line = Text(name.rjust(margin), style="bold")
+            line.append("  ").append(cell, style="dim" if cell == _NULL else "not bold")
+            console.print(line, no_wrap=True, overflow="ellipsis", crop=True)

@@ -1,5 +1,6 @@
 """`andon simulate`: a simulated retailer's event log, with breakdowns in it whose truth is known."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=None, help="The same seed writes the same bytes.  [default: 7]")
 @click.option("--stores", type=int, default=None, help="Number of stores.  [default: 12]")
 @click.option("--orders", type=int, default=None, help="Online orders a day.  [default: 1200]")
-@click.option("--hours", type=float, default=None, help="Length of the log.  [default: 24]")
+@click.option(
+    "--hours", type=click.FloatRange(1, 336), default=None, help="Length of the log.  [default: 24]"
+)
 @click.option(
     "--breakdown",
     "kinds",
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     help="TOML file with all settings (docs/scenarios.md); the options above win over it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def simulate(
+def simulate(  # noqa: PLR0917 - click passes options by name
     out: Path,
     seed: int | None,
     stores: int | None,
@@ -51,9 +54,11 @@ def simulate(
     from scenarios.simulate import simulate as run  # noqa: PLC0415 - as above
     from schemas.errors import AndonError  # noqa: PLC0415 - as above
 
-    settings = _settings(seed, stores, orders, hours, kinds, config)
+    settings = _settings(seed=seed, stores=stores, orders=orders, hours=hours, kinds=kinds, config=config)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=as_json) as bar:
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty()
+    ) as bar:
         task = bar.add_task("simulating", total=1.0)
         try:
             result = run(settings, out, lambda share: bar.update(task, completed=share))
@@ -66,6 +71,7 @@ def simulate(
 
 
 def _settings(
+    *,
     seed: int | None,
     stores: int | None,
     orders: int | None,
@@ -115,14 +121,12 @@ def _print_summary(result: "SimulationResult", out: Path) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
 
     total = sum(result.events.values())
-    console = Console(highlight=False)
-    console.print(
-        f"{total:,} events in {result.seconds:.1f} s, in {out}: {', '.join(result.events)} (.jsonl)"
-    )
+    click.echo(f"{total:,} events in {result.seconds:.1f} s, in {out}: {', '.join(result.events)} (.jsonl)")
     broken = [record for record in result.truth if record.kind != "none"]
     if not broken:
-        console.print("nothing was injected: a clean run")
+        click.echo("nothing was injected: a clean run")
         return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1_000)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for name in ("injected", "where", "begin", "end"):
         table.add_column(name)
@@ -136,7 +140,13 @@ def _print_summary(result: "SimulationResult", out: Path) -> None:
         followed = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in record.effects.items())
         money = f"{record.value_at_risk} {record.currency}"
         table.add_row(
-            record.kind, where, record.begin, record.end, f"{len(record.orders):,}", money, followed or "–"
+            record.kind,
+            where,
+            record.begin,
+            record.end,
+            f"{len(record.orders):,}",
+            money,
+            followed or "nothing",
         )
     console.print(table)
-    console.print(f"the truth is in {out / 'truth.jsonl'}")
+    click.echo(f"the truth is in {out / 'truth.jsonl'}")

@@ -24,13 +24,14 @@ def store_from(config: str | None, clickhouse: str | None, *, readonly: bool = F
         StoreError: the store can't be reached or refuses.
     """
     from dataflows.settings import load_settings  # noqa: PLC0415 - `andon --help` loads none of this
-    from sinks.clickhouse.dsn import read_password  # noqa: PLC0415 - as above
+    from sinks.clickhouse.dsn import parse_dsn, read_password  # noqa: PLC0415 - as above
     from sinks.clickhouse.store import open_store  # noqa: PLC0415 - as above
 
     overrides: dict[str, Any] = {} if clickhouse is None else {"clickhouse": clickhouse}
     settings = load_settings(config, **overrides)
     password = read_password(settings.clickhouse.password_file)
-    return open_store(settings.clickhouse.dsn, password=password, readonly=readonly)
+    target = parse_dsn(settings.clickhouse.dsn, "--clickhouse" if clickhouse else config or "settings")
+    return open_store(target, password=password, readonly=readonly)
 
 
 @click.command()

@@ -33,11 +33,13 @@ class AdjustmentsLost(Breakdown):
             return f"node must be one of {names[0]} to {names[-1]}"
         return ""
 
+    def claims(self, retailer: Retailer) -> str:
+        """The node's part of it: several nodes can suffer at once."""
+        return f"{self.kind} at {self._chosen(retailer).name}"
+
     def install(self, retailer: Retailer) -> None:
         """Stand in the way to the ERP."""
-        network = retailer.world.network
-        chosen = self.parameters.node or network.stores[0].name
-        self._node = next(node for node in network.nodes if node.name == chosen)
+        self._node = self._chosen(retailer)
         self._world = retailer.world
         self._lost: Counter[int] = Counter()
         self.effects_until_us = retailer.world.settings.end
@@ -58,3 +60,8 @@ class AdjustmentsLost(Breakdown):
         self._lost[sku] += delta
         self.effects["adjustments_lost"] += 1
         return True
+
+    def _chosen(self, retailer: Retailer) -> Node:
+        network = retailer.world.network
+        name = self.parameters.node or network.stores[0].name
+        return next(node for node in network.nodes if node.name == name)

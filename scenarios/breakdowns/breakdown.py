@@ -15,6 +15,9 @@ from schemas.durations import HOUR_US, Duration, rfc3339
 
 Scope = dict[str, str | list[str]]
 
+#: How long after its end what still goes wrong is put down to a breakdown that leaves a backlog.
+AFTERMATH_US = HOUR_US
+
 
 class Breakdown(ABC):
     """Something that is broken from `begin_us` to `end_us`.
@@ -51,6 +54,10 @@ class Breakdown(ABC):
     @abstractmethod
     def scope(self) -> Scope:
         """Where it is broken, in the fields of the truth's scope."""
+
+    def claims(self, retailer: Retailer) -> str:  # noqa: ARG002 - by default there is one of a kind
+        """What it breaks, in words: two breakdowns must not break the same thing at the same time."""
+        return self.kind
 
     def explains(self, node: Node, now_us: int) -> bool:  # noqa: ARG002 - most breakdowns explain none
         """Whether the OMS can't know the true stock of `node` now because of this."""

@@ -33,11 +33,13 @@ class FeedStopped(Breakdown):
             return f"node must be one of {names[0]} to {names[-1]}"
         return ""
 
+    def claims(self, retailer: Retailer) -> str:
+        """The node's part of it: several nodes can suffer at once."""
+        return f"{self.kind} at {self._chosen(retailer).name}"
+
     def install(self, retailer: Retailer) -> None:
         """Book the stop and the return of the feed."""
-        network = retailer.world.network
-        chosen = self.parameters.node or network.stores[min(1, len(network.stores) - 1)].name
-        self._node = next(node for node in network.nodes if node.name == chosen)
+        self._node = self._chosen(retailer)
         self._source = retailer.world.wms(self._node).name
         self._retailer = retailer
         self._value_cents = 0
@@ -69,3 +71,8 @@ class FeedStopped(Breakdown):
         stock.resume_feed(self._node)
         if self.parameters.lost:
             self.effects_until_us = self._retailer.world.settings.end
+
+    def _chosen(self, retailer: Retailer) -> Node:
+        network = retailer.world.network
+        name = self.parameters.node or network.stores[min(1, len(network.stores) - 1)].name
+        return next(node for node in network.nodes if node.name == name)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from scenarios.breakdowns.breakdown import Breakdown, Scope, at
+from scenarios.breakdowns.breakdown import AFTERMATH_US, Breakdown, Scope, at
 from scenarios.ledger import GOODS_MOVEMENTS, GoodsIssue, Outage
 from scenarios.retailer import Retailer
 from schemas.durations import MINUTE_US, Duration
@@ -57,5 +57,5 @@ class PostingInterfaceDown(Breakdown):
             ready = max(issue.due, job.consumed_at)
             if issue.attempts == 0 and (ready < self.begin_us or now - ready < self.parameters.late_after):
                 return
-        if now >= self.begin_us:
+        if self.begin_us <= now < self.end_us + AFTERMATH_US:
             self.touch(job.order, job.picked, "postings_late" if booked else "postings_failed", now)

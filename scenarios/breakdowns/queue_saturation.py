@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from scenarios.breakdowns.breakdown import Breakdown, Scope, at
+from scenarios.breakdowns.breakdown import AFTERMATH_US, Breakdown, Scope, at
 from scenarios.customers import Surge
 from scenarios.ledger import GoodsIssue
 from scenarios.network import Node
@@ -72,7 +72,7 @@ class QueueSaturation(Breakdown):
         return {"queue": _QUEUE}
 
     def _late(self, case: object, put_us: int, leaves_us: int) -> None:
-        if isinstance(case, tuple) and put_us >= self.begin_us:
+        if isinstance(case, tuple) and self.begin_us <= put_us < self.end_us + AFTERMATH_US:
             order, line = case
             assert isinstance(order, Order)
             assert isinstance(line, Line)
@@ -80,10 +80,6 @@ class QueueSaturation(Breakdown):
 
     def _posted(self, issue: GoodsIssue, booked: bool) -> None:  # noqa: FBT001 - the protocol of watchers
         waited = issue.job.consumed_at - issue.due
-        if (
-            booked
-            and issue.due >= self.begin_us
-            and issue.job.node.is_store
-            and waited > self.parameters.late_after
-        ):
+        ours = self.begin_us <= issue.due < self.end_us + AFTERMATH_US and issue.job.node.is_store
+        if booked and ours and waited > self.parameters.late_after:
             self.touch(issue.job.order, issue.job.picked, "postings_late", self._agenda.now)

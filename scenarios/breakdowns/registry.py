@@ -1,5 +1,6 @@
 """Which kinds of breakdowns there are, and how one is made from what a person asked for."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from scenarios.breakdowns.adjustments_lost import AdjustmentsLost
@@ -10,7 +11,7 @@ from scenarios.breakdowns.queue_saturation import QueueSaturation
 from scenarios.breakdowns.refund_lag import RefundLag
 from scenarios.retailer import Retailer
 from scenarios.settings import SimulationSettings
-from schemas.durations import HOUR_US
+from schemas.durations import HOUR_US, rfc3339
 from schemas.errors import SettingsError
 from schemas.problems import Problem, declare_document
 
@@ -39,11 +40,25 @@ def install_breakdowns(settings: SimulationSettings, retailer: Retailer) -> None
         words = breakdown.problem(retailer)
         if words:
             problems.append(Problem(_FILE, f"breakdowns[{index}].parameters", "", words))
+    if not problems:
+        problems.extend(_overlaps(made, retailer))
     if problems:
         raise SettingsError(problems)
     for _, breakdown in made:
         breakdown.install(retailer)
         retailer.breakdowns.append(breakdown)
+
+
+def _overlaps(made: list[tuple[int, Breakdown]], retailer: Retailer) -> Iterable[Problem]:
+    """Breakdowns of the same thing that would run into each other."""
+    last: dict[str, Breakdown] = {}
+    for index, breakdown in sorted(made, key=lambda pair: (pair[1].begin_us, pair[0])):
+        claimed = breakdown.claims(retailer)
+        before = last.get(claimed)
+        if before is not None and breakdown.begin_us < before.end_us:
+            words = f"must not begin before {before.breakdown_id} ends: both are {claimed}"
+            yield Problem(_FILE, f"breakdowns[{index}].begin", rfc3339(breakdown.begin_us), words)
+        last[claimed] = breakdown
 
 
 def _make(settings: SimulationSettings) -> tuple[list[tuple[int, Breakdown]], list[Problem]]:

@@ -116,7 +116,7 @@ class Columns:
         return reader
 
     def time(self, spec: str) -> tuple[Callable[[Cells], int | None], str]:
-        """The instant that a column (or a template over columns) says, None when it is empty; and its column."""
+        """The instant that a column (or a template over several) says, None when empty; and its column."""
         column = column_of_time(spec)
         template = "{" not in spec
         get = self.text(spec) if template else self.template(spec)

@@ -41,7 +41,7 @@ def _all_of(when: When, place: Callable[[str], CellText], normaliser: Callable[[
 
 
 def cell_test(condition: Scalar | list[str] | Condition, normalise: Reader) -> _CellTest:
-    """The test of one cell. A number is compared as a number, a text as it is; an empty cell is the text ""."""
+    """The test of one cell. A number is compared as a number, a text as it is; an empty cell is "" to it."""
     if isinstance(condition, bool):
         wanted = str(condition).lower()
         return lambda text: text.lower() == wanted

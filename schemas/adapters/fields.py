@@ -1,7 +1,7 @@
 """What the fields of the contract hold, and how a cell's text becomes such a value.
 
-`fields_of` says for each event type what a mapping may fill; `readers` turn text into the JSON value of a kind.
-A reader raises ValueError, in words, for a text it can't use.
+`fields_of` says for each event type what a mapping may fill; the `read_` functions turn text into the JSON
+value of a kind of field and raise ValueError, in words, for a text they can't use.
 """
 
 import functools
@@ -144,8 +144,8 @@ def read_number(text: str) -> int | float:
 def read_whole(text: str) -> int:
     """A whole number, also when written `3.0`."""
     value = read_number(text)
-    if not isinstance(value, int):
-        raise ValueError(f"{text!r} is not a whole number")
+    if isinstance(value, float):
+        raise ValueError(f"{text!r} is not a whole number")  # noqa: TRY004 - the text is judged, not its type
     return value
 
 

@@ -159,11 +159,12 @@ def _lint_event(declared: Declaration, rule: EventRule, path: Path, problem: Pro
         )
     if rule.adjacent and not rule.group_by:
         yield problem((*path, "adjacent"), "true", "says something about group_by, which is missing")
-    for key, spec in (("explode", rule.explode), ("lines.over", rule.lines and rule.lines.over)):
+    over = None if rule.lines is None else rule.lines.over
+    for where, spec in (((*path, "explode"), rule.explode), ((*path, "lines", "over"), over)):
         if spec is not None and not isinstance(spec, str):
             for name in [spec.link] if isinstance(spec.link, str) else spec.link:
                 if name not in declared.link:
-                    yield problem((*path, *key.split("."), "link"), name, _known("a link", declared.link))
+                    yield problem((*where, "link"), name, _known("a link", declared.link))
     types, bad = _lint_type(declared, rule, path, problem)
     yield from bad
     if types:
@@ -182,11 +183,9 @@ def _lint_type(
     for name in types:
         if name not in EVENT_TYPES:
             near = difflib.get_close_matches(name, EVENT_TYPES, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            expected = f"did you mean {near[0]!r}?" if near else f"accepted: {', '.join(EVENT_TYPES)}"
             where: Path = (*path, "type") if isinstance(rule.type, str) else ("lookup", rule.type.lookup)
-            bad.append(
-                problem(where, name, f"{hint}must be a type of the contract: {', '.join(EVENT_TYPES)}")
-            )
+            bad.append(problem(where, name, f"must be a type of the contract; {expected}"))
     return [name for name in types if name in EVENT_TYPES], bad
 
 
@@ -244,7 +243,7 @@ def _lint_ids(declared: Declaration, problem: Problems) -> Iterable[Problem]:
                 yield problem(
                     path,
                     rule.id,
-                    "is the id of another event of the same row too, which would be dropped as a second delivery; "
+                    "is the id of another event of the row too, which would be dropped as a second delivery; "
                     f'add what happened, such as "{rule.id}-approved"',
                 )
                 break

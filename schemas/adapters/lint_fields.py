@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping as ReadMapping
+from collections.abc import Callable, Iterable
+from collections.abc import Mapping as ReadMapping
 from typing import Any
 
 from schemas.adapters.fields import DESCRIPTION, OWN_KEYS, Field, fields_of, line_fields_of
@@ -20,19 +21,17 @@ def lint_fields(
     declared: Declaration, rule: EventRule, types: list[str], path: Path, problem: _Problems
 ) -> Iterable[Problem]:
     """Problems of `set` and `lines` of a rule that makes events of `types`."""
+    grouped = bool(rule.group_by)
     for kind in types:
+        fields = fields_of(kind)
         yield from _lint_set(
-            declared, rule.set, fields_of(kind), (*path, "set"), kind, problem, grouped=bool(rule.group_by)
+            declared, rule.set, fields, (*path, "set"), kind, problem=problem, grouped=grouped
         )
-        has_lines = "lines" in fields_of(kind)
-        if rule.lines is not None:
-            if not has_lines:
-                yield problem((*path, "lines"), None, f"{kind} has no lines")
-            else:
-                where = (*path, "lines", "set")
-                yield from _lint_set(
-                    declared, rule.lines.set, line_fields_of(kind), where, f"a line of {kind}", problem
-                )
+        if rule.lines is not None and "lines" not in fields:
+            yield problem((*path, "lines"), None, f"{kind} has no lines")
+        elif rule.lines is not None:
+            where, what = (*path, "lines", "set"), f"a line of {kind}"
+            yield from _lint_set(declared, rule.lines.set, line_fields_of(kind), where, what, problem=problem)
             if "lines" in rule.set:
                 yield problem((*path, "set", "lines"), None, "is given twice: here and in lines")
         filled = {*rule.set, *({"lines"} if rule.lines is not None else ()), *_ALWAYS}
@@ -54,8 +53,8 @@ def _lint_set(
     fields: ReadMapping[str, Field],
     path: Path,
     what: str,
-    problem: _Problems,
     *,
+    problem: _Problems,
     grouped: bool = False,
 ) -> Iterable[Problem]:
     for name, rule in rules.items():
@@ -90,31 +89,32 @@ def _lint_value(
         )
         return
     yield from _lint_source(value, field, path, problem)
+    yield from _lint_steps(declared, value, field, path, problem)
+    if value.sum and (not grouped or field.kind not in ("money", "number")):
+        expected = "adds up a number over the rows of a group: it needs group_by and a number field"
+        yield problem((*path, "sum"), "true", expected)
+    elif value.sum and given[0] not in ("number", "column"):
+        yield problem((*path, "sum"), "true", f"needs number or column, not {given[0]}")
+
+
+def _lint_steps(
+    declared: Declaration, value: Value, field: Field, path: Path, problem: _Problems
+) -> Iterable[Problem]:
     if value.extract is not None:
         try:
             re.compile(value.extract)
         except re.error as error:
             yield problem((*path, "extract"), value.extract, f"must be a regular expression ({error})")
-    if value.lookup is not None:
-        if value.lookup not in declared.lookup:
-            yield problem((*path, "lookup"), value.lookup, _known("a lookup", declared.lookup))
-        elif value.link is None and value.letters is None:
-            for code, text in declared.lookup[value.lookup].items():
-                yield from _lint_constant(field, text, ("lookup", value.lookup, code), problem)
+    if value.lookup is not None and value.lookup not in declared.lookup:
+        yield problem((*path, "lookup"), value.lookup, _known("a lookup", declared.lookup))
+    elif value.lookup is not None and value.link is None and value.letters is None:
+        for code, text in declared.lookup[value.lookup].items():
+            yield from _lint_constant(field, text, ("lookup", value.lookup, code), problem)
     for name in links_of(value):
         if name not in declared.link:
             yield problem((*path, "link"), name, _known("a link", declared.link))
     if value.default is not None:
         yield from _lint_constant(field, value.default, (*path, "default"), problem)
-    if value.sum:
-        if not grouped or field.kind not in ("money", "number"):
-            yield problem(
-                (*path, "sum"),
-                "true",
-                "adds up a number over the rows of a group: it needs group_by and a number field",
-            )
-        elif given[0] not in ("number", "column"):
-            yield problem((*path, "sum"), "true", "needs number or column, not " + given[0])
 
 
 def _lint_source(value: Value, field: Field, path: Path, problem: _Problems) -> Iterable[Problem]:

@@ -1,7 +1,7 @@
 """Declarative mappings: what a person writes to turn a table into canonical events.
 
-The format is described, with every key, in docs/mappings.md. `read_mapping` gives a mapping or every problem in
-it; what can only be seen with the table at hand (a column that is not there) is reported when it is opened.
+The format is described, with every key, in docs/mappings.md. `read_mapping` gives a mapping or every problem
+in it; what can only be seen with the table at hand (a column that is not there) is told when it is opened.
 """
 
 import difflib
@@ -203,7 +203,9 @@ def read_mapping(text: str, file: str) -> Declared[Mapping]:
     declared = declare(text, Declaration, file)
     if declared.value is None:
         return Declared(None, declared.problems)
-    problems = tuple(lint(declared.value, file, text))
+    problems = tuple(
+        sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line))
+    )
     return Declared(None if problems else Mapping(declared.value, file, text), problems)
 
 

@@ -1,7 +1,8 @@
 """Which columns a mapping names and where, and what is wrong with them for the table at hand."""
 
 import difflib
-from collections.abc import Iterable, Mapping as ReadMapping, Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as ReadMapping
 from typing import TypeAlias
 
 from schemas.adapters.columns import columns_of_time
@@ -113,11 +114,8 @@ def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[
     for where, rules in _field_tables(declared):
         for field, rule in rules.items():
             if isinstance(rule, str) and rule in names:
-                yield problem(
-                    (*where, field),
-                    rule,
-                    f'is a fixed text here; write "{{{rule}}}" for the column, or {{ const = "{rule}" }} if the text is meant',
-                )
+                meant = f'write "{{{rule}}}" for the column, or {{ const = "{rule}" }} if the text is meant'
+                yield problem((*where, field), rule, f"is a fixed text here; {meant}")
 
 
 def _listed(names: Sequence[str]) -> str:

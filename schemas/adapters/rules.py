@@ -1,8 +1,8 @@
 """The event rules of a mapping, compiled: from a row to the canonical events it makes.
 
 A row is taken whole or not at all: when one of its events can't be made, `CellError` says why and none is.
-Memory: for rules with `group_by`, the groups not finished (all of the table's, or one where its rows are declared
-adjacent), each with its lines; otherwise nothing but bounded memories of texts.
+Memory: for rules with `group_by`, the groups not finished (all of the table's, or one where its rows are
+declared adjacent), each with its lines; otherwise nothing but bounded memories of texts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,8 +17,8 @@ from schemas.adapters.fields import Field, fields_of, line_fields_of
 from schemas.adapters.mapping import Declaration, EventRule, Explode, FieldRule, TypeLookup, Value
 from schemas.adapters.text import CellError, Cells, columns_of_template
 from schemas.adapters.values import CellValue, ValueCompiler, as_value, columns_of_value, sum_writer
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 
-_COMMON = ("source", "system")
 #: Field name, its value, and the column to name when it is required but empty ("" when it is optional).
 _Slot = tuple[str, CellValue, str]
 
@@ -52,6 +52,8 @@ class Rule:
         self._rule = rule
         self._write = writer
         self._bounds = (declared.table.earliest, declared.table.latest)
+        self._earliest = BEGIN_OF_TIME_US if self._bounds[0] is None else self._bounds[0]
+        self._latest = END_OF_TIME_US if self._bounds[1] is None else self._bounds[1]
         self._test = compile_when(rule.when, rule.when_any, columns.text, columns.normaliser)
         self._instant, self._time_column = columns.time(rule.time or declared.table.time)
         recorded = rule.recorded or declared.table.recorded
@@ -70,13 +72,16 @@ class Rule:
         self.sum_fields: list[tuple[str, Callable[[Cells], Decimal | None], Callable[[Decimal], Any]]] = []
         fields = self._fields(declared)
         self._slots = self._compile_slots(rule.set, fields, values)
-        self._head = {"source": declared.mapping.source, "system": declared.mapping.system}
+        self._source: Any = declared.mapping.source
+        self._system: Any = declared.mapping.system
         self._lines: tuple[_Slot, ...] | None = None
         self._over: Callable[[Cells], list[str]] | None = None
         if rule.lines is not None:
             line_fields = line_fields_of(self._any_type(declared))
             self._lines = self._compile_slots(rule.lines.set, line_fields, values)
             self._over = self._exploder(rule.lines.over, columns, values)
+
+        self._plain = self._recorded is None and self._lines is None and not self._group
 
     @property
     def grouped(self) -> bool:
@@ -111,35 +116,45 @@ class Rule:
 
     def _make(self, cells: list[str], kind: str) -> Made:
         instant = self._instant(cells)
-        column = self._time_column
         if instant is None:
-            raise CellError(column, "schema", f"is empty, and {kind} needs a time")
-        check_bounds(instant, self._bounds, column, self._write)
+            raise CellError(self._time_column, "schema", f"is empty, and {kind} needs a time")
+        if not self._earliest <= instant < self._latest:
+            check_bounds(instant, self._bounds, self._time_column, self._write)
         event_id = self._id(cells)
         if not event_id:
             raise CellError(self._id_column, "schema", f"is empty, and the id of {kind} is made from it")
-        event: dict[str, Any] = {
+        event = {
             "event_id": event_id,
             "type": kind,
-            **self._head,
+            "source": self._source,
+            "system": self._system,
             "occurred_at": self._write(instant),
         }
-        arrival = instant
+        made = Made(self, instant, event)
+        for name, get, column in self._slots:
+            value = get(cells)
+            if value is not None:
+                event[name] = value
+            elif column:
+                raise CellError(column, "schema", f"is empty, and {name} of {kind} is made from it")
+        if not self._plain:
+            self._complete(made, cells, kind)
+        return made
+
+    def _complete(self, made: Made, cells: list[str], kind: str) -> None:
+        """What few rules have: a time of recording, lines, a group."""
         if self._recorded is not None:
-            recorded = self._recorded[0](cells)
-            if recorded is not None:
-                check_bounds(recorded, self._bounds, self._recorded[1], self._write)
-                event["recorded_at"] = self._write(recorded)
-                arrival = recorded
-        _fill(event, self._slots, cells, kind)
-        made = Made(self, arrival, event)
+            instant, column = self._recorded[0](cells), self._recorded[1]
+            if instant is not None:
+                check_bounds(instant, self._bounds, column, self._write)
+                made.event["recorded_at"] = self._write(instant)
+                made.arrival_us = instant
         if self._lines is not None:
             made.lines = self._make_lines(cells, kind, self._lines)
         if self._group:
             self._join(made, cells, kind)
         elif self._lines is not None:
-            event["lines"] = made.lines
-        return made
+            made.event["lines"] = made.lines
 
     def _join(self, made: Made, cells: list[str], kind: str) -> None:
         key = []
@@ -208,8 +223,8 @@ class Rule:
 
 
 def default_id(number: int, *, exploding: bool) -> str:
-    """The id of a rule's events when it gives none: the row, the rule, and the entry of the list."""
-    return f"{{@row}}.{number + 1}" + ("-{@index}" if exploding else "")
+    """The id of a rule's events when it gives none: the file, the row, the rule, the entry of the list."""
+    return f"{{@file}}.{{@row}}.{number + 1}" + ("-{@index}" if exploding else "")
 
 
 def types_of(declared: Declaration, rule: EventRule) -> list[str]:

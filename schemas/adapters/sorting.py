@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Runs:
         self._file: int | None = None
         self._end = 0
 
-    def __enter__(self) -> "Runs":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,6 +54,15 @@ class Runs:
         if len(self._items) >= self._run_length or self._bytes >= self._run_bytes:
             self._spill()
 
+    def extend(self, items: list[Item]) -> None:
+        """Take several items.
+
+        Raises:
+            SourceError: there is no room for the temporary file.
+        """
+        for item in items:
+            self.add(item)
+
     def merged(self) -> Iterator[Item]:
         """All items in order; nothing can be added after it."""
         self._items.sort()
@@ -66,7 +75,8 @@ class Runs:
         blocks = []
         try:
             if self._file is None:
-                self._file = self._stack.enter_context(tempfile.TemporaryFile(prefix="andon-sort-")).fileno()
+                file = tempfile.TemporaryFile(prefix="andon-sort-")  # noqa: SIM115 - closed by the stack
+                self._file = self._stack.enter_context(file).fileno()
             for start in range(0, len(self._items), _BLOCK):
                 block = _encode(self._items[start : start + _BLOCK])
                 written = 0

@@ -149,11 +149,11 @@ class _CsvTable:
 
     def _reader(self, stack: ExitStack) -> Iterator[list[str]]:
         table = self._table
-        self._raw = stack.enter_context(Path(self._path).open("rb"))
+        self._raw = stack.enter_context(Path(self._path).open("rb"))  # noqa: SIM115 - closed by the stack
         stream: IO[bytes] = self._raw
         if self._packed:
             unpacked = stack.enter_context(gzip.GzipFile(fileobj=self._raw))
-            stream = stack.enter_context(io.BufferedReader(unpacked, 1 << 17))  # type: ignore[assignment,type-var] # a GzipFile reads as raw bytes do
+            stream = stack.enter_context(io.BufferedReader(unpacked, 1 << 17))
         encoding = "utf-8-sig" if table.encoding.lower() in _UTF8 else table.encoding
         text = stack.enter_context(io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline=""))
         for _ in range(table.skip_lines):
@@ -170,12 +170,12 @@ class _CsvTable:
 class _ParquetTable:
     def __init__(self, path: str) -> None:
         try:
-            import pyarrow  # noqa: PLC0415 - only who reads Parquet needs it
+            import pyarrow as pa  # noqa: PLC0415 - only who reads Parquet needs it
             import pyarrow.parquet  # noqa: PLC0415 - as above
         except ImportError:
             expected = "Parquet needs pyarrow: pip install 'andon[parquet]'"
             raise SettingsError([Problem(path, "table.format", '"parquet"', expected)]) from None
-        self._arrow: Any = pyarrow
+        self._arrow: Any = pa
         self._path = path
         self._position = 0.0
         with self._opened() as file:
@@ -185,7 +185,7 @@ class _ParquetTable:
         self.timestamps = frozenset(
             field.name
             for field in schema
-            if pyarrow.types.is_timestamp(field.type) or pyarrow.types.is_date(field.type)
+            if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
         )
 
     def position(self) -> float:

@@ -15,8 +15,8 @@ CellText: TypeAlias = Callable[[Cells], str]
 CellNumber: TypeAlias = Callable[[Cells], Decimal | None]
 
 #: Names in braces that are not columns: the number of the row, a hash of all its cells as they stand in the
-#: file, and, where a list is taken apart, the entry at hand and its number from 1.
-BUILTINS = ("@row", "@hash", "@each", "@index")
+#: file, the file's name, and, where a list is taken apart, the entry at hand and its number from 1.
+BUILTINS = ("@row", "@hash", "@file", "@each", "@index")
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _TOKEN = re.compile(
@@ -75,7 +75,7 @@ def columns_of_template(template: str) -> list[str]:
 
 
 def compile_template(template: str, place: Callable[[str], CellText]) -> CellText:
-    """The text of a template for a row; empty when any column in it is empty, so that no half an id is made."""
+    """The text of a template for a row; empty when a column in it is, so that no half an id is made."""
     parts = pieces(template)
     if not any(is_column for is_column, _ in parts):
         constant = "".join(text for _, text in parts)

@@ -4,8 +4,8 @@ A reader is made once from the accepted formats and a zone, and turns a cell's t
 1970 UTC. Formats are strptime directives (a number may be padded or not), or one of `WORDS`. Names of months
 and weekdays are English whatever the locale, so a table reads the same everywhere.
 
-Cost: about 2 µs a new text, 0.1 µs for one of the last 65,536 texts. Memory: those texts, and one entry for each
-calendar day seen.
+Cost: about 2 µs a new text, 0.1 µs for one of the last 65,536 texts. Memory: those texts, and one entry for
+each calendar day seen.
 """
 
 import re
@@ -28,7 +28,10 @@ _REMEMBERED = 65_536
 _FIRST_US = to_us(datetime.min.replace(tzinfo=UTC)) + DAY_US
 _LAST_US = to_us(datetime.max.replace(tzinfo=UTC)) - DAY_US
 
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 _MONTH_OF = {name: number for number, name in enumerate(_MONTHS, 1)} | {
     name[:3]: number for number, name in enumerate(_MONTHS, 1)
 }
@@ -106,7 +109,7 @@ def time_reader(
 
     The reader raises ValueError, in words, for a text that is no such time.
     """
-    readers = [_format_reader(text) for text in formats]
+    first, *others = [_format_reader(text) for text in formats]
     to_utc = _wall_clock(read_zone(zone), ambiguous, nonexistent) if zone else None
     remembered: dict[str, int] = {}
 
@@ -114,11 +117,12 @@ def time_reader(
         known = remembered.get(text)
         if known is not None:
             return known
-        for reader in readers:
-            found = reader(text)
+        found = first(text)
+        for reader in others:
             if found is not None:
                 break
-        else:
+            found = reader(text)
+        if found is None:
             raise ValueError(f"{text!r} is not a time written as {' or '.join(formats)}")
         wall_us, offset_us = found
         if offset_us is not None:

@@ -62,7 +62,7 @@ def columns_of_value(value: Value) -> list[str]:
 
 
 class ValueCompiler:
-    """Compiles field rules against the columns of a table, the mapping's lookups and the links of the table."""
+    """Compiles field rules against a table's columns and links, and the mapping's lookups."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class ValueCompiler:
             return self._computed(value.number, write_money)
         get = self.text(value)
         if field.kind == "text":
-            return lambda cells: get(cells) or None
+            return _text_or_none(get)
         # what a formula gave is written with a point already, whatever the columns in it are written with
         reader = self._reader(field.kind, [] if value.number is not None else columns)
         return _read(get, reader, columns[0] if columns else field.name)
@@ -104,7 +104,7 @@ class ValueCompiler:
         return self._columns.number(value.column)
 
     def text(self, value: Value) -> CellText:
-        """The text of a value for a row: taken, extracted, looked up, followed, its letters set, or the default."""
+        """The text of a value: taken, extracted, looked up, followed, its letters set, or the default."""
         get = self._taken(value)
         if value.extract is not None:
             get = _extracted(get, value.extract)
@@ -201,6 +201,11 @@ def sum_writer(kind: Kind) -> Callable[[Decimal], Any]:
     return (
         write_money if kind == "money" else write_number if kind == "number" else lambda total: f"{total:f}"
     )
+
+
+def _text_or_none(get: CellText) -> CellValue:
+    """None for the empty text."""
+    return lambda cells: get(cells) or None
 
 
 def _has_steps(value: Value) -> bool:

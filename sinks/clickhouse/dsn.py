@@ -115,6 +115,8 @@ def _embedded(dsn: str, parts: SplitResult, file: str) -> Embedded:
         raise _refused(file, dsn, f'{ACCEPTS}: three slashes, for example "chdb:///./{parts.netloc}"')
     if path.startswith("/./"):
         path = path.removeprefix("/./")
+    elif path.startswith("//"):
+        path = "/" + path.lstrip("/")
     if not path.strip("/.") or "\0" in path or ":memory:" in path:
         raise _refused(file, dsn, f"{ACCEPTS}: it needs the path of a directory to keep the database in")
     return Embedded(Path(path))

@@ -73,6 +73,7 @@ _CODE = re.compile(r"\bCode: (\d+)")
 _NOISE = re.compile(
     r"Code: \d+\. |DB::Exception: |Received ClickHouse exception, code: \d+, server response: "
     r"| SETTINGS max_result_rows = '\d+', result_overflow_mode = 'break'|\n? ?FORMAT Native\b"
+    r"| ?\(for url [^)]*\)"
 )
 _EXPECTED = re.compile(r"\. Expected one of: (?:[^,]+, ){8,}[^,]+(?=\. \(SYNTAX_ERROR\))")
 _TRAILER = re.compile(r"\s*\(version (?:[^()]|\([^()]*\))*\)\s*$")

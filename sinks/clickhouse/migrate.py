@@ -104,9 +104,9 @@ def pending(store: Store, known: Sequence[Migration] | None = None) -> tuple[Mig
         entry = theirs.pop(migration.number, None)
         if entry is not None and entry.checksum != migration.checksum:
             raise StoreRefused(
-                f"migration {migration} was applied to {store.database!r}"
-                f" on {entry.applied_at:%Y-%m-%d} with other content than this Andon ships: a released migration must not be edited; "
-                "put it back and add a new one"
+                f"migration {migration} was applied to {store.database!r} on {entry.applied_at:%Y-%m-%d} "
+                "with other content than this Andon ships: a released migration must not be edited; put it "
+                "back and add a new one"
             )
     if theirs:
         newest = max(theirs)

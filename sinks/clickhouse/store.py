@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -102,9 +102,13 @@ class Store:
         """
         started = time.perf_counter()
         formats = {"String": "bytes", "FixedString": "native"} if binary else None
-        settings = None if limit is None else {"max_result_rows": limit + 1, "result_overflow_mode": "break"}
+        bounds: dict[str, str | int] = {}
+        if limit is not None:
+            bounds = {"max_result_rows": limit + 1, "result_overflow_mode": "break"}
         try:
-            found = self._client.query(sql, parameters=parameters, settings=settings, query_formats=formats)
+            found = self._client.query(
+                sql, parameters=parameters, settings=_known(self._client, bounds), query_formats=formats
+            )
             rows = [tuple(row) for row in found.result_rows]
         except Exception as error:
             raise understood(error) from error
@@ -212,7 +216,7 @@ def _client(target: Target, password: str | None) -> "Client":
         raise understood(error) from error
 
 
-def _known(client: "Client", wanted: dict[str, str | int]) -> dict[str, str | int]:
+def _known(client: "Client", wanted: Mapping[str, str | int]) -> dict[str, str | int]:
     """The settings of `wanted` that this server has and lets this user change."""
     found = client.server_settings
     return {name: value for name, value in wanted.items() if name in found and not found[name].readonly}

@@ -1,0 +1,41 @@
+"""`andon simulate`, as a person and as a machine use it."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from dataflows.cli.simulate import simulate
+from schemas.errors import SettingsError
+
+
+def _run(*arguments: str) -> str:
+    result = CliRunner().invoke(simulate, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_it_tells_a_person_what_was_injected(tmp_path: Path) -> None:
+    shown = _run("--out", str(tmp_path), "--orders", "300", "--stores", "4", "--breakdown", "feed_stopped")
+    assert "feed_stopped" in shown
+    assert "store-002" in shown
+    assert (tmp_path / "truth.jsonl").exists()
+
+
+def test_it_tells_a_machine_the_same_and_options_win_over_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "day.toml"
+    config.write_text(
+        'stores = 9\nduration = "2h"\norders_per_day = 100\n[[breakdowns]]\nkind = "feed_stopped"\n'
+        'begin = "1h"\nend = "2h"\n'
+    )
+    shown = json.loads(
+        _run("--out", str(tmp_path / "out"), "--config", str(config), "--stores", "2", "--json")
+    )
+    assert shown["truth"][-1]["scope"] == {"node": "store-002", "source": "wms-stores-north"}
+    assert shown["events"]["inventory"] == len(Path(shown["files"]["inventory"]).read_bytes().splitlines())
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    result = CliRunner().invoke(simulate, ["--out", str(tmp_path), "--breakdown", "flood"])
+    assert isinstance(result.exception, SettingsError)
+    assert "queue_saturation" in str(result.exception)
