@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Protocol
@@ -13,6 +13,7 @@ from operators.lanes import PartitionQueue, PartitionState, Read, TimeRules
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
 from schemas.decode import EventDecoder, Fault
+from schemas.durations import END_OF_TIME_US
 from schemas.errors import SourceError, StateError
 
 #: A longer line is no message; its beginning is kept as a dead letter.
@@ -71,20 +72,26 @@ class JsonLinesReader:
     """JSON lines, one message a line; blank lines are none. Offsets are line numbers, from 1.
 
     Args:
-        follow: whether the file may still grow: its end is then not the end of the partition, and a last line
-            without a line break is not read until it is complete.
+        now: given when the file may still grow, tells the time (microseconds): the file's end is then not the end of
+            the partition, a last line without a line break is not read until it is complete, and a message that
+            claims to have arrived later than `max_future` from now is refused.
     """
 
     def __init__(
-        self, source: FilePartition, rules: TimeRules, resume: bytes | None = None, *, follow: bool = False
+        self, source: FilePartition, rules: TimeRules, resume: bytes | None = None, now: Callable[[], int] | None = None
     ) -> None:
+        if now is not None:
+            rules = msgspec.structs.replace(rules, guard_leaps=False)
+        self._rules = rules
         self.queue = PartitionQueue(source.topic, source.partition, rules)
         if resume is not None:
             self.queue.restore(_state(resume))
         self._path = Path(source.path)
-        self._follow = follow
+        self._now = now
         self._decoder = EventDecoder(max_message_bytes=MAX_LINE_BYTES)
         self._gzip = source.path.endswith(".gz")
+        if self._gzip and now is not None:
+            raise SourceError(f"{source.path}: a compressed file can't be followed as it grows")
         try:
             self._size = max(1, self._path.stat().st_size)
             self._raw: IO[bytes] = self._path.open("rb")
@@ -102,9 +109,9 @@ class JsonLinesReader:
         ended = False
         while len(raws) < count:
             line = self._read_line()
-            if not line or (self._follow and not line.endswith(b"\n")):
+            if not line or (self._now is not None and not line.endswith(b"\n")):
                 self._file.seek(self._position)
-                ended = not self._follow
+                ended = self._now is None
                 break
             self._line += 1
             text = line.strip()
@@ -120,7 +127,8 @@ class JsonLinesReader:
             for (offset, position), raw, event in zip(places, raws, decoded, strict=True)
         ]
         self.queue.read_to(self._position, self._line)
-        self.queue.add(reads, ended=ended)
+        latest_us = END_OF_TIME_US if self._now is None else self._now() + self._rules.max_future_us
+        self.queue.add(reads, ended=ended, latest_us=latest_us)
         return bool(raws) or ended
 
     def _read_line(self) -> bytes:

@@ -135,7 +135,6 @@ def run_job(  # noqa: PLR0913 - what a run is made of
         rules=settings.time.rules(),
         batch=settings.engine.batch,
         mapping=mapping,
-        follow=follow,
         poll_us=settings.source.poll,
         idle_grace_us=settings.time.idle_grace,
         clock=wall_clock if follow else None,

@@ -20,13 +20,12 @@ def lane_names(count: int) -> tuple[str, ...]:
 
 
 class LaneInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What lanes read, and how. `follow` keeps files open as they grow; `mapping` reads tables instead of events."""
+    """What lanes read, and how: `clock` is given to follow files as they grow, `mapping` to read tables."""
 
     partitions: tuple[FilePartition, ...]
     rules: TimeRules
     batch: int
     mapping: Mapping | None = None
-    follow: bool = False
     poll_us: int = 500_000
     idle_grace_us: int = 10_000_000
     clock: Clock | None = None
@@ -62,7 +61,12 @@ class FileLane:
         if self._source.mapping is not None:
             rules = msgspec.structs.replace(rules, guard_leaps=False)
             return TableReader(partition, self._source.mapping, rules, resume)
-        return JsonLinesReader(partition, rules, resume, follow=self._source.follow)
+        return JsonLinesReader(partition, rules, resume, self._now if self._source.clock is not None else None)
+
+    def _now(self) -> int:
+        """The wall clock in microseconds; asked only where files are followed."""
+        assert self._source.clock is not None
+        return to_us(self._source.clock())
 
     @property
     def ended(self) -> bool:
@@ -74,9 +78,9 @@ class FileLane:
         news = False
         for queue in self._merge.wanting():
             news = self._readers[id(queue)].fetch(self._source.batch) or news
-        self._quiet = self._source.follow and not news
-        if self._quiet and self._source.clock is not None:
-            idle = to_us(self._source.clock()) - self._source.idle_grace_us
+        self._quiet = self._source.clock is not None and not news
+        if self._quiet:
+            idle = self._now() - self._source.idle_grace_us
             for queue in self._merge.wanting():
                 queue.raise_to(idle)
         merged = self._merge.release()

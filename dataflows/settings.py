@@ -1,12 +1,13 @@
 """All settings, resolved once: a TOML file, `ANDON_…` environment on top, the command line over both.
 
 `ANDON_TIME_WINDOW_GRACE=10s` sets `window_grace` of `[time]`; `ANDON_CLICKHOUSE` is short for
-`ANDON_CLICKHOUSE_DSN`. Unknown keys and variables are refused, all problems at once.
+`ANDON_CLICKHOUSE_DSN`. Unknown keys and variables are refused, all problems at once. docs/settings.md lists
+every key.
 """
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +17,11 @@ from msgspec import Meta
 from operators.lanes import TimeRules
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
+from schemas.accepted import as_toml
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 from schemas.errors import SettingsError
-from schemas.problems import Problem, declare_document
+from schemas.problems import Problem, declare_document, did_you_mean, parse_toml
+from schemas.toml_lines import line_of
 
 DEFAULT_FILE = "andon.toml"
 #: Variables that are ours but no settings: a secret, and what tests and benchmarks read.
@@ -26,7 +29,10 @@ _NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", "ANDON_SHARED_DATA", "ANDON_TEST_"
 
 
 class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where rows go. The password comes from `password_file` or `ANDON_CLICKHOUSE_PASSWORD`, never from the DSN."""
+    """Where rows go.
+
+    The password comes from `password_file` or `ANDON_CLICKHOUSE_PASSWORD`, never from the DSN.
+    """
 
     dsn: str = "chdb:///./andon.db"
     password_file: str | None = None
@@ -49,7 +55,10 @@ class TimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the work is cut. `lanes` and the numbers of groups can't be changed under a kept recovery directory."""
+    """How the work is cut.
+
+    `lanes` and the numbers of groups can't be changed under a kept recovery directory.
+    """
 
     lanes: Annotated[int, Meta(ge=1, le=1024)] = 1
     case_groups: Annotated[int, Meta(ge=1, le=4096)] = 8
@@ -88,7 +97,35 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return WindowSettings(size, slide or size, self.time.window_grace, self.time.window_retention)
 
 
-def load_settings(config: str | None = None, environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+class ReadSettings(msgspec.Struct, frozen=True):
+    """What came of reading settings: the document with everything on top, and the settings if usable.
+
+    `origins` says where a key was set that is not from the file:
+    `{"engine.lanes": ("environment", "ANDON_ENGINE_LANES")}`.
+    """
+
+    file: str
+    text: str
+    document: dict[str, Any]
+    origins: dict[str, tuple[str, str]]
+    value: Settings | None
+    problems: tuple[Problem, ...]
+
+    def setting(self, section: str, key: str) -> object:
+        """What is set, whether it is usable or not; None where nothing is."""
+        return _section(self.document, section).get(key)
+
+    def problem(self, section: str, key: str, expected: str) -> Problem:
+        """A problem with a setting that shows only when it is used."""
+        value = self.setting(section, key)
+        shown = "" if value is None else as_toml(value)
+        line = line_of(self.text, (section, key))
+        return _placed(Problem(self.file, f"{section}.{key}", shown, expected, line), self.origins)
+
+
+def load_settings(
+    config: str | None = None, environment: Mapping[str, str] | None = None, **overrides: object
+) -> Settings:
     """Read the settings file, put the environment and `overrides` on top.
 
     Args:
@@ -99,52 +136,82 @@ def load_settings(config: str | None = None, environment: Mapping[str, str] | No
     Raises:
         SettingsError: with every problem found.
     """
-    document, text, file = _read_file(config)
-    problems = _put_environment(document, dict(os.environ if environment is None else environment))
+    read = read_settings(config, environment, **overrides)
+    if read.value is None:
+        raise SettingsError(read.problems)
+    return read.value
+
+
+def read_settings(
+    config: str | None = None, environment: Mapping[str, str] | None = None, **overrides: object
+) -> ReadSettings:
+    """As `load_settings`, for one who wants to look on where something is wrong."""
+    document, text, file, broken = _read_file(config)
+    origins: dict[str, tuple[str, str]] = {}
+    variables = os.environ if environment is None else environment
+    problems = [*broken, *_put_environment(document, variables, origins)]
     for name, value in overrides.items():
         if value is not None:
             section, _, key = ("clickhouse__dsn" if name == "clickhouse" else name).partition("__")
             _section(document, section)[key] = value
+            option = key if "__" in name else name
+            origins[f"{section}.{key}"] = ("command line", f"--{option.replace('_', '-')}")
     declared = declare_document(document, Settings, file, text)
-    problems.extend(declared.problems)
-    if problems or declared.value is None:
-        raise SettingsError(problems)
-    return declared.value
+    problems += [_placed(problem, origins) for problem in declared.problems]
+    value = None if problems else declared.value
+    return ReadSettings(file, text, document, origins, value, tuple(problems))
 
 
-def _read_file(config: str | None) -> tuple[dict[str, Any], str, str]:
+def _placed(problem: Problem, origins: Mapping[str, tuple[str, str]]) -> Problem:
+    """`problem`, with the variable or option that the value is from, where it is not from the file."""
+    for key, (source, name) in origins.items():
+        if problem.key == key or problem.key.startswith((f"{key}.", f"{key}[")):
+            rest = problem.key.removeprefix(key)
+            return msgspec.structs.replace(problem, file=source, key=name + rest, line=0)
+    return problem
+
+
+def _read_file(config: str | None) -> tuple[dict[str, Any], str, str, Sequence[Problem]]:
     path = Path(config or DEFAULT_FILE)
     if config is None and not path.exists():
-        return {}, "", "settings"
+        return {}, "", "settings", ()
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([Problem(str(path), "--config", "", f"can't be read: {error}")]) from error
-    try:
-        return tomllib.loads(text), text, str(path)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError([Problem(str(path), "TOML syntax", "", str(error))]) from error
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        words = "no such file" if missing else f"can't be read as UTF-8 text: {error}"
+        return {}, "", str(path), [Problem(str(path), "settings", "", words)]
+    document, problems = parse_toml(text, str(path))
+    return document, text, str(path), problems
 
 
-def _put_environment(document: dict[str, Any], environment: dict[str, str]) -> list[Problem]:
-    problems: list[Problem] = []
-    known = {
-        f"ANDON_{section.name}_{key.name}".upper(): (section.name, key)
-        for section in msgspec.structs.fields(Settings)
-        for key in msgspec.structs.fields(section.type)
-    }
+def _put_environment(
+    document: dict[str, Any], environment: Mapping[str, str], origins: dict[str, tuple[str, str]]
+) -> Iterable[Problem]:
+    known = {variable_of(section, key.name): (section, key) for section, key in setting_fields()}
     known["ANDON_CLICKHOUSE"] = known["ANDON_CLICKHOUSE_DSN"]
     for name in sorted(environment):
         if not name.startswith("ANDON_") or name.startswith(_NOT_SETTINGS):
             continue
         if name not in known:
-            problems.append(
-                Problem("environment", name, "", "names no setting; a name is ANDON_SECTION_KEY, as in ANDON_TIME_MAX_PAST")
-            )
+            words = "names no setting; a name is ANDON_SECTION_KEY, as in ANDON_TIME_MAX_PAST"
+            yield Problem("environment", name, "", words + did_you_mean(name, list(known)))
             continue
         section, key = known[name]
         _section(document, section)[key.name] = _value(environment[name], key.type)
-    return problems
+        origins[f"{section}.{key.name}"] = ("environment", name)
+
+
+def setting_fields() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
+    """Every setting: the section it is in, and its field."""
+    for section in msgspec.structs.fields(Settings):
+        for key in msgspec.structs.fields(section.type):
+            yield section.name, key
+
+
+def variable_of(section: str, key: str) -> str:
+    """The environment variable of a setting."""
+    return f"ANDON_{section}_{key}".upper()
 
 
 def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -154,7 +221,7 @@ def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _value(text: str, kind: Any) -> object:  # noqa: ANN401 - a type expression
     """The text of a variable as the setting's type wants it: as it is for text, else as a TOML value."""
-    if kind in (str, Duration) or kind == (str | None) or kind == (Duration | None):
+    if kind in (str, Duration, str | None, Duration | None):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

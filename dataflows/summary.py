@@ -274,7 +274,9 @@ def _section(console: Console, title: str, table: Table) -> None:
 
 
 def _table(*columns: tuple[str, bool]) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
+    table = Table(
+        box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False, collapse_padding=True
+    )
     for name, number in columns:
         table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     return table
@@ -289,14 +291,15 @@ def _rejected_table(summary: Summary) -> Table:
 
 
 def _handoff_table(summary: Summary) -> Table:
-    numbers = ("passes", "done", "late", "overdue", "out of seq.", "duplicate", "open", "p50", "p95")
+    numbers = ("passes", "late", "overdue", "wrong\norder", "twice", "open", "p50", "p95")
     table = _table(("handoff", False), *((name, True) for name in numbers))
+    table.padding = (0, 1, 0, 0)  # so that it fits 80 columns with a name whole
+    table.columns[0].min_width = max(len(line.handoff) for line in summary.handoffs[:_HANDOFFS])
     for line in summary.handoffs[:_HANDOFFS]:
         bad = (_count(n, "red") for n in (line.late, line.overdue, line.out_of_sequence))
         table.add_row(
             Text(line.handoff),
             f"{line.total:,}",
-            f"{line.done:,}",
             *bad,
             _count(line.duplicate, "yellow"),
             _count(line.open, ""),
@@ -335,7 +338,10 @@ def _count(number: int, style: str) -> Text:
 
 
 def _duration(length_s: float | None) -> str:
-    return _NOTHING if length_s is None else people_duration(length_s * SECOND_US)
+    """A length of time in as few columns as will do: `51.6s`, `16m`, `2h27m`, `9d3h`."""
+    if length_s is None:
+        return _NOTHING
+    return people_duration(length_s * SECOND_US).replace(" min", "m").replace(" ", "")
 
 
 def _short(text: str, longest: int = 160) -> str:

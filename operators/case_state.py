@@ -35,7 +35,7 @@ class Pass(msgspec.Struct, array_like=True):
 
     `timer_us` and `grace_us` are the arrival times at which the deadline and the grace for a missing start run out
     (0: none runs). `fired_us` is the deadline that was found to have passed (0: none). `signals` holds, for each
-    finding that was ever made, when it was opened and closed.
+    finding that was ever made, since when it held, when it was closed, and when (arrival) it was first said.
     """
 
     start_us: int | None = None
@@ -51,7 +51,7 @@ class Pass(msgspec.Struct, array_like=True):
     grace_us: int = 0
     fired_us: int = 0
     version: int = 0
-    signals: dict[str, tuple[int, int | None]] = {}
+    signals: dict[str, tuple[int, int | None, int]] = {}
 
     @property
     def scope(self) -> str:

@@ -61,12 +61,14 @@ class FeedBeats:
 
 
 class Feed(msgspec.Struct, array_like=True):
-    """One feed: its last cell, the first cell of its present unbroken run, and since when it is found silent."""
+    """One feed: its last cell, the first cell of its present unbroken run, since when it is
+    silent, and when that was found."""
 
     system: str
     last: int
     run: int
     opened_us: int | None = None
+    found_us: int = 0
 
 
 class FeedState(msgspec.Struct, frozen=True, array_like=True):
@@ -126,7 +128,7 @@ class FeedWatch:
         feed.last = cell
         for source, other in feeds.items():
             if other.opened_us is None and cell - other.last > CELLS and cell - max(feed.run, other.last) >= CELLS:
-                other.opened_us = (other.last + 1) * self._cell_us
+                other.opened_us, other.found_us = (other.last + 1) * self._cell_us, beat.arrival_us
                 out.append(self._signal(beat.node, source, other, beat.arrival_us, beat.source, closed=False))
 
     def _signal(self, node: str, source: str, feed: Feed, now: int, witness: str, *, closed: bool) -> Signal:
@@ -145,6 +147,7 @@ class FeedWatch:
             scope={"node": node, "source": source},
             case_id="",
             opened_at_us=feed.opened_us,
+            found_at_us=feed.found_us,
             closed_at_us=now if closed else None,
             severity="high",
             score=0.8,

@@ -53,7 +53,7 @@ def pass_signal(  # noqa: PLR0913 - what a signal is about
     finding: Finding, handoff: Handoff, case_id: str, pass_key: str, current: Pass, arrival_us: int
 ) -> Signal:
     """The signal of a finding about a pass, open or closed as `current.signals` says."""
-    opened_us, closed_us = current.signals[finding]
+    opened_us, closed_us, found_us = current.signals[finding]
     expected, observed, sentence = _words(finding, handoff, current)
     which = f" ({pass_key})" if pass_key else ""
     at = f" at {handoff.scope} {current.scope}" if current.scope else ""
@@ -65,6 +65,7 @@ def pass_signal(  # noqa: PLR0913 - what a signal is about
         scope=scope_of(handoff.scope, current.scope),
         case_id=case_id,
         opened_at_us=opened_us,
+        found_at_us=found_us,
         closed_at_us=closed_us,
         severity=handoff.severity,
         score=_SCORES[handoff.severity],
@@ -136,6 +137,7 @@ def duplicate_findings(  # noqa: PLR0913 - what a signal is about
         scope=scope_of(handoff.scope, scope),
         case_id=case_id,
         opened_at_us=arrived.occurred_us,
+        found_at_us=arrived.arrival_us,
         closed_at_us=arrived.occurred_us,
         severity=handoff.severity,
         score=_SCORES[handoff.severity],
@@ -165,6 +167,7 @@ def forbidden_signal(rule: Forbidden, case_id: str, marked: Marked, scope: str, 
         scope=scope_of(rule.scope, scope),
         case_id=case_id,
         opened_at_us=marked.event_us,
+        found_at_us=arrival_us,
         closed_at_us=None,
         severity=rule.severity,
         score=_SCORES[rule.severity],
@@ -195,6 +198,7 @@ def exception_signal(rule: ExceptionRule, kind: str, case_id: str, arrived: Arri
         scope=scope_of(rule.scope, scope),
         case_id=case_id,
         opened_at_us=arrived.occurred_us,
+        found_at_us=arrived.arrival_us,
         closed_at_us=arrived.occurred_us,
         severity=rule.severity,
         score=_SCORES[rule.severity],

@@ -148,8 +148,9 @@ class HandoffWindows:
             _drop_span(series, change.old)
         if change.new is not None:
             _keep_span(series, change.new)
-        for begin, end in _coverage_changes(change.old, change.new):
-            self._touch_coverage(key, series, begin, min(end, now), now)
+        covered = _coverage_change(change.old, change.new)
+        if covered is not None:
+            self._touch_coverage(key, series, covered[0], min(covered[1], now), now)
         self._touch_idle(key, change.new, now)
         if series.open_us:
             self._backlogged.add(key)
@@ -383,18 +384,16 @@ def _open_at(series: Series, end: int) -> tuple[int, int | None]:
     return backlog, oldest
 
 
-def _coverage_changes(old: Span | None, new: Span | None) -> list[tuple[int, int]]:
-    """The stretches of time in which a pass is open now and was not, or the other way round."""
-    was = None if old is None else (old.start_us, END_OF_TIME_US if old.end_us is None else old.end_us)
-    now = None if new is None else (new.start_us, END_OF_TIME_US if new.end_us is None else new.end_us)
-    if was == now:
-        return []
-    if was is None or now is None:
-        only = was or now
-        return [only] if only is not None else []
-    return [
-        (min(pair), max(pair)) for pair in ((was[0], now[0]), (was[1], now[1])) if pair[0] != pair[1]
-    ]
+def _coverage_change(old: Span | None, new: Span | None) -> tuple[int, int] | None:
+    """The stretch of time at whose instants the open passes, or the age of one, are not what they were."""
+    was, now = (
+        (span.start_us, END_OF_TIME_US if span.end_us is None else span.end_us)
+        for span in (old or new, new or old)
+        if span is not None
+    )
+    if old is None or new is None or was[0] != now[0]:
+        return min(was[0], now[0]), max(was[1], now[1])
+    return (min(was[1], now[1]), max(was[1], now[1])) if was != now else None
 
 
 def _late_row(change: PassChange, handoff: str, late: list[tuple[int, str]]) -> LateEvent:

@@ -249,8 +249,9 @@ class HandoffTracker:
         changed: list[Finding] = []
 
         def put(finding: Finding, opened_us: int, closed_us: int | None) -> None:
-            if current.signals.get(finding) != (opened_us, closed_us):
-                current.signals[finding] = (opened_us, closed_us)
+            said = current.signals.get(finding)
+            if said is None or said[:2] != (opened_us, closed_us):
+                current.signals[finding] = (opened_us, closed_us, arrival_us if said is None else said[2])
                 changed.append(finding)
 
         over, overdue = current.over_us, current.signals.get(Finding.OVERDUE)
@@ -306,7 +307,7 @@ class HandoffTracker:
                 self._settle(kind, case_id, case, key, old, at, None)
             elif what == _GRACE and current.grace_us == at and current.start_us is None and current.end_us is not None:
                 current.grace_us = 0
-                current.signals[Finding.MISSING_STEP] = (current.end_us, None)
+                current.signals[Finding.MISSING_STEP] = (current.end_us, None, at)
                 current.version = next_version(current.version, at)
                 self._out.append(pass_signal(Finding.MISSING_STEP, self.entries[entry], case_id, pass_key, current, at))
 

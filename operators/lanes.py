@@ -94,9 +94,14 @@ class PartitionQueue:
         self._stamp_us = BEGIN_OF_TIME_US
         self._tally: Tally | None = None
         self._read_to = (0, 0)
+        self._latest_us = END_OF_TIME_US
 
-    def add(self, reads: Sequence[Read], *, ended: bool) -> None:
-        """Take what was read next; `ended` says that there is no more."""
+    def add(self, reads: Sequence[Read], *, ended: bool, latest_us: int = END_OF_TIME_US) -> None:
+        """Take what was read next; `ended` says that there is no more.
+
+        `latest_us` is the latest arrival that can be true: what a live log claims beyond it has a bad clock.
+        """
+        self._latest_us = latest_us
         self._unstamped.extend(reads)
         self.ended = ended
         keep = LOOKAHEAD if self._rules.guard_leaps and not ended else 0
@@ -112,6 +117,7 @@ class PartitionQueue:
     def raise_to(self, clock_us: int) -> None:
         """Nothing that comes from now on arrived before `clock_us` (a partition at its end, by the wall clock)."""
         self._stamp_us = max(self._stamp_us, clock_us)
+        self.clock_us = max(self.clock_us, clock_us)
 
     @property
     def horizon_us(self) -> int:
@@ -130,7 +136,7 @@ class PartitionQueue:
             return [], [], []
         taken = self._items[:count]
         health = self._account(count)
-        self.clock_us = self._arrivals[count - 1]
+        self.clock_us = max(self.clock_us, self._arrivals[count - 1])
         following = self._reads[count] if count < len(self._reads) else next(iter(self._unstamped), None)
         if following is None:
             self.position, self.offset = self._read_to
@@ -161,6 +167,9 @@ class PartitionQueue:
                 claim = to_us(decoded.recorded_at)
             else:
                 claim, field = occurred, "$.occurred_at"
+        if claim > self._latest_us:
+            detail = f"{rfc3339(claim)} is ahead of the clock of the machine that reads it"
+            return self._dead(read, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
         if self._rules.guard_leaps and claim - self._stamp_us > self._rules.max_past_us and self._is_stray(claim, index):
             detail = f"{rfc3339(claim)} leaps ahead of the log, which then goes on before it"
             return self._dead(read, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
@@ -208,11 +217,12 @@ class PartitionQueue:
         """Count what is released into its minute of arrival; the minutes that this completes."""
         complete: list[Health] = []
         tally = self._tally
-        for item, arrival, read in zip(self._items[:count], self._arrivals, self._reads, strict=False):
+        for item, stamped, read in zip(self._items[:count], self._arrivals, self._reads, strict=False):
+            arrival = max(stamped, 0)  # before the first event, refused messages have no time
             if tally is None or not tally.minute_us <= arrival < tally.minute_us + MINUTE_US:
                 if tally is not None:
                     complete.append(self._minute(tally))
-                tally = self._tally = Tally(max(arrival, 0) // MINUTE_US * MINUTE_US)
+                tally = self._tally = Tally(arrival // MINUTE_US * MINUTE_US)
             tally.messages += 1
             tally.bytes += len(read.raw)
             if isinstance(item, Arrived):

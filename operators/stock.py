@@ -276,7 +276,8 @@ class StockReconciler:
         sku, node = key
         quantities = item.quantities(END_OF_TIME_US)
         stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())
-        settle = people_duration(self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle)
+        settle_us = self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle
+        settle = people_duration(settle_us)
         since, first = opened
         if kind == "stock_delta":
             expected = f"a difference of at most {self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
@@ -295,6 +296,7 @@ class StockReconciler:
             scope={"sku": sku, "node": node},
             case_id="",
             opened_at_us=since,
+            found_at_us=since + settle_us,
             closed_at_us=now if closed else None,
             severity=severity,
             score=_score(kind, first, quantities),

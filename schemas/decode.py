@@ -1,8 +1,8 @@
 """Raw messages to events, in batches: each message is either an event or a fault, and nothing is raised.
 
 The contract itself is in the types of `schemas.events`; here is what a type can't say: ids are limited in
-bytes, text patterns mean ASCII, a time exists in UTC, nesting and size have a limit, and the whole message is
-UTF-8, ignored fields included.
+bytes, a time exists in UTC, nesting and size have a limit, and the whole message is UTF-8, ignored fields
+included.
 """
 
 import re
@@ -205,12 +205,11 @@ def _nested_too_deep(raw: bytes) -> bool:
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    """What a field's text has to meet, or the records and texts that it holds."""
+    """What a field has to meet, or the records and ids that it holds."""
 
     field: str
     is_id: bool = False
     is_time: bool = False
-    pattern: re.Pattern[str] | None = None
     many: bool = False
     record: "tuple[_Rule, ...]" = ()
 
@@ -232,12 +231,8 @@ def _rule_of(field: str, hint: Any, *, many: bool = False) -> _Rule | None:  # n
         rule = _Rule(field, many=many, record=_rules_of(hint))
     elif hint == Id:
         rule = _Rule(field, is_id=True, many=many)
-    elif get_origin(hint) is Annotated:
-        kind, meta = get_args(hint)[:2]
-        if kind is datetime:
-            rule = _Rule(field, is_time=True, many=many)
-        elif meta.pattern:
-            rule = _Rule(field, pattern=re.compile(meta.pattern, re.ASCII), many=many)
+    elif get_origin(hint) is Annotated and get_args(hint)[0] is datetime:
+        rule = _Rule(field, is_time=True, many=many)
     return rule
 
 
@@ -255,8 +250,6 @@ def _broken(record: msgspec.Struct, rules: tuple[_Rule, ...], path: str) -> Iter
                 yield from _broken(value, rule.record, at)
             elif rule.is_id and len(value.encode()) > MAX_ID_BYTES:
                 yield at, f"must be at most {MAX_ID_BYTES} bytes of UTF-8, is {len(value.encode())}"
-            elif rule.pattern is not None and not rule.pattern.fullmatch(value):
-                yield at, f"must match {rule.pattern.pattern} in ASCII, with nothing after it"
             elif rule.is_time and not _has_utc(value):
                 yield at, "outside of the years 1 to 9999 in UTC"
 

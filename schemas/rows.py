@@ -78,7 +78,10 @@ class StockWindow(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One detector's finding about one scope. Key: signal_id."""
+    """One detector's finding about one scope. Key: signal_id.
+
+    `opened_at` is since when what was found had held, `found_at` the arrival time at which it was first said.
+    """
 
     TABLE: ClassVar[str] = "signal_log"
 
@@ -89,6 +92,7 @@ class Signal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     scope: Scope
     case_id: str
     opened_at_us: int
+    found_at_us: int
     closed_at_us: int | None
     severity: str
     score: float

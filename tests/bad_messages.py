@@ -58,7 +58,6 @@ def _line(**changes: object) -> bytes:
 
 _LEVEL_RAW = json.dumps(LEVEL).encode()
 _BYTES = "JSON Schema counts characters, the contract bytes"
-_LAX = "the pattern says so in ECMA 262, which JSON Schema means; Python's `$` and `\\d` are laxer"
 _RANGE = "JSON Schema's date-time is RFC 3339, which has the year but not the range of UTC"
 
 TRANSPORT = (
@@ -242,18 +241,16 @@ SCHEMA = (
         _raw(ORDER, total="19.90\n"),
         "schema",
         "$.total",
-        "with nothing after it",
-        _LAX,
+        "matching regex",
     ),
-    Bad("money in Arabic digits", _raw(ORDER, total="١٢"), "schema", "$.total", "in ASCII", _LAX),
+    Bad("money in Arabic digits", _raw(ORDER, total="١٢"), "schema", "$.total", "matching regex"),
     Bad("currency in small letters", _raw(ORDER, currency="eur"), "schema", "$.currency", "matching regex"),
     Bad(
         "currency with a line end",
         _raw(PRICE, currency="EUR\n"),
         "schema",
         "$.currency",
-        "with nothing after it",
-        _LAX,
+        "matching regex",
     ),
     Bad("no lines", _without(ORDER, "lines"), "schema", "$.lines", "is missing"),
     Bad("lines as an object", _raw(ORDER, lines={}), "schema", "$.lines", "must be array, is object"),
@@ -271,8 +268,7 @@ SCHEMA = (
         _line(unit_price="1\n"),
         "schema",
         "$.lines[1].unit_price",
-        "nothing after it",
-        _LAX,
+        "matching regex",
     ),
     Bad("an empty sku in a list", _raw(PROMOTION, skus=["a", ""]), "schema", "$.skus[1]", "length >= 1"),
     Bad("status 1000", _raw(CALL, http_status=1000), "schema", "$.http_status", "<= 999"),

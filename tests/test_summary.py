@@ -39,6 +39,7 @@ def _signal(number: int, kind: str, severity: str, score: float) -> Signal:
         {"node": "N1"},
         "",
         T0,
+        T0,
         None,
         severity,
         score,

@@ -9,9 +9,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 @contextmanager
-def reading(what: str, files: Sequence[str]) -> Iterator[Callable[[float], None]]:
-    """A bar with share, rate and time left over the bytes of `files`; gives the function to tell the share to."""
-    total = sum(Path(file).stat().st_size for file in files if Path(file).is_file())
+def share_of(what: str, total_bytes: int = 0) -> Iterator[Callable[[float], None]]:
+    """A bar with share, rate and time left; gives the function to tell the share (0 to 1) to."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -27,7 +26,14 @@ def reading(what: str, files: Sequence[str]) -> Iterator[Callable[[float], None]
 
         def told(share: float) -> None:
             elapsed = progress.tasks[0].elapsed or 0.0
-            rate = f"{share * total / elapsed / 1e6:.1f} MB/s" if elapsed > 0 else ""
+            rate = f"{share * total_bytes / elapsed / 1e6:.1f} MB/s" if total_bytes and elapsed > 0 else ""
             progress.update(task, completed=share, rate=rate)
 
+        yield told
+
+
+@contextmanager
+def reading(what: str, files: Sequence[str]) -> Iterator[Callable[[float], None]]:
+    """A bar over the bytes of `files`."""
+    with share_of(what, sum(Path(file).stat().st_size for file in files if Path(file).is_file())) as told:
         yield told

@@ -15,7 +15,8 @@ from schemas.adapters.text import BUILTINS, TemplateError, pieces
 from schemas.adapters.times import FormatError, check_format, has_offset, read_zone
 from schemas.durations import rfc3339
 from schemas.events import EVENT_TYPES
-from schemas.problems import Problem, line_of, path_text
+from schemas.problems import Problem, path_text
+from schemas.toml_lines import line_of
 
 #: Makes a problem from the path, the value that stands there and what is accepted.
 Problems: TypeAlias = Callable[[Path, object, str], Problem]

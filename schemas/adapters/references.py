@@ -9,7 +9,8 @@ from schemas.adapters.columns import columns_of_time
 from schemas.adapters.mapping import Declaration, EventRule, Explode, FieldRule, Mapping, When
 from schemas.adapters.text import BUILTINS, TemplateError, columns_of_template
 from schemas.adapters.values import as_value, columns_of_value
-from schemas.problems import Problem, line_of, path_text
+from schemas.problems import Problem, path_text
+from schemas.toml_lines import line_of
 
 Path: TypeAlias = tuple[str | int, ...]
 Reference: TypeAlias = tuple[Path, str]

@@ -1,0 +1,162 @@
+"""What `andon check` looks at: settings, process maps, mappings and tables, without running anything.
+
+Each check gives a `Checked`: what was looked at, in one line where all is well, and every problem where not.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from dataflows.process_maps import load_process_map, shipped_process_maps
+from dataflows.settings import ReadSettings, read_settings
+from operators.process_map import ProcessMap
+from schemas.adapters.mapping import Mapping, load_mapping
+from schemas.adapters.rules import types_of
+from schemas.adapters.tabular import TabularSource
+from schemas.errors import SettingsError, SourceError
+from schemas.problems import Problem, did_you_mean
+from schemas.toml_lines import line_of
+from sinks.clickhouse.dsn import parse_dsn, read_password
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """One thing that was looked at; `summary` says what is in it, and is empty where it has problems."""
+
+    file: str
+    what: str
+    summary: str
+    problems: tuple[Problem, ...] = ()
+
+
+def check_all(
+    config: str | None, process_map: str | None, mappings: Sequence[str], tables: Sequence[str]
+) -> Iterator[Checked]:
+    """Check everything that is named, and what those name: each file once, none kept back by another's problems.
+
+    Args:
+        config: the settings file; by default `andon.toml` where there is one.
+        process_map: the process map, by default the settings' one.
+        mappings: mappings by name or file; the process map that one names is checked, too.
+        tables: files whose columns are held against each of the mappings.
+    """
+    settings = read_settings(config)
+    yield check_settings(settings)
+    seen: set[str] = set()
+    if process_map is not None:
+        yield from _once(seen, process_map, Problem("command line", "--map", f'"{process_map}"', ""))
+    else:
+        named = settings.setting("process", "map")
+        named = named if isinstance(named, str) else "default"
+        yield from _once(seen, named, settings.problem("process", "map", ""))
+    for name in mappings:
+        try:
+            mapping = load_mapping(name)
+        except SettingsError as error:
+            yield Checked(name, "mapping", "", error.problems)
+            continue
+        yield _check_mapping(mapping)
+        if mapping.process_map:
+            path = ("mapping", "process_map")
+            shown = f'"{mapping.process_map}"'
+            where = Problem(mapping.file, ".".join(path), shown, "", line_of(mapping.text, path))
+            yield from _once(seen, mapping.process_map, where)
+        for table in tables:
+            yield _check_table(mapping, table)
+
+
+def check_settings(settings: ReadSettings) -> Checked:
+    """The settings, the database's address and the password file among them. Nothing is connected to."""
+    problems = [*settings.problems]
+    dsn, password_file = (
+        settings.setting("clickhouse", "dsn"),
+        settings.setting("clickhouse", "password_file"),
+    )
+    try:
+        if isinstance(dsn, str):
+            parse_dsn(dsn)
+    except SettingsError as error:
+        problems += (_moved(problem, settings, "dsn") for problem in error.problems)
+    try:
+        if isinstance(password_file, str):
+            read_password(password_file)
+    except SettingsError as error:
+        problems += (_moved(problem, settings, "password_file") for problem in error.problems)
+    if settings.value is None or problems:
+        return Checked(settings.file, "settings", "", tuple(problems))
+    keys = sum(len(section) for section in settings.document.values())
+    said = f"{_count(keys, 'key')} set" if keys else "all defaults"
+    database, process = settings.value.clickhouse.dsn, settings.value.process.map
+    return Checked(settings.file, "settings", f"{said}; database {database}, process map {process}")
+
+
+def _moved(problem: Problem, settings: ReadSettings, key: str) -> Problem:
+    """A problem of a part that doesn't know where its value was set; keeps the value as it was shown (masked)."""
+    return msgspec.structs.replace(settings.problem("clickhouse", key, problem.expected), value=problem.value)
+
+
+def _once(seen: set[str], name: str, where: Problem) -> Iterator[Checked]:
+    """Check a process map unless that was done; `where` is the place that names it."""
+    if name in seen:
+        return
+    seen.add(name)
+    if name not in shipped_process_maps() and not Path(name).exists():
+        shipped = shipped_process_maps()
+        expected = (
+            f"must be a file or a shipped process map: {', '.join(shipped)}{did_you_mean(name, shipped)}"
+        )
+        problem = msgspec.structs.replace(where, value=f'"{name}"', expected=expected)
+        yield Checked(where.file, "process map", "", (problem,))
+        return
+    try:
+        process = load_process_map(name)
+    except SettingsError as error:
+        yield Checked(name, "process map", "", error.problems)
+        return
+    file = f"{name}.toml (shipped)" if name in shipped_process_maps() else name
+    yield Checked(file, "process map", _map_words(process))
+
+
+def _map_words(process: ProcessMap) -> str:
+    handoffs = process.handoff
+    due = sum(one.deadline is not None or one.deadline_at is not None for one in handoffs)
+    patterns = [pattern for one in handoffs for pattern in (one.start, one.end, *one.abandoned_by)]
+    patterns += [pattern for rule in process.forbidden for pattern in (rule.event, rule.after)]
+    patterns += [rule.event for rule in process.exception]
+    parts = [
+        f"{_count(len(handoffs), 'handoff')} of {_count(len({one.case for one in handoffs}), 'kind')} of case",
+        f"{_count(due, 'deadline')}",
+        f"{_count(len({pattern.type for pattern in patterns}), 'event type')}",
+        f"{_count(len(process.forbidden), 'impossible state')}",
+        f"{_count(len(process.exception), 'exception')}",
+    ]
+    return ", ".join(parts)
+
+
+def _check_mapping(mapping: Mapping) -> Checked:
+    declared = mapping.declared
+    types = {name for rule in declared.event for name in types_of(declared, rule)}
+    rules = _count(len(declared.event), "rule")
+    words = f"{rules} for {_count(len(types), 'event type')} of {mapping.source}"
+    return Checked(
+        mapping.file, "mapping", f"{words}, process map {mapping.process_map or 'of the settings'}"
+    )
+
+
+def _check_table(mapping: Mapping, table: str) -> Checked:
+    try:
+        TabularSource(mapping, table)
+    except SettingsError as error:
+        return Checked(table, "table", "", error.problems)
+    except SourceError as error:
+        return Checked(table, "table", "", (Problem("command line", "--table", f'"{table}"', str(error)),))
+    return Checked(table, "table", f"has every column that {mapping.file} names")
+
+
+def all_problems(checked: Iterable[Checked]) -> list[Problem]:
+    """The problems of all, each once."""
+    return list(dict.fromkeys(problem for one in checked for problem in one.problems))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,154 @@
+"""The whole flow through the engine: the same rows as the pure pipeline, whatever cuts or kills it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataflows.engine import Pipeline, Stop, run_flow
+from dataflows.files import partitions_of
+from dataflows.lane import FileLane, LaneInput
+from operators.groups import PipelineSettings
+from operators.lanes import Merged, TimeRules
+from schemas.durations import SECOND_US
+from schemas.errors import SourceError, StateError
+from schemas.rows import Row
+from tests.harness import PurePipeline, encoded
+from tests.harness import settings as pipeline_settings
+from tests.logs import Fact, facts, log_of
+
+SLOW = settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+
+
+class Killed(SourceError):
+    """Stands for a process that is killed: the engine gets no chance to end anything."""
+
+
+class MemoryWriter:
+    """Rows in memory: what was flushed is kept over a crash, what was not is lost."""
+
+    def __init__(self, kept: list[Row]) -> None:
+        self.kept = kept
+        self._buffer: list[Row] = []
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._buffer.extend(rows)
+
+    def flush(self) -> None:
+        self.kept.extend(self._buffer)
+        self._buffer = []
+
+
+class DoomedLane:
+    """A lane that is killed after so many batches."""
+
+    def __init__(self, lane: FileLane, batches: int) -> None:
+        self._lane = lane
+        self._left = batches
+
+    def next(self) -> Merged | None:
+        if self._left == 0:
+            raise Killed("killed")
+        self._left -= 1
+        return self._lane.next()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._lane, name)
+
+
+def write_log(folder: Path, log: dict[str, list[bytes]]) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    for name, messages in log.items():
+        (folder / name).write_bytes(b"".join(message + b"\n" for message in messages))
+    return [str(folder / name) for name in log]
+
+
+def run(
+    files: Sequence[str], pipeline: PipelineSettings, rows: list[Row], *, batch: int = 50, recovery: Path | None = None, kill_after: int = -1
+) -> None:
+    source = LaneInput(partitions=tuple(partitions_of(files)), rules=TimeRules(), batch=batch)
+
+    def open_lane(name: str, resume: bytes | None) -> object:
+        lane = FileLane(name, pipeline.lanes, source, resume, lambda _lane, _share: None)
+        return DoomedLane(lane, kill_after) if kill_after >= 0 else lane
+
+    made = Pipeline(settings=pipeline, open_lane=open_lane, open_writer=lambda: MemoryWriter(rows), stop=Stop())  # type: ignore[arg-type]
+    run_flow(made, recovery, 0)
+
+
+@SLOW
+@given(facts=facts(max_size=40), batch=st.integers(1, 60), lanes=st.integers(1, 3), groups=st.integers(1, 3))
+def test_the_engine_gives_the_rows_of_the_pure_pipeline(
+    tmp_path: Path, facts: list[Fact], batch: int, lanes: int, groups: int
+) -> None:
+    log = log_of(facts, broken=True)
+    plain = PurePipeline(log, pipeline_settings(), 1_000).run()
+    rows: list[Row] = []
+    run(write_log(tmp_path / "log", log), pipeline_settings(lanes=lanes, groups=groups), rows, batch=batch)
+    assert encoded(rows) == encoded(plain)
+
+
+@SLOW
+@given(facts=facts(max_size=40), kills=st.lists(st.integers(1, 6), min_size=1, max_size=4), batch=st.integers(110, 130))
+def test_the_engine_killed_at_any_batch_and_resumed_gives_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, facts: list[Fact], kills: list[int], batch: int
+) -> None:
+    folder = tmp_path_factory.mktemp("killed")
+    many = [Fact(f.number + 100 * n, f.type, f.case, f.occurred_s + 300 * n, f.delay_s, f.twice, f.value) for n in range(8) for f in facts]
+    log = log_of(many, broken=True)
+    files = write_log(folder / "log", log)
+    chosen = pipeline_settings(lanes=2, groups=2)
+    plain = PurePipeline(log, chosen, 1_000).run()
+    rows: list[Row] = []
+    for kill_after in kills:
+        try:
+            run(files, chosen, rows, batch=batch, recovery=folder / "recovery", kill_after=kill_after)
+        except Killed:
+            continue
+        break
+    else:
+        run(files, chosen, rows, batch=batch, recovery=folder / "recovery")
+    assert set(encoded(rows)) == set(encoded(plain))
+
+
+def test_a_crash_loses_what_was_not_flushed_and_resuming_brings_it_back(tmp_path: Path) -> None:
+    made = [Fact(n, "order.created", n, n, 0, False, 1 + n % 9) for n in range(3_000)]
+    files = write_log(tmp_path / "log", log_of(made))
+    chosen = pipeline_settings(groups=2)
+    rows: list[Row] = []
+    with pytest.raises(Killed):
+        run(files, chosen, rows, batch=500, recovery=tmp_path / "recovery", kill_after=4)
+    partial = len(rows)
+    run(files, chosen, rows, batch=500, recovery=tmp_path / "recovery")
+    plain = PurePipeline(log_of(made), chosen, 500).run()
+    assert 0 < partial < len(plain)
+    assert set(encoded(rows)) == set(encoded(plain))
+    again: list[Row] = []
+    run(files, chosen, again, batch=500, recovery=tmp_path / "recovery")
+    assert again == []
+
+
+def test_state_kept_with_other_lanes_is_refused_in_words(tmp_path: Path) -> None:
+    made = [Fact(n, "order.created", n, n, 0, False, 1) for n in range(600)]
+    files = write_log(tmp_path / "log", log_of(made))
+    with pytest.raises(Killed):
+        run(files, pipeline_settings(), [], batch=200, recovery=tmp_path / "recovery", kill_after=2)
+    with pytest.raises(StateError, match="keep the numbers of lanes and key groups as they were"):
+        run(files, pipeline_settings(lanes=2), [], batch=200, recovery=tmp_path / "recovery")
+
+
+def test_time_stands_still_until_every_lane_was_heard(tmp_path: Path) -> None:
+    """One lane has all the events, the other none: its end is what lets time pass."""
+    made = [Fact(n, "order.created", n, n * SECOND_US // SECOND_US, 0, False, 1) for n in range(50)]
+    files = write_log(tmp_path / "log", log_of(made))
+    one: list[Row] = []
+    run(files, pipeline_settings(lanes=1), one)
+    many: list[Row] = []
+    run(files, pipeline_settings(lanes=7), many)
+    assert encoded(many) == encoded(one)

@@ -1,0 +1,150 @@
+"""Real processes, really killed: the views are those of an undisturbed run."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from scenarios.simulate import demo_settings, simulate
+from tests.processes import andon, fingerprints, query, start
+
+EPOCH = "100ms"
+
+
+def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"waited {deadline_s} s for {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("day")
+    simulate(demo_settings(11), folder)
+    return sorted(str(path) for path in folder.glob("*.jsonl") if path.name != "truth.jsonl")
+
+
+def test_a_replay_killed_again_and_again_gives_the_views_of_an_undisturbed_one(day: list[str], tmp_path: Path) -> None:
+    plain, killed = tmp_path / "plain", tmp_path / "killed"
+    plain.mkdir()
+    killed.mkdir()
+    andon("replay", *day, cwd=plain)
+    expected = fingerprints(plain)
+    assert expected["handoffs"][0] > 5_000  # type: ignore[index] # (rows, hash)
+    chance = random.Random(5)
+    deaths = 0
+    for _ in range(4):
+        process = start(
+            "replay", *day, "--recovery", "state", cwd=killed, ANDON_ENGINE_EPOCH=EPOCH, ANDON_ENGINE_BATCH="500"
+        )
+        wait_for(lambda: (killed / "state").exists() or process.poll() is not None, "the first snapshot")
+        time.sleep(chance.uniform(0.2, 1.5))  # a random point of the run: nothing to wait for
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        deaths += process.returncode == -signal.SIGKILL
+    andon("replay", *day, "--recovery", "state", cwd=killed, ANDON_ENGINE_EPOCH=EPOCH, ANDON_ENGINE_BATCH="500")
+    assert deaths >= 2
+    assert fingerprints(killed) == expected
+    andon("replay", *day, cwd=killed)
+    assert fingerprints(killed) == expected, "replaying the same input twice changes no view"
+
+
+def test_other_lanes_and_groups_give_the_same_views(day: list[str], tmp_path: Path) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    for folder, cut in ((one, ("1", "1")), (many, ("3", "5"))):
+        folder.mkdir()
+        lanes, groups = cut
+        andon(
+            "replay",
+            *day,
+            cwd=folder,
+            ANDON_ENGINE_LANES=lanes,
+            ANDON_ENGINE_CASE_GROUPS=groups,
+            ANDON_ENGINE_ITEM_GROUPS=groups,
+            ANDON_ENGINE_SITE_GROUPS=groups,
+        )
+    assert fingerprints(one) == fingerprints(many)
+
+
+def _orders(first: int, last: int, at: datetime) -> bytes:
+    lines = []
+    for number in range(first, last):
+        body = {
+            "event_id": f"c{number}",
+            "type": "order.created",
+            "source": "oms",
+            "system": "oms",
+            "occurred_at": (at - timedelta(milliseconds=last - number)).isoformat(),
+            "order_id": f"o{number}",
+            "lines": [],
+        }
+        lines.append(msgspec.json.encode(body) + b"\n")
+    return b"".join(lines)
+
+
+def _read_to_the_end(process_id: int, file: Path) -> bool:
+    """Whether the process has `file` open and stands behind its last complete line."""
+    complete = file.read_bytes().rfind(b"\n") + 1
+    for entry in Path(f"/proc/{process_id}/fd").iterdir():
+        try:
+            if Path(os.readlink(entry)) == file:
+                info = Path(f"/proc/{process_id}/fdinfo/{entry.name}").read_text()
+                return int(info.split()[1]) >= complete
+        except FileNotFoundError:
+            continue
+    return False
+
+
+def test_a_stopped_run_ends_at_a_snapshot_and_goes_on_from_it(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_bytes(_orders(0, 700, datetime.now(UTC)))
+    andon("migrate", cwd=tmp_path)
+    with file.open("ab") as log:
+        for first in (700, 900):
+            _run_and_stop(file, tmp_path)
+            log.write(_orders(first, first + 200, datetime.now(UTC)))
+            log.flush()
+        log.write(b'{"an incomplete line": ')
+    passes = "SELECT status, count() AS n, uniq(case_id) AS cases FROM handoffs WHERE handoff = 'order_approval' GROUP BY status"
+    for _ in range(6):
+        _run_and_stop(file, tmp_path)
+        rows = query(passes, tmp_path)
+        if rows == [{"status": "open", "n": 1100, "cases": 1100}]:
+            break
+    assert rows == [{"status": "open", "n": 1100, "cases": 1100}]
+    assert query("SELECT count() AS n FROM dead_letters", tmp_path) == [{"n": 0}]
+    assert query("SELECT count() AS n FROM duplicate_events", tmp_path) == [{"n": 0}]
+
+
+def _run_and_stop(file: Path, cwd: Path) -> None:
+    """Follow `file` until it was read, then stop with SIGTERM: exit code 0, within 10 s, at a snapshot."""
+    process = start(
+        "run", str(file), "--recovery", "state", cwd=cwd, ANDON_ENGINE_EPOCH="200ms", ANDON_TIME_IDLE_GRACE="1ms"
+    )
+    wait_for(lambda: process.poll() is not None or _read_to_the_end(process.pid, file), "the file to be read")
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert time.monotonic() - began < 10
+    assert "stopped at a snapshot" in errors
+
+
+def test_a_message_from_the_future_of_a_live_log_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    now = datetime.now(UTC)
+    file.write_bytes(_orders(0, 3, now) + _orders(3, 4, now + timedelta(days=400)) + _orders(4, 6, now))
+    andon("migrate", cwd=tmp_path)
+    for _ in range(6):
+        _run_and_stop(file, tmp_path)
+        if query("SELECT count() AS n FROM handoffs WHERE handoff = 'order_approval'", tmp_path) == [{"n": 5}]:
+            break
+    assert query("SELECT reason, path FROM dead_letters", tmp_path) == [{"reason": "rule", "path": "$.occurred_at"}]
+    assert query("SELECT count() AS n FROM handoffs WHERE handoff = 'order_approval'", tmp_path) == [{"n": 5}]
