@@ -32,7 +32,7 @@ class Checked(msgspec.Struct, frozen=True):
 def check_all(
     config: str | None, process_map: str | None, mappings: Sequence[str], tables: Sequence[str]
 ) -> Iterator[Checked]:
-    """Check everything that is named, and what those name: each file once, none kept back by another's problems.
+    """Check all that is named, and what those name: each file once, none kept back by another's problems.
 
     Args:
         config: the settings file; by default `andon.toml` where there is one.
@@ -91,7 +91,7 @@ def check_settings(settings: ReadSettings) -> Checked:
 
 
 def _moved(problem: Problem, settings: ReadSettings, key: str) -> Problem:
-    """A problem of a part that doesn't know where its value was set; keeps the value as it was shown (masked)."""
+    """A problem of a part that doesn't know where its value was set; the value stays as shown (masked)."""
     return msgspec.structs.replace(settings.problem("clickhouse", key, problem.expected), value=problem.value)
 
 
@@ -102,9 +102,8 @@ def _once(seen: set[str], name: str, where: Problem) -> Iterator[Checked]:
     seen.add(name)
     if name not in shipped_process_maps() and not Path(name).exists():
         shipped = shipped_process_maps()
-        expected = (
-            f"must be a file or a shipped process map: {', '.join(shipped)}{did_you_mean(name, shipped)}"
-        )
+        expected = f"must be a file or a shipped process map: {', '.join(shipped)}"
+        expected += did_you_mean(name, shipped)
         problem = msgspec.structs.replace(where, value=f'"{name}"', expected=expected)
         yield Checked(where.file, "process map", "", (problem,))
         return
@@ -123,8 +122,9 @@ def _map_words(process: ProcessMap) -> str:
     patterns = [pattern for one in handoffs for pattern in (one.start, one.end, *one.abandoned_by)]
     patterns += [pattern for rule in process.forbidden for pattern in (rule.event, rule.after)]
     patterns += [rule.event for rule in process.exception]
+    cases = {one.case for one in handoffs}
     parts = [
-        f"{_count(len(handoffs), 'handoff')} of {_count(len({one.case for one in handoffs}), 'kind')} of case",
+        f"{_count(len(handoffs), 'handoff')} of {_count(len(cases), 'kind')} of case",
         f"{_count(due, 'deadline')}",
         f"{_count(len({pattern.type for pattern in patterns}), 'event type')}",
         f"{_count(len(process.forbidden), 'impossible state')}",
@@ -138,9 +138,7 @@ def _check_mapping(mapping: Mapping) -> Checked:
     types = {name for rule in declared.event for name in types_of(declared, rule)}
     rules = _count(len(declared.event), "rule")
     words = f"{rules} for {_count(len(types), 'event type')} of {mapping.source}"
-    return Checked(
-        mapping.file, "mapping", f"{words}, process map {mapping.process_map or 'of the settings'}"
-    )
+    return Checked(mapping.file, "mapping", f"{words}, process map {mapping.process_map or 'of the settings'}")
 
 
 def _check_table(mapping: Mapping, table: str) -> Checked:

@@ -13,6 +13,14 @@ from sinks.clickhouse.store import Store
 
 REPLAY_TOPIC = "dlq-replay.jsonl"
 _PAGE = 1_000
+_RAW = """
+SELECT topic, partition, offset, raw FROM dead_letters
+WHERE (topic, partition, offset) > ({topic:String}, {partition:Int64}, {offset:Int64})
+    AND ({only:String} = '' OR topic = {only:String})
+    AND ({reason:String} = '' OR reason = {reason:String})
+    AND topic != {mine:String}
+ORDER BY topic, partition, offset LIMIT {page:UInt32}
+"""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -33,34 +41,36 @@ def export_raw(store: Store, path: Path, *, topic: str | None = None, reason: st
         StoreError: the store can't be read.
     """
     count = 0
-    last = ("", -1, -1)
+    last: tuple[str, int, int] = ("", -1, -1)
     with path.open("wb") as file:
         while True:
-            rows = store.query(
-                "SELECT topic, partition, offset, raw FROM dead_letters "
-                "WHERE (topic, partition, offset) > ({topic:String}, {partition:Int64}, {offset:Int64}) "
-                "AND ({only:String} = '' OR topic = {only:String}) AND ({reason:String} = '' OR reason = {reason:String}) "
-                f"AND topic != '{REPLAY_TOPIC}' ORDER BY topic, partition, offset LIMIT {_PAGE}",
-                {
-                    "topic": last[0],
-                    "partition": last[1],
-                    "offset": last[2],
-                    "only": topic or "",
-                    "reason": reason or "",
-                },
-                binary=True,
-            ).rows
+            parameters = {
+                "topic": last[0],
+                "partition": last[1],
+                "offset": last[2],
+                "only": topic or "",
+                "reason": reason or "",
+                "mine": REPLAY_TOPIC,
+                "page": _PAGE,
+            }
+            rows = store.query(_RAW, parameters, binary=True).rows
             for row in rows:
                 raw = row[3] if isinstance(row[3], bytes) else str(row[3]).encode()
                 file.write(raw.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
             if not rows:
                 return count
             count += len(rows)
-            last = tuple(part.decode() if isinstance(part, bytes) else part for part in rows[-1][:3])
+            topic_read, partition, offset = rows[-1][:3]
+            last = (topic_read.decode() if isinstance(topic_read, bytes) else topic_read, partition, offset)
 
 
 def replay_dead_letters(
-    store: Store, settings: Settings, process: ProcessMap, *, topic: str | None = None, reason: str | None = None
+    store: Store,
+    settings: Settings,
+    process: ProcessMap,
+    *,
+    topic: str | None = None,
+    reason: str | None = None,
 ) -> Outcome:
     """Read dead letters through the job again, as one file.
 

@@ -132,7 +132,7 @@ class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
         group = self._group
         if group is None:
             group = self._group = make_group(values[0][0], self._settings)
-        emitted = group.on_batch([piece for _, piece in values])  # type: ignore[arg-type] # a key's pieces are its space's
+        emitted = group.on_batch([piece for _, piece in values])  # type: ignore[misc] # a key's pieces are its space's
         return [emitted], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Kept:

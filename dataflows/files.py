@@ -78,7 +78,11 @@ class JsonLinesReader:
     """
 
     def __init__(
-        self, source: FilePartition, rules: TimeRules, resume: bytes | None = None, now: Callable[[], int] | None = None
+        self,
+        source: FilePartition,
+        rules: TimeRules,
+        resume: bytes | None = None,
+        now: Callable[[], int] | None = None,
     ) -> None:
         if now is not None:
             rules = msgspec.structs.replace(rules, guard_leaps=False)

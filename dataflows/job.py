@@ -38,9 +38,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     site_groups: int
 
 
-def pipeline_settings(
-    settings: Settings, process: ProcessMap, close_at_us: int = BEGIN_OF_TIME_US
-) -> PipelineSettings:
+def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int = BEGIN_OF_TIME_US) -> PipelineSettings:
     """What the groups need, from all settings."""
     return PipelineSettings(
         process=process,
@@ -109,7 +107,7 @@ class StoreWriter:
         self._writer.flush()
 
 
-def run_job(  # noqa: PLR0913 - what a run is made of
+def run_job(
     settings: Settings,
     process: ProcessMap,
     files: Sequence[str],

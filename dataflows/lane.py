@@ -40,7 +40,12 @@ class FileLane:
     """
 
     def __init__(
-        self, name: str, lanes: Sequence[str], source: LaneInput, resume: bytes | None, on_progress: Callable[[str, float], None]
+        self,
+        name: str,
+        lanes: Sequence[str],
+        source: LaneInput,
+        resume: bytes | None,
+        on_progress: Callable[[str, float], None],
     ) -> None:
         self._name = name
         self._source = source

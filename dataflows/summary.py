@@ -127,9 +127,7 @@ def render(summary: Summary, console: Console) -> None:
     if summary.rejected:
         _section(console, "Not usable (dead letters)", _rejected_table(summary))
     if summary.handoffs:
-        shown = (
-            f", the {_HANDOFFS} worst of {len(summary.handoffs)}" if len(summary.handoffs) > _HANDOFFS else ""
-        )
+        shown = f", the {_HANDOFFS} worst of {len(summary.handoffs)}" if len(summary.handoffs) > _HANDOFFS else ""
         _section(console, f"Handoffs, worst first{shown}", _handoff_table(summary))
     if summary.findings:
         _section(console, "Findings", _findings_table(summary))
@@ -226,13 +224,9 @@ def _look_next(
             which = f"handoff = {_quoted(worst.handoff)} AND status = '{status}'"
             out.append(_sql(f"{_CASES} WHERE {which} ORDER BY started_at LIMIT 20") + where)
     if findings:
-        out.append(
-            _sql(f"{_SIGNALS} WHERE kind = {_quoted(findings[0].kind)} ORDER BY opened_at LIMIT 20") + where
-        )
+        out.append(_sql(f"{_SIGNALS} WHERE kind = {_quoted(findings[0].kind)} ORDER BY opened_at LIMIT 20") + where)
     if stock:
-        out.append(
-            _sql("SELECT * FROM stock_deltas WHERE delta != 0 ORDER BY value_at_risk DESC LIMIT 20") + where
-        )
+        out.append(_sql("SELECT * FROM stock_deltas WHERE delta != 0 ORDER BY value_at_risk DESC LIMIT 20") + where)
     if rejected:
         out.append(f"andon dlq list --reason {rejected[0].reason}{where}")
     return tuple(out)
@@ -274,9 +268,7 @@ def _section(console: Console, title: str, table: Table) -> None:
 
 
 def _table(*columns: tuple[str, bool]) -> Table:
-    table = Table(
-        box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False, collapse_padding=True
-    )
+    table = Table(box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False, collapse_padding=True)
     for name, number in columns:
         table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     return table
@@ -314,21 +306,15 @@ def _findings_table(summary: Summary) -> Table:
     for entry in summary.findings:
         for number, example in enumerate(entry.examples):
             first = number == 0
-            table.add_row(
-                entry.kind if first else "", f"{entry.count:,}" if first else "", Text(_short(example))
-            )
+            table.add_row(entry.kind if first else "", f"{entry.count:,}" if first else "", Text(_short(example)))
     return table
 
 
 def _stock_table(summary: Summary) -> Table:
-    table = _table(
-        ("sku", False), ("node", False), ("on hand", False), ("delta", True), ("value at risk", True)
-    )
+    table = _table(("sku", False), ("node", False), ("on hand", False), ("delta", True), ("value at risk", True))
     for line in summary.stock:
         systems = ", ".join(f"{system} {quantity:g}" for system, quantity in sorted(line.on_hand.items()))
-        value = (
-            _NOTHING if line.value_at_risk is None else f"{line.value_at_risk:,.2f} {line.currency}".rstrip()
-        )
+        value = _NOTHING if line.value_at_risk is None else f"{line.value_at_risk:,.2f} {line.currency}".rstrip()
         table.add_row(Text(line.sku), Text(line.node), Text(systems), f"{line.delta:g}", value)
     return table
 

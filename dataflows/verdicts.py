@@ -83,7 +83,8 @@ def read_found(store: Store, run_id: str) -> list[Found]:
 
 def judge(breakdowns: Sequence[Breakdown], found: Sequence[Found]) -> tuple[list[Verdict], list[Found]]:
     """A verdict for each breakdown, and the signals that belong to none."""
-    verdicts, explained = [], set()
+    verdicts: list[Verdict] = []
+    explained: set[int] = set()
     for breakdown in breakdowns:
         begin, end = breakdown.span_us
         orders = set(breakdown.orders)
@@ -137,7 +138,8 @@ def _injected(breakdown: Breakdown) -> Text:
     text = Text(breakdown.kind, style="bold")
     text.append(f"\n{breakdown.begin[11:16]} to {breakdown.end[11:16]}, {scope}", style="not bold")
     text.append(
-        f"\n{len(breakdown.orders)} orders, {breakdown.value_at_risk} {breakdown.currency} at risk", style="not bold"
+        f"\n{len(breakdown.orders)} orders, {breakdown.value_at_risk} {breakdown.currency} at risk",
+        style="not bold",
     )
     return text
 

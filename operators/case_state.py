@@ -30,6 +30,24 @@ class Finding(StrEnum):
     MISSING_STEP = "missing_step"
 
 
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """What of a pass shows outside: two that are equal give the same row and the same part in windows."""
+
+    start_us: int | None
+    over_us: int | None
+    deadline_us: int | None
+    scope: str
+    status: Status
+    completed: bool
+
+    @property
+    def span(self) -> Span | None:
+        """As windows count it; None without a start, or with an end before it (that has no latency)."""
+        if self.start_us is None or self.status is Status.OUT_OF_SEQUENCE:
+            return None
+        return Span(self.start_us, self.over_us, self.deadline_us, self.completed)
+
+
 class Pass(msgspec.Struct, array_like=True):
     """One pass. `start_id` and `end_id` are the ids of the events that began and ended it.
 
@@ -77,29 +95,21 @@ class Pass(msgspec.Struct, array_like=True):
         """Whether the end is still awaited."""
         return self.start_us is not None and self.over_us is None
 
-    @property
-    def status(self) -> Status:
+    def seen(self) -> Seen:
         """How it stands, by event time."""
-        if self.end_us is None:
-            if self.given_up_us is not None:
-                return Status.CANCELLED
-            return Status.OVERDUE if self.fired_us else Status.OPEN
-        if self.start_us is not None and self.end_us < self.start_us:
-            return Status.OUT_OF_SEQUENCE
-        if self.start_us is not None and self.deadline_us is not None and self.end_us > self.deadline_us:
-            return Status.LATE
-        return Status.DONE
-
-    @property
-    def span(self) -> Span | None:
-        """As windows count it; None without a start, or with an end before it (that has no latency)."""
-        if self.start_us is None or (self.end_us is not None and self.end_us < self.start_us):
-            return None
-        return Span(self.start_us, self.over_us, self.deadline_us, self.end_us is not None)
-
-    def copy(self) -> "Pass":
-        """A copy that later changes don't reach."""
-        return msgspec.structs.replace(self, signals=dict(self.signals))
+        start, end, deadline = self.start_us, self.end_us, self.deadline_us
+        over = end
+        if end is not None:
+            status = Status.DONE
+            if start is not None and end < start:
+                status = Status.OUT_OF_SEQUENCE
+            elif start is not None and deadline is not None and end > deadline:
+                status = Status.LATE
+        elif self.cancelled_us is None and self.abandoned_us is None:
+            status = Status.OVERDUE if self.fired_us else Status.OPEN
+        else:
+            status, over = Status.CANCELLED, self.over_us
+        return Seen(start, over, deadline, self.start_scope or self.end_scope, status, end is not None)
 
 
 def earlier(one: int | None, other: int | None) -> int | None:
@@ -110,13 +120,14 @@ def earlier(one: int | None, other: int | None) -> int | None:
 
 
 class Marked(msgspec.Struct, array_like=True):
-    """What was seen of a forbidden order: the earliest `after`, the latest `event`, and whether it was said."""
+    """What was seen of a forbidden order: the earliest `after`, the latest `event` and its scope, whether it was said."""
 
     after_us: int | None = None
     after_id: str = ""
     event_us: int | None = None
     event_id: str = ""
     said: bool = False
+    scope: str = ""
 
 
 class Case(msgspec.Struct):

@@ -1,6 +1,6 @@
 """What is said of a pass: its row and its signals, in words an operations lead understands."""
 
-from operators.case_state import Finding, Marked, Pass, Status
+from operators.case_state import Finding, Marked, Pass, Seen, Status
 from operators.findings import next_version, scope_of, signal_id
 from operators.process_map import ExceptionRule, Forbidden, Handoff, Severity
 from schemas.durations import SECOND_US, people_duration, rfc3339
@@ -28,7 +28,9 @@ def case_word(kind: str, case_id: str) -> str:
     return f"{_CASE_WORDS.get(kind, 'Case')} {case_id}"
 
 
-def pass_row(handoff: Handoff, case_id: str, pass_key: str, current: Pass, arrival_us: int) -> HandoffPass:
+def pass_row(  # noqa: PLR0917 - as pass_signal
+    handoff: Handoff, case_id: str, pass_key: str, current: Pass, seen: Seen, arrival_us: int
+) -> HandoffPass:
     """The row of a pass as it stands."""
     latency = None
     if current.start_us is not None and current.end_us is not None:
@@ -38,12 +40,12 @@ def pass_row(handoff: Handoff, case_id: str, pass_key: str, current: Pass, arriv
         case_id=case_id,
         pass_key=pass_key,
         scope_by=handoff.scope,
-        scope=current.scope,
+        scope=seen.scope,
         started_at_us=current.start_us,
         ended_at_us=current.end_us,
         latency_s=latency,
         deadline_at_us=current.deadline_us,
-        status=current.status,
+        status=seen.status,
         arrival_us=arrival_us,
         version=current.version,
     )
@@ -90,6 +92,8 @@ def _words(finding: Finding, handoff: Handoff, current: Pass) -> tuple[str, str,
         if current.end_us is None:
             if current.given_up_us is not None:
                 return expected, "given up", f"{step}: {end} was due {due}; given up {rfc3339(current.given_up_us)}."
+            if current.signals[finding][1] is not None:
+                return expected, "given more time", f"{step}: {end} had not come in time and is now due {due}."
             return expected, "did not come", f"{step}: {end} was due {due} and has not come."
         by = current.end_us - (current.deadline_us if current.deadline_us is not None else current.end_us)
         if by <= 0:
@@ -101,7 +105,7 @@ def _words(finding: Finding, handoff: Handoff, current: Pass) -> tuple[str, str,
             return expected, f"no {start}", f"{step}: {end} came, but no {start} before it."
         return expected, f"{start} came", f"{step}: {start} was missing and has come since."
     expected = f"{start} before {end}"
-    if current.status is not Status.OUT_OF_SEQUENCE or current.start_us is None or current.end_us is None:
+    if current.seen().status is not Status.OUT_OF_SEQUENCE or current.start_us is None or current.end_us is None:
         return expected, "in sequence", f"{step}: {start} turned out to have come before {end}."
     ahead = people_duration(current.start_us - current.end_us)
     return expected, f"{end} {ahead} earlier", f"{step}: {end} happened {ahead} before {start}."
@@ -154,7 +158,7 @@ def duplicate_findings(  # noqa: PLR0913 - what a signal is about
     return row, signal
 
 
-def forbidden_signal(rule: Forbidden, case_id: str, marked: Marked, scope: str, arrival_us: int) -> Signal:
+def forbidden_signal(rule: Forbidden, case_id: str, marked: Marked, arrival_us: int) -> Signal:
     """The signal of an impossible state."""
     assert marked.event_us is not None
     assert marked.after_us is not None
@@ -164,7 +168,7 @@ def forbidden_signal(rule: Forbidden, case_id: str, marked: Marked, scope: str, 
         detector=DETECTOR,
         kind="impossible_state",
         handoff=rule.name,
-        scope=scope_of(rule.scope, scope),
+        scope=scope_of(rule.scope, marked.scope),
         case_id=case_id,
         opened_at_us=marked.event_us,
         found_at_us=arrival_us,

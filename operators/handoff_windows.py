@@ -16,13 +16,14 @@ so that a long silence costs little; a row of zeros takes back one that a correc
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from operators.findings import PassChange, Span, next_version
 from operators.process_map import Handoff
 from operators.quantiles import exact, sketch
-from operators.windows import Key, WindowSchedule, WindowSettings
+from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, SECOND_US, rfc3339
 from schemas.errors import StateError
 from schemas.rows import HandoffWindow, LateEvent
@@ -30,6 +31,8 @@ from schemas.rows import HandoffWindow, LateEvent
 #: A window with nothing but backlog gets a row when its end is a multiple of this many slides.
 IDLE_PANES = 12
 STAGE = "handoff_windows"
+_Counted: TypeAlias = tuple[str, int, int]
+_UNCOUNTED = (None, None, None)
 
 
 class Pane(msgspec.Struct, array_like=True):
@@ -80,7 +83,7 @@ class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
     clock_us: int
     idle_us: int
     held: list[PassChange]
-    schedule: list[tuple[int, list[tuple[tuple[str, ...], int]]]]
+    schedule: ScheduleState
     series: list[SeriesState]
 
 
@@ -105,6 +108,7 @@ class HandoffWindows:
         self._backlogged: set[Key] = set()
         self._clock_us = BEGIN_OF_TIME_US
         self._idle_us = BEGIN_OF_TIME_US
+        self._next_idle_us = BEGIN_OF_TIME_US
         self._idle_step_us = IDLE_PANES * settings.slide_us
 
     def update(self, changes: Sequence[PassChange]) -> None:
@@ -115,13 +119,18 @@ class HandoffWindows:
         """Apply what arrived before `watermark` and write the windows that are due before it."""
         ready = [change for change in self._held if change.arrival_us < watermark]
         out: list[HandoffWindow | LateEvent] = []
+        late: dict[tuple[object, ...], tuple[PassChange, list[tuple[int, str]]]] = {}
         closing = watermark >= END_OF_TIME_US
         if ready:
             self._held = [change for change in self._held if change.arrival_us >= watermark]
             ready.sort(key=_arrival)
             for change in ready:
                 self._write_before(change.arrival_us, out, idle=not closing)
-                self._apply(change, out)
+                missed, cause = self._apply(change), change.cause
+                if missed and cause is not None:  # one event can move several passes of a series: one row for all
+                    place = (cause.topic, cause.partition, cause.offset, change.handoff, change.scope)
+                    late.setdefault(place, (change, []))[1].extend(missed)
+        out.extend(_late_row(change, self._handoffs[change.handoff].name, all_) for change, all_ in late.values())
         self._write_before(self._last_tick() + 1 if closing else watermark, out, idle=not closing)
         self._clock_us = max(self._clock_us, watermark)
         return out
@@ -132,18 +141,20 @@ class HandoffWindows:
 
     # --- applying -------------------------------------------------------------------------------------------
 
-    def _apply(self, change: PassChange, out: list[HandoffWindow | LateEvent]) -> None:
+    def _apply(self, change: PassChange) -> list[tuple[int, str]]:
+        """Take a change in; what came too late for a window: the window's start, and what it misses."""
         key = (self._handoffs[change.handoff].name, change.scope)
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = Series([], array("q"), array("q"), {}, {})
         now = change.arrival_us
         late: list[tuple[int, str]] = []
-        was, became = _counted(change.old), _counted(change.new)
-        for entry in was - became:
-            self._count(key, series, entry, -1, now, late)
-        for entry in became - was:
-            self._count(key, series, entry, 1, now, late)
+        for was, became in zip(_counted(change.old), _counted(change.new), strict=True):
+            if was != became:
+                if was is not None:
+                    self._count(key, series, was, -1, now, late)
+                if became is not None:
+                    self._count(key, series, became, 1, now, late)
         if change.old is not None:
             _drop_span(series, change.old)
         if change.new is not None:
@@ -156,19 +167,19 @@ class HandoffWindows:
             self._backlogged.add(key)
         else:
             self._backlogged.discard(key)
-        if late and change.cause is not None:
-            late.sort()
-            out.append(_late_row(change, self._handoffs[change.handoff].name, late))
+        return late
 
     def _count(
         self, key: Key, series: Series, entry: tuple[str, int, int], sign: int, now: int, late: list[tuple[int, str]]
     ) -> None:
         """Add or take back one thing that a pass contributes to the pane in which it happened."""
         what, instant, latency_us = entry
-        start = self._settings.pane(instant)
-        if self._schedule.is_late(self._settings.ends(instant)[-1], now):
-            late.append((start, f"{what} {sign:+d}"))
+        missed = self._schedule.touch(key, instant, now)
+        if missed:
+            late.append((missed[-1] - self._settings.size_us, f"{what} {sign:+d}"))
+        if len(missed) == self._settings.size_us // self._settings.slide_us:
             return
+        start = self._settings.pane(instant)
         pane = series.panes.get(start)
         if pane is None:
             pane = series.panes[start] = Pane(latencies_us=[])
@@ -181,7 +192,6 @@ class HandoffWindows:
             _keep_latency(pane, latency_us, sign)
         if pane.empty:
             del series.panes[start]
-        self._schedule.touch(key, instant, now)
 
     def _touch_idle(self, key: Key, span: Span | None, now: int) -> None:
         """Backlog-only windows that are not written yet but will no longer find the pass among the open ones."""
@@ -210,11 +220,14 @@ class HandoffWindows:
 
     def _write_before(self, before: int, out: list[HandoffWindow | LateEvent], *, idle: bool = True) -> None:
         """Write what is due at ticks before `before`, in order; backlog-only windows too while `idle`."""
+        if self._schedule.next_us >= before and (not self._backlogged or self._next_idle_us >= before):
+            self._pass_idle(before, idle=idle)
+            return
         while True:
             tick = self._schedule.next_tick()
-            quiet = self._next_idle_tick() if idle and self._backlogged else None
+            quiet = self._next_idle_us if idle and self._backlogged else None
             if quiet is not None and quiet < before and (tick is None or quiet <= tick):
-                self._idle_us = quiet + 1
+                self._pass_idle(quiet + 1, idle=True)
                 end = quiet - self._settings.grace_us
                 for key in self._backlogged:
                     self._schedule.touch_window(key, end, quiet)
@@ -222,16 +235,18 @@ class HandoffWindows:
             if tick is None or tick >= before:
                 break
             for at, entries in self._schedule.due(tick + 1):
-                for key, end in entries:
+                for end, key in entries:
                     self._write(key, end, at, out)
                 self._forget(at)
-        if idle and before < END_OF_TIME_US:
-            self._idle_us = max(self._idle_us, before)
+        self._pass_idle(before, idle=idle)
 
-    def _next_idle_tick(self) -> int:
-        """The first tick, at or after the time reached, of a window that is written for its backlog alone."""
-        grace, step = self._settings.grace_us, self._idle_step_us
-        return -(-(self._idle_us - grace) // step) * step + grace
+    def _pass_idle(self, before: int, *, idle: bool) -> None:
+        """Time has come to `before`: which tick is the next of a window that is written for its backlog alone."""
+        if idle and self._idle_us < before < END_OF_TIME_US:
+            self._idle_us = before
+            if before > self._next_idle_us:
+                grace, step = self._settings.grace_us, self._idle_step_us
+                self._next_idle_us = -(-(before - grace) // step) * step + grace
 
     def _last_tick(self) -> int:
         """The last tick at which anything is to be written."""
@@ -317,7 +332,8 @@ class HandoffWindows:
         """
         if state.version != self.VERSION:
             raise StateError(f"handoff window state of version {state.version}; this code reads {self.VERSION}")
-        self._clock_us, self._idle_us = state.clock_us, state.idle_us
+        self._clock_us, self._idle_us = state.clock_us, BEGIN_OF_TIME_US
+        self._pass_idle(state.idle_us, idle=True)
         self._held = list(state.held)
         self._schedule.restore(state.schedule)
         self._series = {
@@ -333,16 +349,16 @@ def _arrival(change: PassChange) -> int:
     return change.arrival_us
 
 
-def _counted(span: Span | None) -> set[tuple[str, int, int]]:
-    """What a pass contributes to panes: (what, event time, latency)."""
+def _counted(span: Span | None) -> tuple[_Counted | None, _Counted | None, _Counted | None]:
+    """What a pass contributes to panes, (what, event time, latency) each: begun, overdue, completed."""
     if span is None:
-        return set()
-    counted = {("started", span.start_us, 0)}
-    if span.deadline_us is not None and (span.end_us is None or span.end_us > span.deadline_us):
-        counted.add(("overdue", span.deadline_us, 0))
-    if span.completed and span.end_us is not None:
-        counted.add(("completed", span.end_us, span.end_us - span.start_us))
-    return counted
+        return _UNCOUNTED
+    start, end, deadline = span.start_us, span.end_us, span.deadline_us
+    return (
+        ("started", start, 0),
+        ("overdue", deadline, 0) if deadline is not None and (end is None or end > deadline) else None,
+        ("completed", end, end - start) if span.completed and end is not None else None,
+    )
 
 
 def _keep_latency(pane: Pane, latency_us: int, sign: int) -> None:
@@ -399,6 +415,7 @@ def _coverage_change(old: Span | None, new: Span | None) -> tuple[int, int] | No
 def _late_row(change: PassChange, handoff: str, late: list[tuple[int, str]]) -> LateEvent:
     cause = change.cause
     assert cause is not None
+    late.sort()
     effect = "; ".join(f"window from {rfc3339(start)}: {what}" for start, what in late)
     return LateEvent(
         topic=cause.topic,

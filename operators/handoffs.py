@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from operators.case_plan import CasePlan, Part, compile_plans, time_field
-from operators.case_state import Case, CaseState, Finding, HandoffState, Marked, Pass, earlier
+from operators.case_plan import CasePlan, EventPlan, Part, compile_plans, time_field
+from operators.case_state import Case, CaseState, Finding, HandoffState, Marked, Pass, Seen, earlier
 from operators.findings import Cause, Output, PassChange, next_version
 from operators.handoff_findings import (
     duplicate_findings,
@@ -22,7 +22,12 @@ from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, field_of, type_name
 
 _Timer: TypeAlias = tuple[int, str, str, str, int, str]
+#: The passes that an event touches, as they showed before it; None where there was none.
+Before: TypeAlias = dict[tuple[int, str], Seen | None]
 _DEADLINE, _GRACE, _EXPIRY = "deadline", "grace", "expiry"
+
+
+_NOTHING: tuple[Finding, ...] = ()
 
 
 def _owns_all(_: str) -> bool:
@@ -67,7 +72,8 @@ class HandoffTracker:
             for name in {one.deadline_at.field for one in self.entries if one.deadline_at is not None}
         }
         self._owns = owns
-        self._cases: dict[str, dict[str, Case]] = {}
+        self._rules = {kind: process.case_rule(kind) for kind in _kinds(self._plans.values())}
+        self._cases: dict[str, dict[str, Case]] = {kind: {} for kind in self._rules}
         self._timers: list[_Timer] = []
         self._out: list[Output] = []
 
@@ -105,15 +111,15 @@ class HandoffTracker:
 
     def _apply(self, plan: CasePlan, case_id: str, arrived: Arrived) -> None:
         event = arrived.event
-        roles = [role for role in plan.roles if role.pattern.matches(event)]
-        marks = [mark for mark in plan.marks if mark.pattern.matches(event)]
-        begins = any(pattern.matches(event) for pattern in plan.begins)
-        cancels = any(pattern.matches(event) for pattern in plan.cancels)
-        times = [name for name in plan.times if time_field(event, name) is not None]
+        roles = [role for role in plan.roles if not role.pattern.where or role.pattern.matches(event)]
+        marks = [mark for mark in plan.marks if mark.pattern.matches(event)] if plan.marks else ()
+        begins = bool(plan.begins) and any(pattern.matches(event) for pattern in plan.begins)
+        cancels = bool(plan.cancels) and any(pattern.matches(event) for pattern in plan.cancels)
+        times = [name for name in plan.times if time_field(event, name) is not None] if plan.times else ()
         if not (roles or marks or begins or cancels or times):
             return
         case = self._case(plan.kind, case_id, arrived.arrival_us)
-        before: dict[tuple[int, str], Pass | None] = {}
+        before: Before = {}
         if begins and not case.began:
             case.began = True
             self._regrace(plan.kind, case_id, case, arrived.arrival_us)
@@ -123,23 +129,25 @@ class HandoffTracker:
             self._carry(case, name, event, arrived.occurred_us, before)
         for role in roles:
             self._step(case, case_id, role.entry, role.part, arrived, before)
-        for key, old in before.items():
-            self._settle(plan.kind, case_id, case, key, old, arrived.arrival_us, _cause(arrived))
+        if before:
+            cause = _cause(arrived)
+            for key, old in before.items():
+                self._settle(plan.kind, case_id, case, key, old, arrived.arrival_us, cause)
         for mark in marks:
             self._mark(case, case_id, mark.entry, arrived, is_after=mark.is_after)
 
     def _case(self, kind: str, case_id: str, arrival_us: int) -> Case:
-        cases = self._cases.setdefault(kind, {})
+        cases = self._cases[kind]
         case = cases.get(case_id)
         if case is None:
             case = cases[case_id] = Case(cancelled_lines={}, times={}, passes={}, marks={})
-            case.expiry_us = arrival_us + self.process.case_rule(kind).retention
+            case.expiry_us = arrival_us + self._rules[kind].retention
             heapq.heappush(self._timers, (case.expiry_us, _EXPIRY, kind, case_id, 0, ""))
         case.last_arrival_us = arrival_us
         return case
 
     def _step(
-        self, case: Case, case_id: str, entry: int, part: Part, arrived: Arrived, before: dict[tuple[int, str], Pass | None]
+        self, case: Case, case_id: str, entry: int, part: Part, arrived: Arrived, before: Before
     ) -> None:
         """Note that a handoff was started, ended or given up."""
         handoff = self.entries[entry]
@@ -154,10 +162,11 @@ class HandoffTracker:
             return
         is_start = part is Part.START
         known, known_id = (current.start_us, current.start_id) if is_start else (current.end_us, current.end_id)
-        if known is not None and handoff.repeat in ("flag", f"flag_{part}"):
-            self._out.extend(duplicate_findings(handoff, case_id, pass_key, known_id, arrived, is_start=is_start))
-        if known is not None and (occurred, event.event_id) >= (known, known_id):
-            return
+        if known is not None:
+            if handoff.repeat in ("flag", f"flag_{part}"):
+                self._out.extend(duplicate_findings(handoff, case_id, pass_key, known_id, arrived, is_start=is_start))
+            if (occurred, event.event_id) >= (known, known_id):
+                return
         scope = field_of(event, handoff.scope) if handoff.scope else ""
         if is_start:
             current.start_us, current.start_id, current.start_scope = occurred, event.event_id, scope
@@ -165,7 +174,7 @@ class HandoffTracker:
             current.end_us, current.end_id, current.end_scope = occurred, event.event_id, scope
 
     def _carry(
-        self, case: Case, name: str, event: EventBase, occurred_us: int, before: dict[tuple[int, str], Pass | None]
+        self, case: Case, name: str, event: EventBase, occurred_us: int, before: Before
     ) -> None:
         """Note a time that the case carries; the one said last (event time) counts."""
         moment = time_field(event, name)
@@ -188,11 +197,11 @@ class HandoffTracker:
             marked.after_us, marked.after_id = occurred, event.event_id
         if not is_after and (marked.event_us is None or occurred > marked.event_us):
             marked.event_us, marked.event_id = occurred, event.event_id
+            marked.scope = field_of(event, rule.scope) if rule.scope else ""
         if marked.said or marked.after_us is None or marked.event_us is None or marked.event_us <= marked.after_us:
             return
         marked.said = True
-        scope = field_of(event, rule.scope) if rule.scope else ""
-        self._out.append(forbidden_signal(rule, case_id, marked, scope, arrived.arrival_us))
+        self._out.append(forbidden_signal(rule, case_id, marked, arrived.arrival_us))
 
     def _except(self, exceptions: Iterable[int], id_field: str, case_id: str, arrived: Arrived) -> None:
         for index in exceptions:
@@ -204,7 +213,7 @@ class HandoffTracker:
     # --- what follows from a change --------------------------------------------------------------------------
 
     def _settle(
-        self, kind: str, case_id: str, case: Case, key: tuple[int, str], old: Pass | None, arrival_us: int, cause: Cause | None
+        self, kind: str, case_id: str, case: Case, key: tuple[int, str], old: Seen | None, arrival_us: int, cause: Cause | None
     ) -> None:
         """Draw the consequences of a changed pass: deadline, timers, signals, row, windows."""
         entry, pass_key = key
@@ -214,22 +223,25 @@ class HandoffTracker:
             return
         current.deadline_us = _deadline(handoff, case, current, pass_key)
         if current.fired_us and current.deadline_us != current.fired_us and current.is_open:
-            current.fired_us = 0
+            passed = current.deadline_us is not None and current.deadline_us < arrival_us
+            current.fired_us = current.deadline_us if passed and current.deadline_us else 0
         self._arm(kind, case_id, key, case, current, arrival_us)
         changed = self._judge(current, arrival_us)
-        if old is not None and not changed and _visible_part(old) == _visible_part(current):
+        seen = current.seen()
+        if not changed and old == seen:
             return
         current.version = next_version(current.version, arrival_us)
         if entry < self.visible:
-            self._out.append(pass_row(handoff, case_id, pass_key, current, arrival_us))
-            self._change(entry, old, current, arrival_us, cause)
+            self._out.append(pass_row(handoff, case_id, pass_key, current, seen, arrival_us))
+            self._change(entry, old, seen, arrival_us, cause)
         elif not changed:
             return
-        self._out.extend(pass_signal(finding, handoff, case_id, pass_key, current, arrival_us) for finding in changed)
+        if changed:
+            self._out.extend(pass_signal(one, handoff, case_id, pass_key, current, arrival_us) for one in changed)
 
     def _arm(self, kind: str, case_id: str, key: tuple[int, str], case: Case, current: Pass, arrival_us: int) -> None:
         """Set the timers that the pass needs now; those it no longer needs are passed over when they run out."""
-        if current.is_open and current.deadline_us is not None and not current.fired_us:
+        if current.deadline_us is not None and not current.fired_us and current.is_open:
             at = max(current.deadline_us, arrival_us)
             if at != current.timer_us:
                 current.timer_us = at
@@ -244,8 +256,13 @@ class HandoffTracker:
         else:
             current.grace_us = 0
 
-    def _judge(self, current: Pass, arrival_us: int) -> list[Finding]:
+    def _judge(self, current: Pass, arrival_us: int) -> Sequence[Finding]:
         """Bring the pass's signals up to date; the findings whose signal changed."""
+        start, end, over, deadline = current.start_us, current.end_us, current.over_us, current.deadline_us
+        late = over is not None and start is not None and deadline is not None and over >= start and over > deadline
+        reversed_ = start is not None and end is not None and end < start
+        if not (current.signals or late or reversed_ or (current.fired_us and over is None)):
+            return _NOTHING
         changed: list[Finding] = []
 
         def put(finding: Finding, opened_us: int, closed_us: int | None) -> None:
@@ -254,44 +271,43 @@ class HandoffTracker:
                 current.signals[finding] = (opened_us, closed_us, arrival_us if said is None else said[2])
                 changed.append(finding)
 
-        over, overdue = current.over_us, current.signals.get(Finding.OVERDUE)
-        late = over is not None and current.start_us is not None and over >= current.start_us and (
-            current.deadline_us is not None and over > current.deadline_us
-        )
+        overdue = current.signals.get(Finding.OVERDUE)
         if current.fired_us and over is None:
             put(Finding.OVERDUE, current.fired_us, None)
-        elif late and current.deadline_us is not None:
-            put(Finding.OVERDUE, current.deadline_us, over)
+        elif late and deadline is not None:
+            put(Finding.OVERDUE, deadline, over)
         elif overdue is not None and overdue[1] is None:
             put(Finding.OVERDUE, overdue[0], arrival_us)
         out_of_sequence = current.signals.get(Finding.OUT_OF_SEQUENCE)
-        if current.start_us is not None and current.end_us is not None and current.end_us < current.start_us:
-            put(Finding.OUT_OF_SEQUENCE, current.end_us, None)
+        if reversed_ and end is not None:
+            put(Finding.OUT_OF_SEQUENCE, end, None)
         elif out_of_sequence is not None and out_of_sequence[1] is None:
             put(Finding.OUT_OF_SEQUENCE, out_of_sequence[0], arrival_us)
         missing = current.signals.get(Finding.MISSING_STEP)
         if missing is not None and missing[1] is None and current.start_us is not None:
             put(Finding.MISSING_STEP, missing[0], arrival_us)
+        elif missing is not None and current.start_us is None and current.end_us is not None:
+            put(Finding.MISSING_STEP, current.end_us, None)
         return changed
 
-    def _change(self, entry: int, old: Pass | None, current: Pass, arrival_us: int, cause: Cause | None) -> None:
+    def _change(self, entry: int, old: Seen | None, seen: Seen, arrival_us: int, cause: Cause | None) -> None:
         """Tell the windows, scope by scope."""
-        was, now = (old.span if old is not None else None), current.span
+        was, now = (old.span if old is not None else None), seen.span
         old_scope = old.scope if old is not None else ""
-        if old_scope == current.scope or was is None or now is None:
+        if old_scope == seen.scope or was is None or now is None:
             if was != now:
-                scope = current.scope if now is not None else old_scope
+                scope = seen.scope if now is not None else old_scope
                 self._out.append(PassChange(arrival_us, entry, scope, was, now, cause))
             return
         self._out.append(PassChange(arrival_us, entry, old_scope, was, None, cause))
-        self._out.append(PassChange(arrival_us, entry, current.scope, None, now, cause))
+        self._out.append(PassChange(arrival_us, entry, seen.scope, None, now, cause))
 
     # --- time -----------------------------------------------------------------------------------------------
 
     def _fire(self, before_us: int) -> None:
         while self._timers and self._timers[0][0] < before_us:
             at, what, kind, case_id, entry, pass_key = heapq.heappop(self._timers)
-            case = self._cases.get(kind, {}).get(case_id)
+            case = self._cases[kind].get(case_id)
             if case is None:
                 continue
             if what == _EXPIRY:
@@ -301,8 +317,8 @@ class HandoffTracker:
             current = case.passes.get(key)
             if current is None:
                 continue
-            old = current.copy()
             if what == _DEADLINE and current.timer_us == at and current.is_open and current.deadline_us is not None:
+                old = current.seen()
                 current.timer_us, current.fired_us = 0, current.deadline_us
                 self._settle(kind, case_id, case, key, old, at, None)
             elif what == _GRACE and current.grace_us == at and current.start_us is None and current.end_us is not None:
@@ -324,16 +340,16 @@ class HandoffTracker:
         still_open = [
             (key, current) for key, current in case.passes.items() if key[0] < self.visible and current.is_open
         ]
-        due = case.last_arrival_us + rule.retention
+        due = max([case.last_arrival_us + rule.retention, *(one.grace_us for one in case.passes.values())])
         if still_open:
             latest = max(current.deadline_us or 0 for _, current in still_open)
-            due = max(case.last_arrival_us, min(latest, END_OF_TIME_US)) + rule.abandon_after
+            due = max(due, max(case.last_arrival_us, min(latest, END_OF_TIME_US)) + rule.abandon_after)
         if due > at:
             case.expiry_us = due
             heapq.heappush(self._timers, (due, _EXPIRY, kind, case_id, 0, ""))
             return
         for (entry, _), current in still_open:
-            was = current.span
+            was = current.seen().span
             assert was is not None
             ended = msgspec.structs.replace(was, end_us=max(at, was.start_us))
             self._out.append(PassChange(at, entry, current.scope, was, ended, None))
@@ -373,8 +389,10 @@ class HandoffTracker:
             raise StateError(f"handoff state of version {state.version}; this code reads {self.VERSION}")
         entry_of = {_entry_name(handoff): index for index, handoff in enumerate(self.entries)}
         rule_of = {rule.name: index for index, rule in enumerate(self.process.forbidden)}
-        self._cases, self._timers = {}, []
+        self._cases, self._timers = {kind: {} for kind in self._rules}, []
         for kept in state.cases:
+            if kept.kind not in self._cases:
+                continue
             case = Case(
                 began=kept.began,
                 cancelled_us=kept.cancelled_us,
@@ -385,7 +403,7 @@ class HandoffTracker:
                 passes={(entry_of[name], key): one for name, key, one in kept.passes if name in entry_of},
                 marks={rule_of[name]: marked for name, marked in kept.marks if name in rule_of},
             )
-            self._cases.setdefault(kept.kind, {})[kept.case_id] = case
+            self._cases[kept.kind][kept.case_id] = case
             self._timers.append((case.expiry_us, _EXPIRY, kept.kind, kept.case_id, 0, ""))
             for key, current in case.passes.items():
                 if current.timer_us:
@@ -400,13 +418,17 @@ class HandoffTracker:
 
 
 def _entries(process: ProcessMap) -> tuple[list[Handoff], int]:
-    """The handoffs, and behind them one for each `requires`: the required end, then this end, signals only."""
+    """The handoffs, and behind them one for each `requires`: the required end, then this end, signals only.
+
+    A required end that is the start anyway is judged there, once.
+    """
     by_name = {handoff.name: handoff for handoff in process.handoff}
     required = [
         msgspec.structs.replace(
             handoff,
             start=by_name[name].end,
             start_case=by_name[name].end_case,
+            start_optional=False,
             title=f"{handoff.title or handoff.name} requires {by_name[name].title or name}",
             per=[],
             scope="",
@@ -419,26 +441,33 @@ def _entries(process: ProcessMap) -> tuple[list[Handoff], int]:
         )
         for handoff in process.handoff
         for name in handoff.requires
+        if handoff.per
+        or handoff.start_optional
+        or (handoff.start, handoff.start_case) != (by_name[name].end, by_name[name].end_case)
     ]
     return [*process.handoff, *required], len(process.handoff)
+
+
+def _kinds(plans: Iterable[EventPlan]) -> set[str]:
+    return {case.kind for plan in plans for case in plan.cases}
 
 
 def _entry_name(handoff: Handoff) -> str:
     return f"{handoff.name}|{handoff.start}|{handoff.end}"
 
 
-def _touch(case: Case, key: tuple[int, str], before: dict[tuple[int, str], Pass | None]) -> Pass:
+def _touch(case: Case, key: tuple[int, str], before: Before) -> Pass:
     """The pass at `key`, made if there is none, with what it was kept in `before`."""
     current = case.passes.get(key)
     if key not in before:
-        before[key] = current.copy() if current is not None else None
+        before[key] = current.seen() if current is not None else None
     if current is None:
         current = case.passes[key] = Pass(signals={}, cancelled_us=case.cancelled_us)
     return current
 
 
 def _cancel(
-    case: Case, event: EventBase, occurred_us: int, entries: Sequence[Handoff], before: dict[tuple[int, str], Pass | None]
+    case: Case, event: EventBase, occurred_us: int, entries: Sequence[Handoff], before: Before
 ) -> None:
     """Cancel the whole case, or the passes of one of its lines."""
     line = field_of(event, "line_id")
@@ -448,22 +477,40 @@ def _cancel(
         case.cancelled_us = earlier(case.cancelled_us, occurred_us)
     for key in case.passes:
         per = entries[key[0]].per
-        if line and ("line_id" not in per or key[1].split("/")[per.index("line_id")] != line):
+        if line and ("line_id" not in per or _key_parts(per, key[1])[per.index("line_id")] != line):
             continue
         current = _touch(case, key, before)
         current.cancelled_us = earlier(current.cancelled_us, occurred_us)
 
 
 def _pass_key(handoff: Handoff, event: EventBase) -> str:
-    """What tells this pass of the case from its others."""
-    return "/".join(field_of(event, name) for name in handoff.per)
+    """What tells this pass of the case from its others; several values are told apart by a slash."""
+    if len(handoff.per) < 2:
+        return field_of(event, handoff.per[0]) if handoff.per else ""
+    return "/".join(_escaped(field_of(event, name)) for name in handoff.per)
+
+
+def _key_parts(per: Sequence[str], pass_key: str) -> list[str]:
+    """The values that a pass key was made of."""
+    if len(per) < 2:
+        return [pass_key]
+    return [part.replace("%2F", "/").replace("%25", "%") for part in pass_key.split("/")]
+
+
+def _escaped(value: str) -> str:
+    return value.replace("%", "%25").replace("/", "%2F")
 
 
 def _time_name(handoff: Handoff, name: str, event: EventBase) -> str:
-    """Where a time is kept: with the pass, when the event names the pass, else with the case."""
-    if handoff.per and all(field_of(event, one) for one in handoff.per):
+    """Where a time is kept: with the pass, when the event names the pass, else with the case.
+
+    A handoff with passes keeps its case's times apart: what says a time of one pass is no word about the others.
+    """
+    if not handoff.per:
+        return name
+    if all(field_of(event, one) for one in handoff.per):
         return f"{name}|{handoff.name}|{_pass_key(handoff, event)}"
-    return name
+    return f"{name}|{handoff.name}"
 
 
 def _deadline(handoff: Handoff, case: Case, current: Pass, pass_key: str) -> int | None:
@@ -475,12 +522,12 @@ def _deadline(handoff: Handoff, case: Case, current: Pass, pass_key: str) -> int
     if handoff.deadline_at is None:
         return None
     name = handoff.deadline_at.field
-    said = case.times.get(f"{name}|{handoff.name}|{pass_key}") or case.times.get(name)
+    if handoff.per:
+        own = case.times.get(f"{name}|{handoff.name}|{pass_key}")
+        said = own if own is not None else case.times.get(f"{name}|{handoff.name}")
+    else:
+        said = case.times.get(name)
     return None if said is None else said[2] + handoff.deadline_at.plus
-
-
-def _visible_part(current: Pass) -> tuple[object, ...]:
-    return (current.start_us, current.over_us, current.deadline_us, current.scope, current.status)
 
 
 def _cause(arrived: Arrived) -> Cause:

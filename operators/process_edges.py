@@ -23,24 +23,16 @@ class Edge(msgspec.Struct, frozen=True):
 
 def edges_of(process: ProcessMap) -> list[Edge]:
     """All edges; `depends` and `then` together have no circle. Cost: quadratic in the handoffs."""
-    edges = [
-        Edge(other, handoff.name, "depends") for handoff in process.handoff for other in handoff.depends_on
-    ]
+    edges = [Edge(other, handoff.name, "depends") for handoff in process.handoff for other in handoff.depends_on]
     after = successors(edges)
     for earlier in process.handoff:
         for later in process.handoff:
             follows = earlier.case == later.case and earlier.end == later.start and earlier.name != later.name
-            if (
-                not follows
-                or reaches(after, earlier.name, later.name)
-                or reaches(after, later.name, earlier.name)
-            ):
+            if not follows or reaches(after, earlier.name, later.name) or reaches(after, later.name, earlier.name):
                 continue
             edges.append(Edge(earlier.name, later.name, "then"))
             after.setdefault(earlier.name, []).append(later.name)
-    edges += [
-        Edge(other, handoff.name, "requires") for handoff in process.handoff for other in handoff.requires
-    ]
+    edges += [Edge(other, handoff.name, "requires") for handoff in process.handoff for other in handoff.requires]
     return edges
 
 
@@ -66,11 +58,21 @@ def reaches(after: dict[str, list[str]], start: str, goal: str) -> bool:
 
 
 def pattern_words(pattern: Pattern) -> str:
-    """`task.completed [pick]`: the type and the wanted values, without the names of their fields."""
+    """`task.completed [pick]`, `order.cancelled [no line_id]`: the type and what its fields must be."""
     if not pattern.where:
         return pattern.type
-    values = (value if isinstance(value, str) else " or ".join(value) for value in pattern.where.values())
+    values = (
+        " or ".join(one or f"no {name}" for one in ([value] if isinstance(value, str) else value))
+        for name, value in pattern.where.items()
+    )
     return f"{pattern.type} [{', '.join(values)}]"
+
+
+def event_words(handoff: Handoff) -> tuple[str, str, str]:
+    """What starts, ends and gives up a pass; the last is empty where nothing does."""
+    start = pattern_words(handoff.start) + (" where there is one" if handoff.start_optional else "")
+    given_up = " or ".join(map(pattern_words, handoff.abandoned_by))
+    return start, pattern_words(handoff.end), given_up
 
 
 def due_words(handoff: Handoff) -> str:

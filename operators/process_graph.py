@@ -3,7 +3,16 @@
 import json
 from html import escape
 
-from operators.process_edges import Edge, case_words, cases_of, due_words, edges_of, name_words, pattern_words
+from operators.process_edges import (
+    Edge,
+    case_words,
+    cases_of,
+    due_words,
+    edges_of,
+    event_words,
+    name_words,
+    pattern_words,
+)
 from operators.process_layout import (
     HEADER,
     LINE,
@@ -42,8 +51,10 @@ def mermaid(process: ProcessMap) -> str:
         out.append(f'  subgraph case_{case}["{heading}"]')
         for handoff in process.handoff:
             if handoff.case == case:
-                events = f"{pattern_words(handoff.start)} → {pattern_words(handoff.end)}"
-                lines = (handoff.title or handoff.name, name_words(handoff), events, due_words(handoff))
+                start, end, given_up = event_words(handoff)
+                lines = [handoff.title or handoff.name, name_words(handoff), f"{start} → {end}"]
+                lines += [f"given up at {given_up}"] if given_up else []
+                lines.append(due_words(handoff))
                 out.append(f'    {_node(handoff.name)}["{"<br/>".join(map(_mermaid_text, lines))}"]')
         out.append("  end")
     out += [f"  {_node(edge.start)} {_ARROWS[edge.kind]} {_node(edge.end)}" for edge in edges_of(process)]
@@ -214,9 +225,7 @@ def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[f
 
 
 def _arrow_head(kind: str, colour: str) -> str:
-    size = (
-        'viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse"'
-    )
+    size = 'viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse"'
     head = f'<path d="M 0 0.5 L 8 4 L 0 7.5 z" fill="{colour}"/>'
     return f'<marker id="{kind}-head" {size} orient="auto">{head}</marker>'
 

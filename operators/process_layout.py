@@ -16,8 +16,8 @@ from operators.process_edges import (
     cases_of,
     due_words,
     edges_of,
+    event_words,
     name_words,
-    pattern_words,
     reaches,
 )
 from operators.process_map import Handoff, ProcessMap
@@ -68,11 +68,7 @@ class Box(msgspec.Struct):
     x: float = 0
     y: float = 0
     width: float = 0
-
-    @property
-    def height(self) -> float:
-        """From its lines."""
-        return 2 * PAD + LINE * len(self.lines) - 4
+    height: float = 0
 
     @property
     def middle(self) -> float:
@@ -151,11 +147,12 @@ def layout(process: ProcessMap) -> Layout:
 
 def _box(handoff: Handoff) -> Box:
     title = handoff.title or handoff.name
+    start, end, given_up = event_words(handoff)
+    events = [f"from {start}", f"to {end}", *([f"or given up at {given_up}"] if given_up else [])]
     lines = [
         (clipped(title, SIZES["title"], bold=True), "title"),
         (clipped(name_words(handoff), SIZES["name"]), "name"),
-        (clipped(f"from {pattern_words(handoff.start)}", SIZES["event"]), "event"),
-        (clipped(f"to {pattern_words(handoff.end)}", SIZES["event"]), "event"),
+        *((clipped(text, SIZES["event"]), "event") for text in events),
         (clipped(due_words(handoff), SIZES["due"], bold=True), "due"),
     ]
     return Box(handoff, lines)
@@ -261,9 +258,11 @@ def _set_rows(lanes: Iterable[Lane]) -> float:
             y += CHANNEL * lane.channels[row]
             lane.tops.append(y)
             here = [box for box in lane.boxes if box.row == row]
+            lines = max((len(box.lines) for box in here), default=0)
+            height = 2 * PAD + LINE * lines - 4 if lines else 0.0
             for box in here:
-                box.y = y
-            y += max((box.height for box in here), default=0.0) + ROW_GAP
+                box.y, box.height = y, height
+            y += height + ROW_GAP
         lane.tops.append(y)
         y += CHANNEL * lane.channels[-1]
         lane.height = y - lane.y

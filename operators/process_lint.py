@@ -36,9 +36,7 @@ def lint(process: ProcessMap, file: str, text: str) -> Iterable[Problem]:
     for index, forbidden in enumerate(process.forbidden):
         yield from _lint_pattern(forbidden.event, forbidden.case, ("forbidden", index, "event"), problem)
         yield from _lint_pattern(forbidden.after, forbidden.case, ("forbidden", index, "after"), problem)
-        yield from _lint_scope(
-            forbidden.scope, [forbidden.event, forbidden.after], ("forbidden", index), problem
-        )
+        yield from _lint_scope(forbidden.scope, [forbidden.event, forbidden.after], ("forbidden", index), problem)
     for index, exception in enumerate(process.exception):
         yield from _lint_pattern(exception.event, exception.case, ("exception", index, "event"), problem)
         yield from _lint_scope(exception.scope, [exception.event], ("exception", index), problem)
@@ -78,9 +76,7 @@ def _lint_events(handoff: Handoff, where: KeyPath, problem: _Problems) -> Iterab
     yield from _lint_scope(handoff.scope, [handoff.start, handoff.end], where, problem)
 
 
-def _lint_scope(
-    scope: str, patterns: Sequence[Pattern], where: KeyPath, problem: _Problems
-) -> Iterable[Problem]:
+def _lint_scope(scope: str, patterns: Sequence[Pattern], where: KeyPath, problem: _Problems) -> Iterable[Problem]:
     known = _known(patterns)
     fields = sorted({name for pattern in known for name in field_names(EVENT_TYPES[pattern.type])})
     if scope and known and scope not in fields:
@@ -94,16 +90,12 @@ def _lint_deadline(handoff: Handoff, where: KeyPath, problem: _Problems) -> Iter
         yield problem((*where, "deadline_at"), at.field, "give deadline or deadline_at, not both")
     carriers = (record for record in EVENT_TYPES.values() if handoff.case in field_names(record))
     if at is not None and not any(at.field in field_names(record) for record in carriers):
-        yield problem(
-            (*where, "deadline_at", "field"), at.field, f"no event with a {handoff.case} carries it"
-        )
+        yield problem((*where, "deadline_at", "field"), at.field, f"no event with a {handoff.case} carries it")
     if deadline is not None and target is not None and target > deadline:
         yield problem((*where, "target"), f"{target.seconds:g}s", "must not be longer than the deadline")
 
 
-def _lint_others(
-    process: ProcessMap, handoff: Handoff, where: KeyPath, problem: _Problems
-) -> Iterable[Problem]:
+def _lint_others(process: ProcessMap, handoff: Handoff, where: KeyPath, problem: _Problems) -> Iterable[Problem]:
     """The handoffs that one names."""
     cases = {other.name: other.case for other in process.handoff if other.name != handoff.name}
     for key in ("requires", "depends_on"):
@@ -113,16 +105,12 @@ def _lint_others(
                 yield problem((*where, key, number), other, f"must name another handoff{hint}")
     for number, other in enumerate(handoff.requires):
         if cases.get(other, handoff.case) != handoff.case:
-            yield problem(
-                (*where, "requires", number), other, f"must be a handoff of the same case ({handoff.case})"
-            )
+            yield problem((*where, "requires", number), other, f"must be a handoff of the same case ({handoff.case})")
     if _in_circle(handoff.name, {one.name: one.depends_on for one in process.handoff}):
         yield problem((*where, "depends_on"), handoff.depends_on, "makes a circle of dependencies")
 
 
-def _lint_pattern(
-    pattern: Pattern, case: str | None, where: KeyPath, problem: _Problems
-) -> Iterable[Problem]:
+def _lint_pattern(pattern: Pattern, case: str | None, where: KeyPath, problem: _Problems) -> Iterable[Problem]:
     record = EVENT_TYPES.get(pattern.type)
     if record is None:
         hint = did_you_mean(pattern.type, list(EVENT_TYPES)) or f": {', '.join(EVENT_TYPES)}"

@@ -14,7 +14,13 @@ from schemas.durations import DAY_US, MINUTE_US, Duration
 from schemas.events import EventBase
 from schemas.problems import Declared, declare
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,63}$",
+        description="small letters, digits and _, a letter first, at most 64 characters",
+    ),
+]
 Severity: TypeAlias = Literal["info", "low", "medium", "high", "critical"]
 CaseField: TypeAlias = Literal[
     "order_id",
@@ -46,11 +52,17 @@ class Pattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return True
 
     def __str__(self) -> str:
-        """`task.completed[task_type=pick]`."""
+        """`task.completed[task_type=pick]`; `order.cancelled[no line_id]`."""
         if not self.where:
             return self.type
-        terms = (f"{k}={'|'.join(v) if isinstance(v, list) else v}" for k, v in sorted(self.where.items()))
-        return f"{self.type}[{','.join(terms)}]"
+        terms = (_term(name, [value] if isinstance(value, str) else value) for name, value in self.where.items())
+        return f"{self.type}[{','.join(sorted(terms))}]"
+
+
+def _term(name: str, wanted: list[str]) -> str:
+    values = "|".join(value for value in wanted if value)
+    absent = f"no {name}" if "" in wanted else ""
+    return "|".join(part for part in (f"{name}={values}" if values else "", absent) if part)
 
 
 class CaseTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,7 +154,5 @@ def read_process_map(text: str, file: str) -> Declared[ProcessMap]:
     declared = declare(text, ProcessMap, file)
     if declared.value is None:
         return declared
-    problems = tuple(
-        sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line))
-    )
+    problems = tuple(sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line)))
     return Declared(None if problems else declared.value, problems)

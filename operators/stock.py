@@ -17,9 +17,9 @@ from typing import TypeAlias
 import msgspec
 
 from operators.findings import next_version, signal_id
-from operators.stock_item import Hold, Item
-from operators.windows import Key, WindowSchedule, WindowSettings
-from schemas.durations import END_OF_TIME_US, HOUR_US, MINUTE_US, Duration, people_duration, rfc3339, to_us
+from operators.stock_item import Item, ItemState
+from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, HOUR_US, MINUTE_US, Duration, people_duration, rfc3339, to_us
 from schemas.errors import StateError
 from schemas.events import (
     Arrived,
@@ -40,6 +40,7 @@ STAGE = "stock_windows"
 
 StockOutput: TypeAlias = StockWindow | Signal | LateEvent
 _Timer: TypeAlias = tuple[int, str, str, str]
+_RESERVATIONS = (ReservationCreated, ReservationReleased, ReservationRejected, ReservationConsumed)
 
 
 class StockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -77,10 +78,10 @@ class StockState(msgspec.Struct, frozen=True, array_like=True):
     """Snapshot of a `StockReconciler`."""
 
     version: int
-    forgot_us: int
-    items: list[tuple[str, str, Item]]
+    forget_us: int
+    items: list[ItemState]
     timers: list[_Timer]
-    schedule: list[tuple[int, list[tuple[tuple[str, ...], int]]]]
+    schedule: ScheduleState
 
 
 class StockReconciler:
@@ -95,7 +96,7 @@ class StockReconciler:
     that hold, and one version per window that can be corrected. Cost: O(log n) per event, O(systems) per check.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(
         self, settings: StockSettings, windows: WindowSettings, owns: Callable[[str, str], bool] = _owns_all
@@ -106,17 +107,20 @@ class StockReconciler:
         self._schedule = WindowSchedule(windows)
         self._items: dict[Key, Item] = {}
         self._timers: list[_Timer] = []
-        self._forgot_us = 0
+        self._forget_us = BEGIN_OF_TIME_US
         self._out: list[StockOutput] = []
 
     def update(self, events: Sequence[Arrived]) -> list[StockOutput]:
         """Take events in the order of the log; what is due before an event comes before it."""
+        schedule, timers = self._schedule, self._timers
         for arrived in events:
-            self._pass_time(arrived.arrival_us)
+            now = arrived.arrival_us
+            if schedule.next_us < now or now > self._forget_us or (timers and timers[0][0] < now):
+                self._pass_time(now)
             event = arrived.event
-            if isinstance(event, InventoryLevel | InventoryAdjusted):
+            if isinstance(event, (InventoryLevel, InventoryAdjusted)):
                 self._stock(event, arrived)
-            elif isinstance(event, ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed):
+            elif isinstance(event, _RESERVATIONS):
                 self._hold(event, arrived)
             elif isinstance(event, PoCreated) and self.settings.inbound_horizon is not None:
                 self._expect(event)
@@ -143,17 +147,21 @@ class StockReconciler:
             entry = (occurred, 0, event.event_id, event.delta, None, None)
             if event.reason == "receipt" and event.reference is not None:
                 item.inbound.pop(event.reference, None)
-        item.note(event.system, entry)
-        pane = self._windows.pane(occurred)
-        late = self._schedule.touch(key, occurred, arrived.arrival_us)
+        until = item.note(event.system, entry)
+        pane, now = self._windows.pane(occurred), arrived.arrival_us
+        late = self._schedule.touch(key, occurred, now)
         if late:
             self._out.append(_late_row(arrived, late[-1] - self._windows.size_us, event.system))
         if len(late) < self._windows.size_us // self._windows.slide_us:
-            at = bisect_left(item.panes, pane)
-            if at == len(item.panes) or item.panes[at] != pane:
-                item.panes.insert(at, pane)
-            self._touch_later(key, item, occurred, item.superseded_us(event.system, entry), arrived.arrival_us)
-        self._judge(key, item, arrived.arrival_us, arrived.event.event_id)
+            panes = item.panes
+            if not panes or panes[-1] < pane:
+                panes.append(pane)
+            elif panes[-1] != pane:
+                at = bisect_left(panes, pane)
+                if panes[at] != pane:
+                    panes.insert(at, pane)
+                self._touch_from(at + 1, key, item, until, now)
+        self._judge(key, item, now)
 
     def _hold(
         self,
@@ -162,18 +170,16 @@ class StockReconciler:
     ) -> None:
         key = (event.sku, event.node)
         item = self._item(key)
-        hold = item.holds.get(event.reservation_id)
-        if hold is None:
-            hold = item.holds[event.reservation_id] = Hold()
-        occurred = arrived.occurred_us
+        occurred, now = arrived.occurred_us, arrived.arrival_us
         if isinstance(event, ReservationCreated):
-            if hold.created_us is None or occurred < hold.created_us:
-                hold.created_us, hold.qty = occurred, event.qty
-                hold.expires_us = to_us(event.expires_at) if event.expires_at is not None else None
-        elif hold.closed_us is None or occurred < hold.closed_us:
-            hold.closed_us = occurred
-        self._touch_later(key, item, occurred, None, arrived.arrival_us)
-        self._judge(key, item, arrived.arrival_us, event.event_id)
+            expires = to_us(event.expires_at) if event.expires_at is not None else None
+            item.reservations.create(event.reservation_id, occurred, event.qty, expires)
+        else:
+            item.reservations.close(event.reservation_id, occurred)
+        panes = item.panes
+        if panes and panes[-1] + self._windows.slide_us > occurred:
+            self._touch_from(bisect_left(panes, self._windows.pane(occurred)), key, item, None, now)
+        self._judge(key, item, now)
 
     def _expect(self, event: PoCreated) -> None:
         if event.node is None or event.expected_at is None:
@@ -186,35 +192,35 @@ class StockReconciler:
     def _item(self, key: Key) -> Item:
         item = self._items.get(key)
         if item is None:
-            item = self._items[key] = Item({}, {}, {}, [], {}, {}, {})
+            item = self._items[key] = Item()
         return item
 
-    def _touch_later(self, key: Key, item: Item, occurred: int, until: int | None, now: int) -> None:
-        """Windows with rows after `occurred` whose carried quantities have changed, up to `until`."""
+    def _touch_from(self, at: int, key: Key, item: Item, until: int | None, now: int) -> None:
+        """The windows of the item's panes from the one at `at` on, up to event time `until`: what they carry changed."""
         last = END_OF_TIME_US if until is None else until
-        for at in range(bisect_left(item.panes, self._windows.pane(occurred)), len(item.panes)):
-            pane = item.panes[at]
+        for pane in item.panes[at:]:
             if pane > last:
                 break
             for end in self._windows.ends(pane):
-                if end > occurred:
-                    self._schedule.touch_window(key, end, now)
+                self._schedule.touch_window(key, end, now)
 
     # --- findings -------------------------------------------------------------------------------------------
 
-    def _judge(self, key: Key, item: Item, now: int, event_id: str) -> None:
+    def _judge(self, key: Key, item: Item, now: int) -> None:
         """Start, end or confirm the conditions of an item."""
-        quantities = item.quantities(END_OF_TIME_US)
-        delta = _delta(quantities)
-        beyond = delta > max(
-            self.settings.margin_units, self.settings.margin_share * max(map(abs, quantities.values()), default=0.0)
-        )
-        self._condition("stock_delta", key, item, now, delta, holds=beyond, settle_us=self.settings.settle)
+        settings, since, quantities = self.settings, item.since_us, item.latest
+        beyond, delta = False, 0.0
+        if quantities:
+            high, low = max(quantities.values()), min(quantities.values())
+            delta = high - low
+            if delta > settings.margin_units:
+                beyond = delta > settings.margin_share * max(high, -low)
+        if beyond is not ("stock_delta" in since):
+            self._condition("stock_delta", key, item, now, delta, holds=beyond, settle_us=settings.settle)
         promise = self._available(key, item, quantities, now)
         short = promise is not None and promise < 0
-        self._condition(
-            "oversell", key, item, now, promise or 0.0, holds=short, settle_us=self.settings.oversell_settle
-        )
+        if short is not ("oversell" in since):
+            self._condition("oversell", key, item, now, promise or 0.0, holds=short, settle_us=settings.oversell_settle)
 
     def _condition(self, kind: str, key: Key, item: Item, now: int, size: float, *, holds: bool, settle_us: int) -> None:
         since = item.since_us.get(kind)
@@ -229,8 +235,10 @@ class StockReconciler:
 
     def _available(self, key: Key, item: Item, quantities: dict[str, float], instant_us: int) -> float | None:
         """Available to promise at `instant_us`, None where no system's stock is known."""
-        system = next((system for system in self.settings.book if system in quantities), None)
-        if system is None:
+        for system in self.settings.book:
+            if system in quantities:
+                break
+        else:
             return None
         safety = self.settings.safety_stock_by_node.get(key[1], self.settings.safety_stock)
         promise = quantities[system] - item.reserved(system, instant_us) - safety
@@ -240,21 +248,20 @@ class StockReconciler:
 
     def _pass_time(self, before: int) -> None:
         """Write windows and confirm findings that are due before `before`, in the order in which they are due."""
+        schedule, timers = self._schedule, self._timers
         while True:
-            tick = self._schedule.next_tick()
-            timer = self._timers[0][0] if self._timers else None
-            if timer is not None and timer < before and (tick is None or timer < tick):
+            if timers and timers[0][0] < before and timers[0][0] < schedule.next_us:
                 self._confirm()
-            elif tick is not None and tick < before:
-                for at, entries in self._schedule.due(tick + 1):
-                    for key, end in entries:
+            elif schedule.next_us < before:
+                for at, entries in schedule.due(schedule.next_us + 1):
+                    for end, key in entries:
                         self._write(key, end, at)
             else:
                 break
-        if self._forgot_us == 0 and before < END_OF_TIME_US:
-            self._forgot_us = before
-        if before - self._forgot_us > self._windows.retention_us and before < END_OF_TIME_US:
-            self._forget(before)
+        if before > self._forget_us and before < END_OF_TIME_US:
+            if self._forget_us > BEGIN_OF_TIME_US:
+                self._forget(before)
+            self._forget_us = before + self._windows.retention_us
 
     def _confirm(self) -> None:
         """A settle time has run out: a finding, if the condition has held all the while."""
@@ -342,7 +349,6 @@ class StockReconciler:
 
     def _forget(self, now: int) -> None:
         """Once per retention: fold what can no longer be corrected."""
-        self._forgot_us = now
         horizon = now - self._windows.retention_us - self._windows.size_us - self._windows.grace_us
         for item in self._items.values():
             item.forget(horizon)
@@ -351,8 +357,8 @@ class StockReconciler:
 
     def snapshot(self) -> StockState:
         """Every item, timers and schedule."""
-        items = [(key[0], key[1], item) for key, item in self._items.items()]
-        return StockState(self.VERSION, self._forgot_us, items, self._timers, self._schedule.snapshot())
+        items = [item.kept(*key) for key, item in self._items.items()]  # type: ignore[call-arg] # (sku, node)
+        return StockState(self.VERSION, self._forget_us, items, self._timers, self._schedule.snapshot())
 
     def restore(self, state: StockState) -> None:
         """Take over a snapshot.
@@ -362,8 +368,8 @@ class StockReconciler:
         """
         if state.version != self.VERSION:
             raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
-        self._forgot_us = state.forgot_us
-        self._items = {(sku, node): item for sku, node, item in state.items}
+        self._forget_us = state.forget_us
+        self._items = {(one.sku, one.node): Item.of(one) for one in state.items}
         self._timers = [tuple(timer) for timer in state.timers]
         heapq.heapify(self._timers)
         self._schedule.restore(state.schedule)

@@ -5,103 +5,116 @@ last level at or before T plus the adjustments after that level up to T ("a leve
 at equal times a level comes last. A system that never gave a level has no known quantity.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from typing import TypeAlias
 
 import msgspec
 
+from operators.reservations import Hold, Reservations
+
 #: (event time, 1 for a level and 0 for an adjustment, event id, quantity or delta, reserved, unit cost)
 Entry: TypeAlias = tuple[int, int, str, float, float | None, str | None]
+#: (event time, event id, unit cost)
+Cost: TypeAlias = tuple[int, str, str]
 
 _LEVEL = 1
 
 
-class Hold(msgspec.Struct, array_like=True):
-    """A reservation: how much, from when to when (event times; None where not known yet)."""
+class ItemState(msgspec.Struct, frozen=True, array_like=True):
+    """An item in a snapshot: what can't be worked out again."""
 
-    qty: float = 0.0
-    created_us: int | None = None
-    closed_us: int | None = None
-    expires_us: int | None = None
-
-    def holds_at(self, instant_us: int) -> bool:
-        """Whether it takes stock away at `instant_us`."""
-        if self.created_us is None or self.created_us > instant_us:
-            return False
-        if self.closed_us is not None and self.closed_us <= instant_us:
-            return False
-        return self.expires_us is None or self.expires_us > instant_us
+    sku: str
+    node: str
+    entries: dict[str, list[Entry]]
+    holds: dict[str, Hold]
+    costs: list[Cost]
+    inbound: dict[str, tuple[int, float]]
+    panes: list[int]
+    versions: dict[int, int]
+    since_us: dict[str, int]
+    opened: dict[str, tuple[int, float]]
 
 
-class Item(msgspec.Struct, array_like=True):
-    """One item. `since_us` and `opened` are the state of its findings (see operators/stock.py)."""
+class Item:
+    """One item. `since_us` and `opened` are the state of its findings, `panes` and `versions` of its windows (see
+    operators/stock.py); `latest` is the quantity after all that was said, of each system that has a known one.
+    """
 
-    entries: dict[str, list[Entry]] = {}
-    holds: dict[str, Hold] = {}
-    inbound: dict[str, tuple[int, float]] = {}
-    panes: list[int] = []
-    versions: dict[int, int] = {}
-    since_us: dict[str, int] = {}
-    opened: dict[str, tuple[int, float]] = {}
+    __slots__ = ("costs", "entries", "inbound", "latest", "opened", "panes", "reservations", "since_us", "versions")
 
-    def note(self, system: str, entry: Entry) -> None:
-        """Add a level or an adjustment."""
+    def __init__(self) -> None:
+        self.entries: dict[str, list[Entry]] = {}
+        self.latest: dict[str, float] = {}
+        self.costs: list[Cost] = []
+        self.reservations = Reservations({})
+        self.inbound: dict[str, tuple[int, float]] = {}
+        self.panes: list[int] = []
+        self.versions: dict[int, int] = {}
+        self.since_us: dict[str, int] = {}
+        self.opened: dict[str, tuple[int, float]] = {}
+
+    def note(self, system: str, entry: Entry) -> int | None:
+        """Add a level or an adjustment; from when on (event time) it changes nothing, None when it stands last."""
+        cost = entry[5]
+        if cost is not None:
+            insort(self.costs, (entry[0], entry[2], cost))
         entries = self.entries.get(system)
         if entries is None:
-            self.entries[system] = [entry]
-        elif entries[-1] < entry:
+            entries = self.entries[system] = [entry]
+        elif entries[-1][0] < entry[0]:
             entries.append(entry)
         else:
-            insort(entries, entry)
+            at = bisect_right(entries, _place(entry), key=_place)
+            entries.insert(at, entry)
+            if at + 1 < len(entries):
+                quantity = self.quantity(system, entries[-1][0])
+                if quantity is not None:
+                    self.latest[system] = quantity
+                return _superseded_us(entries, at)
+        if entry[1] == _LEVEL:
+            self.latest[system] = entry[3]
+        elif system in self.latest:
+            self.latest[system] = _after(entries, len(entries)) or 0.0
+        return None
 
     def quantity(self, system: str, instant_us: int) -> float | None:
         """A system's stock at `instant_us`, None where it is not known."""
         entries = self.entries[system]
-        at = bisect_right(entries, instant_us, key=_time)
-        adjusted = 0.0
-        while at:
-            at -= 1
-            entry = entries[at]
-            if entry[1] == _LEVEL:
-                return entry[3] + adjusted
-            adjusted += entry[3]
-        return None
+        last = entries[-1]
+        if last[0] <= instant_us:
+            return last[3] if last[1] == _LEVEL else self.latest.get(system)
+        return _after(entries, bisect_left(entries, (instant_us + 1,)))
 
     def quantities(self, instant_us: int) -> dict[str, float]:
         """System → stock at `instant_us`, systems in order of name, those without a known quantity left out."""
-        found = ((system, self.quantity(system, instant_us)) for system in sorted(self.entries))
-        return {system: quantity for system, quantity in found if quantity is not None}
-
-    def superseded_us(self, system: str, entry: Entry) -> int | None:
-        """Event time from which `entry` says nothing any more: the next level that states all that it states."""
-        entries = self.entries[system]
-        for at in range(bisect_right(entries, entry), len(entries)):
-            later = entries[at]
-            if later[1] == _LEVEL and all(said is not None or mine is None for mine, said in zip(entry, later, strict=True)):
-                return later[0]
-        return None
+        out = {}
+        for system in sorted(self.entries):
+            quantity = self.quantity(system, instant_us)
+            if quantity is not None:
+                out[system] = quantity
+        return out
 
     def unit_cost(self, instant_us: int) -> float | None:
         """The unit cost last said by any system at `instant_us`, None where none was."""
-        best: tuple[int, str, str] | None = None
-        for entries in self.entries.values():
-            for at in range(bisect_right(entries, instant_us, key=_time) - 1, -1, -1):
-                occurred, _, event_id, _, _, cost = entries[at]
-                if cost is not None:
-                    best = max(best, (occurred, event_id, cost)) if best is not None else (occurred, event_id, cost)
-                    break
-        return float(best[2]) if best is not None else None
+        costs = self.costs
+        if not costs:
+            return None
+        upto = len(costs) if costs[-1][0] <= instant_us else bisect_left(costs, (instant_us + 1,))
+        return float(costs[upto - 1][2]) if upto else None
 
     def reserved(self, system: str, instant_us: int) -> float:
         """What is reserved at `instant_us`: as `system` says it, else the sum of the reservations that hold."""
-        entries = self.entries.get(system, [])
-        for at in range(bisect_right(entries, instant_us, key=_time) - 1, -1, -1):
-            if entries[at][1] == _LEVEL:
-                said = entries[at][4]
-                if said is not None:
-                    return said
-                break
-        return sum(hold.qty for _, hold in sorted(self.holds.items()) if hold.holds_at(instant_us))
+        entries = self.entries.get(system)
+        if entries:
+            at = len(entries) if entries[-1][0] <= instant_us else bisect_left(entries, (instant_us + 1,))
+            while at:
+                at -= 1
+                if entries[at][1] == _LEVEL:
+                    said = entries[at][4]
+                    if said is not None:
+                        return said
+                    break
+        return self.reservations.held(instant_us)
 
     def inbound_until(self, instant_us: int, horizon_us: int) -> float:
         """What is expected to come within `horizon_us` after `instant_us`."""
@@ -110,27 +123,68 @@ class Item(msgspec.Struct, array_like=True):
     def forget(self, horizon_us: int) -> None:
         """Fold what happened before `horizon_us` into one level per system; drop what is over."""
         for system, entries in self.entries.items():
-            upto = bisect_right(entries, horizon_us, key=_time)
+            upto = bisect_left(entries, (horizon_us + 1,))
             if upto > 1:
                 self.entries[system] = _folded(entries[:upto]) + entries[upto:]
-        self.holds = {
-            name: hold for name, hold in self.holds.items() if _latest(hold) is None or _latest(hold) >= horizon_us  # type: ignore[operator] # None is tested before
-        }
+        self.costs = self.costs[max(0, bisect_left(self.costs, (horizon_us + 1,)) - 1) :]
+        self.reservations.forget(horizon_us)
         self.inbound = {name: entry for name, entry in self.inbound.items() if entry[0] >= horizon_us}
         self.panes = self.panes[bisect_right(self.panes, horizon_us) :]
         self.versions = {end: version for end, version in self.versions.items() if end >= horizon_us}
 
+    def kept(self, sku: str, node: str) -> ItemState:
+        """As it goes into a snapshot."""
+        return ItemState(
+            sku,
+            node,
+            self.entries,
+            self.reservations.holds,
+            self.costs,
+            self.inbound,
+            self.panes,
+            self.versions,
+            self.since_us,
+            self.opened,
+        )
 
-def _time(entry: Entry) -> int:
-    return entry[0]
+    @classmethod
+    def of(cls, state: ItemState) -> "Item":
+        """What `kept` gave."""
+        item = cls()
+        item.entries, item.costs, item.inbound = state.entries, state.costs, state.inbound
+        item.panes, item.versions, item.since_us, item.opened = state.panes, state.versions, state.since_us, state.opened
+        item.reservations = Reservations(state.holds)
+        for system, entries in state.entries.items():
+            quantity = _after(entries, len(entries))
+            if quantity is not None:
+                item.latest[system] = quantity
+        return item
 
 
-def _latest(hold: Hold) -> int | None:
-    """After when a reservation holds nothing any more, None while it holds."""
-    if hold.created_us is None:
-        return hold.closed_us
-    ends = [end for end in (hold.closed_us, hold.expires_us) if end is not None]
-    return min(ends) if ends else None
+def _place(entry: Entry) -> tuple[int, int, str, float, float, str]:
+    """What entries are ordered by: everything, so that the order they arrive in has no say."""
+    return (*entry[:4], -1.0 if entry[4] is None else entry[4], entry[5] or "")
+
+
+def _after(entries: list[Entry], upto: int) -> float | None:
+    """The quantity after the first `upto` entries, None where there is no level among them."""
+    adjusted = 0.0
+    while upto:
+        upto -= 1
+        entry = entries[upto]
+        if entry[1] == _LEVEL:
+            return entry[3] + adjusted
+        adjusted += entry[3]
+    return None
+
+
+def _superseded_us(entries: list[Entry], at: int) -> int | None:
+    """Event time of the next level that states all that the entry at `at` states; from there on that one counts."""
+    entry = entries[at]
+    for later in entries[at + 1 :]:
+        if later[1] == _LEVEL and all(said is not None or mine is None for mine, said in zip(entry, later, strict=True)):
+            return later[0]
+    return None
 
 
 def _folded(entries: list[Entry]) -> list[Entry]:
@@ -139,7 +193,6 @@ def _folded(entries: list[Entry]) -> list[Entry]:
     for at in range(len(entries) - 1, -1, -1):
         entry = entries[at]
         if entry[1] == _LEVEL:
-            cost = next((said[5] for said in reversed(entries) if said[5] is not None), None)
-            return [(last[0], _LEVEL, last[2], entry[3] + adjusted, entry[4], cost)]
+            return [(last[0], _LEVEL, last[2], entry[3] + adjusted, entry[4], None)]
         adjusted += entry[3]
     return [(last[0], 0, last[2], adjusted, None, None)]

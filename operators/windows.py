@@ -18,7 +18,12 @@ from typing import TypeAlias
 import msgspec
 
 Key: TypeAlias = tuple[str, ...]
-Due: TypeAlias = tuple[int, list[tuple[Key, int]]]
+Due: TypeAlias = tuple[int, list[tuple[int, Key]]]
+ScheduleState: TypeAlias = list[tuple[int, list[tuple[int, tuple[str, ...]]]]]
+
+#: Later than any tick.
+NEVER_US = 1 << 62
+_NONE: list[int] = []
 
 
 class WindowSettings(msgspec.Struct, frozen=True):
@@ -59,13 +64,15 @@ class WindowSettings(msgspec.Struct, frozen=True):
 
 
 class WindowSchedule:
-    """What is to be written at which tick. Snapshots are plain lists; restoring gives identical results."""
+    """What is to be written at which tick. Snapshots are plain lists; restoring gives identical results.
 
-    VERSION = 1
+    `next_us` is the earliest tick at which something is to be written, `NEVER_US` where nothing is.
+    """
 
     def __init__(self, settings: WindowSettings) -> None:
         self.settings = settings
-        self._due: dict[int, set[tuple[Key, int]]] = {}
+        self.next_us = NEVER_US
+        self._due: dict[int, set[tuple[int, Key]]] = {}
         self._ticks: list[int] = []
 
     def touch(self, key: Key, instant_us: int, now_us: int) -> list[int]:
@@ -73,11 +80,11 @@ class WindowSchedule:
 
         Returns the ends of those windows that are too old to be corrected (empty nearly always).
         """
-        too_late: list[int] = []
-        for end in self.settings.ends(instant_us):
-            if not self.touch_window(key, end, now_us):
-                too_late.append(end)
-        return too_late
+        settings = self.settings
+        if settings.slide_us == settings.size_us:
+            end = instant_us - instant_us % settings.slide_us + settings.slide_us
+            return _NONE if self.touch_window(key, end, now_us) else [end]
+        return [end for end in settings.ends(instant_us) if not self.touch_window(key, end, now_us)]
 
     def touch_window(self, key: Key, end_us: int, now_us: int) -> bool:
         """Schedule one window of `key`; False where it is too old to be corrected."""
@@ -88,10 +95,11 @@ class WindowSchedule:
             tick = self.tick_after(now_us)
         entries = self._due.get(tick)
         if entries is None:
-            self._due[tick] = {(key, end_us)}
+            self._due[tick] = {(end_us, key)}
             heapq.heappush(self._ticks, tick)
+            self.next_us = self._ticks[0]
         else:
-            entries.add((key, end_us))
+            entries.add((end_us, key))
         return True
 
     def is_late(self, end_us: int, now_us: int) -> bool:
@@ -112,20 +120,22 @@ class WindowSchedule:
         return self._ticks[0] if self._ticks else None
 
     def due(self, before_us: int) -> Iterator[Due]:
-        """Take the ticks before `before_us`, in order, each with its (key, window end) pairs in order."""
+        """Take the ticks before `before_us`, in order, each with its (window end, key) pairs in order."""
         while self._ticks and self._ticks[0] < before_us:
             tick = heapq.heappop(self._ticks)
-            yield tick, sorted(self._due.pop(tick), key=lambda entry: (entry[1], entry[0]))
+            self.next_us = self._ticks[0] if self._ticks else NEVER_US
+            yield tick, sorted(self._due.pop(tick))
 
     def __len__(self) -> int:
         """How many (key, window) entries wait to be written."""
         return sum(len(entries) for entries in self._due.values())
 
-    def snapshot(self) -> list[tuple[int, list[tuple[Key, int]]]]:
+    def snapshot(self) -> ScheduleState:
         """Plain lists, in order."""
         return [(tick, sorted(self._due[tick])) for tick in sorted(self._due)]
 
-    def restore(self, state: list[tuple[int, list[tuple[Key, int]]]]) -> None:
+    def restore(self, state: ScheduleState) -> None:
         """Take over what `snapshot` gave."""
-        self._due = {tick: {(tuple(key), end) for key, end in entries} for tick, entries in state}
+        self._due = {tick: set(entries) for tick, entries in state}
         self._ticks = sorted(self._due)
+        self.next_us = self._ticks[0] if self._ticks else NEVER_US

@@ -50,8 +50,9 @@ def choices(kind: Any) -> list[str]:  # noqa: ANN401 - a type expression
     return [one for one in get_args(kind) if isinstance(one, str)] if get_origin(kind) is Literal else []
 
 
-def accepted(kind: Any, value: object, said: str) -> str:  # noqa: ANN401 - a type expression
-    """What `kind` accepts, given that `value` was refused by msgspec, which `said` why."""
+def accepted(declared: Any, value: object, said: str) -> str:  # noqa: ANN401 - a type expression
+    """What the type `declared` accepts, given that `value` was refused by msgspec, which `said` why."""
+    kind = branch_for(value, declared)
     bare = plain(kind)
     if get_origin(bare) is Literal:
         listed = ", ".join(as_toml(one) for one in get_args(bare))
@@ -62,7 +63,7 @@ def accepted(kind: Any, value: object, said: str) -> str:  # noqa: ANN401 - a ty
     if limits:
         return f"must be {limits}"
     if said.startswith("Expected `"):
-        return f"must be {_words(kind)}"
+        return f"must be {_words(declared)}"
     said = _MADE_BY_US.sub("", said)
     if said.startswith("Expected "):
         return "must be " + said.removeprefix("Expected ").rpartition(", got ")[0]
@@ -122,16 +123,13 @@ def _limits(kind: Any) -> str:  # noqa: ANN401 - a type expression
 
     terms = [_range(said("ge"), said("le"))]
     terms += [
-        f"{word} {said(name):g}"
-        for name, word in (("gt", "more than"), ("lt", "less than"))
-        if said(name) is not None
+        f"{word} {said(name):g}" for name, word in (("gt", "more than"), ("lt", "less than")) if said(name) is not None
     ]
     length = _range(said("min_length"), said("max_length"))
     what = "characters" if plain(kind) is str else "entries"
-    terms.append(
-        f"{length} {what} long" if length and plain(kind) is str else f"of {length} {what}" if length else ""
-    )
-    terms.append(f"of the form {said('pattern')}" if said("pattern") else "")
+    terms.append(f"{length} {what} long" if length and plain(kind) is str else f"of {length} {what}" if length else "")
+    if said("pattern"):
+        terms.append(said("description") or f"of the form {said('pattern')}")
     return " and ".join(term for term in terms if term)
 
 

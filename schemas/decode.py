@@ -69,9 +69,7 @@ class EventDecoder:
         for raw in raws:
             try:
                 event = decode(raw)
-                if (suspect and self._is_suspect(raw)) or (
-                    len(raw) > _SURELY_SHALLOW and _nested_too_deep(raw)
-                ):
+                if (suspect and self._is_suspect(raw)) or (len(raw) > _SURELY_SHALLOW and _nested_too_deep(raw)):
                     append(self._careful(raw, event))
                 else:
                     append(event)
@@ -242,9 +240,7 @@ def _broken(record: msgspec.Struct, rules: tuple[_Rule, ...], path: str) -> Iter
         if held is None:
             continue
         where = f"{path}.{rule.field}"
-        values = (
-            [(f"{where}[{index}]", one) for index, one in enumerate(held)] if rule.many else [(where, held)]
-        )
+        values = [(f"{where}[{index}]", one) for index, one in enumerate(held)] if rule.many else [(where, held)]
         for at, value in values:
             if rule.record:
                 yield from _broken(value, rule.record, at)
@@ -262,6 +258,4 @@ def _has_utc(moment: datetime) -> bool:
     return True
 
 
-_RULES: dict[type[EventBase], tuple[_Rule, ...]] = {
-    record: _rules_of(record) for record in EVENT_TYPES.values()
-}
+_RULES: dict[type[EventBase], tuple[_Rule, ...]] = {record: _rules_of(record) for record in EVENT_TYPES.values()}

@@ -15,7 +15,11 @@ from msgspec import Meta
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, description="Identifier, at most 128 bytes of UTF-8.")]
 Money = Annotated[
-    str, Meta(pattern=r"^-?[0-9]{1,14}(\.[0-9]{1,6})?$(?!\n)", description="Decimal amount as a string, never a float.")
+    str,
+    Meta(
+        pattern=r"^-?[0-9]{1,14}(\.[0-9]{1,6})?$(?!\n)",
+        description="Decimal amount as a string, never a float.",
+    ),
 ]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217 code.")]
 Quantity = Annotated[float, Meta(ge=-1e15, le=1e15, description="A finite number of units.")]
@@ -441,9 +445,7 @@ def type_name(event: EventBase | type[EventBase]) -> str:
 EVENT_TYPES: dict[str, type[EventBase]] = {
     type_name(record): record for records in TOPICS.values() for record in records
 }
-TOPIC_OF: dict[str, str] = {
-    type_name(record): topic for topic, records in TOPICS.items() for record in records
-}
+TOPIC_OF: dict[str, str] = {type_name(record): topic for topic, records in TOPICS.items() for record in records}
 
 
 class Arrived(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):

@@ -82,9 +82,7 @@ def asyncapi() -> dict[str, Any]:
         "operations": {f"receive{topic.capitalize()}": _operation(topic) for topic in TOPICS},
         "components": {
             "messages": {
-                record.__name__: _message(topic, record)
-                for topic, records in TOPICS.items()
-                for record in records
+                record.__name__: _message(topic, record) for topic, records in TOPICS.items() for record in records
             },
             "schemas": _schemas("#/components/schemas/{name}"),
         },

@@ -118,7 +118,7 @@ class _Walk:
         except (msgspec.ValidationError, ValueError) as error:
             known = choices(bare)
             near = did_you_mean(value, known) if isinstance(value, str) else ""
-            self._add(path, value, accepted(kind, value, str(error)) + near)
+            self._add(path, value, accepted(declared, value, str(error)) + near)
 
     def _record(self, value: dict[str, object], kind: type[msgspec.Struct], path: KeyPath) -> None:
         hints = get_type_hints(kind, include_extras=True)

@@ -178,16 +178,7 @@ class Health(msgspec.Struct, frozen=True, gc=False, array_like=True):
     version: int
 
 
-Row: TypeAlias = (
-    HandoffPass
-    | HandoffWindow
-    | StockWindow
-    | Signal
-    | DeadLetter
-    | LateEvent
-    | DuplicateEvent
-    | Health
-)
+Row: TypeAlias = HandoffPass | HandoffWindow | StockWindow | Signal | DeadLetter | LateEvent | DuplicateEvent | Health
 
 ROW_TYPES: tuple[type[Row], ...] = (
     HandoffPass,

@@ -76,7 +76,12 @@ def small_map() -> ProcessMap:
 
 
 def settings(
-    *, lanes: int = 1, groups: int = 1, close_at_us: int = BEGIN_OF_TIME_US, retention_us: int = DAY_US, slide_us: int = MINUTE_US
+    *,
+    lanes: int = 1,
+    groups: int = 1,
+    close_at_us: int = BEGIN_OF_TIME_US,
+    retention_us: int = DAY_US,
+    slide_us: int = MINUTE_US,
 ) -> PipelineSettings:
     return PipelineSettings(
         process=small_map(),
@@ -84,9 +89,15 @@ def settings(
         case_groups=groups,
         item_groups=groups,
         site_groups=groups,
-        handoff_windows=WindowSettings(2 * slide_us if slide_us < MINUTE_US else MINUTE_US, slide_us, 5 * SECOND_US, retention_us),
+        handoff_windows=WindowSettings(
+            2 * slide_us if slide_us < MINUTE_US else MINUTE_US, slide_us, 5 * SECOND_US, retention_us
+        ),
         stock_windows=WindowSettings(MINUTE_US, MINUTE_US, 5 * SECOND_US, retention_us),
-        stock=StockSettings(settle=Duration(2 * MINUTE_US), oversell_settle=Duration(MINUTE_US), stale_after=Duration(8 * MINUTE_US)),
+        stock=StockSettings(
+            settle=Duration(2 * MINUTE_US),
+            oversell_settle=Duration(MINUTE_US),
+            stale_after=Duration(8 * MINUTE_US),
+        ),
         dedup_horizon_us=HOUR_US,
         dedup_max_ids=10_000,
         close_at_us=close_at_us,
@@ -107,7 +118,10 @@ class MemoryReader:
     def fetch(self, count: int) -> None:
         raws = list(self._messages[self._at : self._at + count])
         decoded = self._decoder.decode(raws)
-        reads = [Read(self._at + i + 1, self._at + i, raw, one) for i, (raw, one) in enumerate(zip(raws, decoded, strict=True))]
+        reads = [
+            Read(self._at + i + 1, self._at + i, raw, one)
+            for i, (raw, one) in enumerate(zip(raws, decoded, strict=True))
+        ]
         self._at += len(raws)
         self.queue.read_to(self._at, self._at)
         self.queue.add(reads, ended=self._at >= len(self._messages))
@@ -179,7 +193,9 @@ class PurePipeline:
         """As if the process had been killed right after a snapshot."""
         kept = {name: group.snapshot() for name, group in self.groups.items()}
         states = {
-            reader.queue.topic: msgspec.msgpack.decode(msgspec.msgpack.encode(reader.queue.snapshot()), type=PartitionState)
+            reader.queue.topic: msgspec.msgpack.decode(
+                msgspec.msgpack.encode(reader.queue.snapshot()), type=PartitionState
+            )
             for reader in self._readers
         }
         ended = set(self._ended)
@@ -218,4 +234,14 @@ def key_of(row: Row) -> tuple[object, ...]:
     return (row.signal_id,)
 
 
-__all__ = ["START_US", "MemoryReader", "PurePipeline", "Slice", "encoded", "final", "key_of", "settings", "small_map"]
+__all__ = [
+    "START_US",
+    "MemoryReader",
+    "PurePipeline",
+    "Slice",
+    "encoded",
+    "final",
+    "key_of",
+    "settings",
+    "small_map",
+]

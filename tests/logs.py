@@ -7,11 +7,27 @@ from schemas.durations import SECOND_US, rfc3339
 from tests.harness import START_US
 
 _TYPES = (
-    "order.created", "order.approved", "order.allocated", "order.cancelled", "order.promise_changed", "shipment.delivered",
-    "task.queued", "task.completed", "task.rejected",
-    "inventory.level", "inventory.adjusted", "reservation.created", "reservation.released",
+    "order.created",
+    "order.approved",
+    "order.allocated",
+    "order.cancelled",
+    "order.promise_changed",
+    "shipment.delivered",
+    "task.queued",
+    "task.completed",
+    "task.rejected",
+    "inventory.level",
+    "inventory.adjusted",
+    "reservation.created",
+    "reservation.released",
 )
-_TOPICS = {"order": "orders", "shipment": "fulfillment", "task": "fulfillment", "inventory": "inventory", "reservation": "reservations"}
+_TOPICS = {
+    "order": "orders",
+    "shipment": "fulfillment",
+    "task": "fulfillment",
+    "inventory": "inventory",
+    "reservation": "reservations",
+}
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -52,7 +68,11 @@ class Fact(msgspec.Struct, frozen=True):
         if kind in ("inventory", "reservation"):
             body |= {"sku": f"k{self.case % 3}", "node": f"n{self.case % 2}"}
         if self.type == "inventory.level":
-            body |= {"on_hand": self.value, "unit_cost": f"{1 + self.value}.50"} if self.value % 3 else {"on_hand": self.value, "reserved": 1}
+            body |= (
+                {"on_hand": self.value, "unit_cost": f"{1 + self.value}.50"}
+                if self.value % 3
+                else {"on_hand": self.value, "reserved": 1}
+            )
         if self.type == "inventory.adjusted":
             body |= {"delta": self.value - 4, "reason": "count"}
         if kind == "reservation":

@@ -19,7 +19,13 @@ def environment(**extra: str) -> dict[str, str]:
 def andon(*arguments: str, cwd: Path, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     done = subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, env=environment(**extra), capture_output=True, text=True, timeout=240, check=False
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     if check:
         assert done.returncode == 0, done.stderr
@@ -29,7 +35,12 @@ def andon(*arguments: str, cwd: Path, check: bool = True, **extra: str) -> subpr
 def start(*arguments: str, cwd: Path, **extra: str) -> subprocess.Popen[str]:
     """Start a command; whoever does ends it."""
     return subprocess.Popen(
-        [*COMMAND, *arguments], cwd=cwd, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(**extra),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

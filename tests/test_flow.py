@@ -20,11 +20,13 @@ from tests.harness import settings as pipeline_settings
 from tests.logs import Fact, facts, log_of
 
 SLOW = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
 
-class Killed(SourceError):
+class Killed(SourceError):  # noqa: N818 - not an error of ours but a process that is gone
     """Stands for a process that is killed: the engine gets no chance to end anything."""
 
 
@@ -70,7 +72,13 @@ def write_log(folder: Path, log: dict[str, list[bytes]]) -> list[str]:
 
 
 def run(
-    files: Sequence[str], pipeline: PipelineSettings, rows: list[Row], *, batch: int = 50, recovery: Path | None = None, kill_after: int = -1
+    files: Sequence[str],
+    pipeline: PipelineSettings,
+    rows: list[Row],
+    *,
+    batch: int = 50,
+    recovery: Path | None = None,
+    kill_after: int = -1,
 ) -> None:
     source = LaneInput(partitions=tuple(partitions_of(files)), rules=TimeRules(), batch=batch)
 
@@ -95,12 +103,20 @@ def test_the_engine_gives_the_rows_of_the_pure_pipeline(
 
 
 @SLOW
-@given(facts=facts(max_size=40), kills=st.lists(st.integers(1, 6), min_size=1, max_size=4), batch=st.integers(110, 130))
+@given(
+    facts=facts(max_size=40),
+    kills=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    batch=st.integers(110, 130),
+)
 def test_the_engine_killed_at_any_batch_and_resumed_gives_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory, facts: list[Fact], kills: list[int], batch: int
 ) -> None:
     folder = tmp_path_factory.mktemp("killed")
-    many = [Fact(f.number + 100 * n, f.type, f.case, f.occurred_s + 300 * n, f.delay_s, f.twice, f.value) for n in range(8) for f in facts]
+    many = [
+        Fact(f.number + 100 * n, f.type, f.case, f.occurred_s + 300 * n, f.delay_s, f.twice, f.value)
+        for n in range(8)
+        for f in facts
+    ]
     log = log_of(many, broken=True)
     files = write_log(folder / "log", log)
     chosen = pipeline_settings(lanes=2, groups=2)

@@ -1,6 +1,5 @@
 """Real processes, really killed: the views are those of an undisturbed run."""
 
-import os
 import random
 import signal
 import time
@@ -41,19 +40,24 @@ def test_a_replay_killed_again_and_again_gives_the_views_of_an_undisturbed_one(d
     chance = random.Random(5)
     deaths = 0
     for _ in range(4):
-        process = start(
-            "replay", *day, "--recovery", "state", cwd=killed, ANDON_ENGINE_EPOCH=EPOCH, ANDON_ENGINE_BATCH="500"
-        )
-        wait_for(lambda: (killed / "state").exists() or process.poll() is not None, "the first snapshot")
-        time.sleep(chance.uniform(0.2, 1.5))  # a random point of the run: nothing to wait for
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        deaths += process.returncode == -signal.SIGKILL
+        deaths += _start_and_kill(day, killed, chance.uniform(0.2, 1.5))
     andon("replay", *day, "--recovery", "state", cwd=killed, ANDON_ENGINE_EPOCH=EPOCH, ANDON_ENGINE_BATCH="500")
     assert deaths >= 2
     assert fingerprints(killed) == expected
     andon("replay", *day, cwd=killed)
     assert fingerprints(killed) == expected, "replaying the same input twice changes no view"
+
+
+def _start_and_kill(day: list[str], folder: Path, after_s: float) -> bool:
+    """Kill a replay some time after it began to keep state; whether it was still running then."""
+    process = start(
+        "replay", *day, "--recovery", "state", cwd=folder, ANDON_ENGINE_EPOCH=EPOCH, ANDON_ENGINE_BATCH="500"
+    )
+    wait_for(lambda: (folder / "state").exists() or process.poll() is not None, "state to be kept")
+    time.sleep(after_s)  # a random point of the run: there is nothing to wait for
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
 
 
 def test_other_lanes_and_groups_give_the_same_views(day: list[str], tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ def _read_to_the_end(process_id: int, file: Path) -> bool:
     complete = file.read_bytes().rfind(b"\n") + 1
     for entry in Path(f"/proc/{process_id}/fd").iterdir():
         try:
-            if Path(os.readlink(entry)) == file:
+            if entry.readlink() == file:
                 info = Path(f"/proc/{process_id}/fdinfo/{entry.name}").read_text()
                 return int(info.split()[1]) >= complete
         except FileNotFoundError:
@@ -126,7 +130,13 @@ def test_a_stopped_run_ends_at_a_snapshot_and_goes_on_from_it(tmp_path: Path) ->
 def _run_and_stop(file: Path, cwd: Path) -> None:
     """Follow `file` until it was read, then stop with SIGTERM: exit code 0, within 10 s, at a snapshot."""
     process = start(
-        "run", str(file), "--recovery", "state", cwd=cwd, ANDON_ENGINE_EPOCH="200ms", ANDON_TIME_IDLE_GRACE="1ms"
+        "run",
+        str(file),
+        "--recovery",
+        "state",
+        cwd=cwd,
+        ANDON_ENGINE_EPOCH="200ms",
+        ANDON_TIME_IDLE_GRACE="1ms",
     )
     wait_for(lambda: process.poll() is not None or _read_to_the_end(process.pid, file), "the file to be read")
     began = time.monotonic()

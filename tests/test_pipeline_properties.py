@@ -12,7 +12,9 @@ from tests.harness import START_US, PurePipeline, encoded, final
 from tests.harness import settings as pipeline_settings
 from tests.logs import Fact, facts, log_of
 
-COMMON = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+COMMON = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 
 @COMMON
@@ -23,7 +25,9 @@ COMMON = settings(max_examples=120, deadline=None, suppress_health_check=[Health
     groups=st.integers(1, 5),
     close=st.sampled_from([-(1 << 62), END_OF_TIME_US]),
 )
-def test_rows_do_not_depend_on_batches_lanes_or_groups(facts: list[Fact], batch: int, lanes: int, groups: int, close: int) -> None:
+def test_rows_do_not_depend_on_batches_lanes_or_groups(
+    facts: list[Fact], batch: int, lanes: int, groups: int, close: int
+) -> None:
     log = log_of(facts, broken=True)
     plain = PurePipeline(log, pipeline_settings(close_at_us=close), 1_000).run()
     cut = PurePipeline(log, pipeline_settings(lanes=lanes, groups=groups, close_at_us=close), batch).run()

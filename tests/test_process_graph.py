@@ -32,8 +32,7 @@ def process_maps(draw: st.DrawFn) -> ProcessMap:
     patterns = st.builds(
         Pattern,
         st.sampled_from(sorted(EVENT_TYPES)[:6]),
-        st.just({})
-        | st.dictionaries(st.just("task_type"), _TEXTS | st.lists(_TEXTS, max_size=3), max_size=1),
+        st.just({}) | st.dictionaries(st.just("task_type"), _TEXTS | st.lists(_TEXTS, max_size=3), max_size=1),
     )
     handoffs = [
         Handoff(
@@ -41,6 +40,8 @@ def process_maps(draw: st.DrawFn) -> ProcessMap:
             case=draw(st.sampled_from(["order_id", "po_id", "return_id"])),
             start=draw(patterns),
             end=draw(patterns),
+            start_optional=draw(st.booleans()),
+            abandoned_by=draw(st.lists(patterns, max_size=2)),
             title=draw(_TEXTS),
             per=draw(st.lists(st.just("line_id"), max_size=1)),
             scope=draw(st.sampled_from(["", "node"])),
@@ -54,9 +55,7 @@ def process_maps(draw: st.DrawFn) -> ProcessMap:
             )
             if len(names) > 1
             else [],
-            depends_on=draw(st.lists(st.sampled_from(names[:index]), max_size=3, unique=True))
-            if index
-            else [],
+            depends_on=draw(st.lists(st.sampled_from(names[:index]), max_size=3, unique=True)) if index else [],
         )
         for index, name in enumerate(names)
     ]
@@ -68,9 +67,7 @@ def _boxes(placed: Layout) -> list[Box]:
 
 
 def _inside(box: Box, x: float, y: float, margin: float = 1.0) -> bool:
-    return (
-        box.x + margin < x < box.x + box.width - margin and box.y + margin < y < box.y + box.height - margin
-    )
+    return box.x + margin < x < box.x + box.width - margin and box.y + margin < y < box.y + box.height - margin
 
 
 def _check_layout(process: ProcessMap) -> None:
@@ -191,11 +188,18 @@ def test_a_map_without_dependencies_is_drawn_along_its_events() -> None:
     _check_layout(bare)
 
 
+def test_what_a_step_need_not_have_is_shown() -> None:
+    default, ocel = load_process_map("default"), load_process_map("ocel")
+    assert "given up at task.rejected [pick]" in mermaid(default)
+    assert "or given up at task.rejected [pick]" in svg(default)
+    assert "shipment.dispatched after order.cancelled [no line_id]" in svg(default)
+    assert "shipment.exception where there is one → shipment.delivered" in mermaid(ocel)
+    assert "from shipment.exception where there is one" in svg(ocel)
+
+
 def test_markup_in_a_title_stays_text() -> None:
     handoff = load_process_map("default").handoff[0]
-    process = ProcessMap(
-        name="x", title='<b>"&\x01', handoff=[msgspec.structs.replace(handoff, title='A\n& "<B>"')]
-    )
+    process = ProcessMap(name="x", title='<b>"&\x01', handoff=[msgspec.structs.replace(handoff, title='A\n& "<B>"')])
     drawn = svg(process)
     texts = [element.text for element in ET.fromstring(drawn).iter(f"{_SVG}text")]  # noqa: S314 - our own text
     assert 'A & "<B>"' in texts
@@ -216,10 +220,7 @@ def test_the_command_draws_both(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('name = "own"\n', encoding="utf-8")
     out = tmp_path / "own.svg"
-    assert (
-        run(process_command, ["graph", "--map", str(own), "--format", "svg", "--out", str(out)]).exit_code
-        == 0
-    )
+    assert run(process_command, ["graph", "--map", str(own), "--format", "svg", "--out", str(out)]).exit_code == 0
     assert ET.fromstring(out.read_text(encoding="utf-8")).tag == f"{_SVG}svg"  # noqa: S314 - our own text
     assert isinstance(run(process_command, ["graph", "--map", "nowhere"]).exception, SettingsError)
     unwritable = run(process_command, ["graph", "--out", str(tmp_path / "no" / "where")])

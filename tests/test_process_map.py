@@ -42,8 +42,12 @@ def test_the_default_map_covers_the_four_processes() -> None:
     handoffs = {handoff.name: handoff for handoff in process.handoff}
     assert process.window == 5 * MINUTE_US
     assert {handoff.case for handoff in process.handoff} == {"order_id", "return_id", "po_id"}
-    assert handoffs["order_approval"].repeat == "flag"
-    assert [handoff.name for handoff in process.handoff if handoff.repeat == "flag"] == ["order_approval"]
+    assert {one.name: one.repeat for one in process.handoff if one.repeat != "first"} == {
+        "order_approval": "flag_start"
+    }
+    assert handoffs["pick"].abandoned_by == [Pattern("task.rejected", {"task_type": "pick"})]
+    assert handoffs["reservation"].abandoned_by == [Pattern("reservation.rejected")]
+    assert [one.name for one in process.handoff if one.start_optional] == ["goods_receipt"]
     assert handoffs["pick"].per == ["task_id"]
     assert (handoffs["pick"].target, handoffs["pick"].deadline) == (45 * MINUTE_US, 2 * HOUR_US)
     assert handoffs["dispatch"].deadline_at == CaseTime("dispatch_by")
@@ -55,9 +59,7 @@ def test_the_default_map_covers_the_four_processes() -> None:
     assert {rule.scope for rule in process.exception} == {"node", "carrier", "interface"}
     for case in ("order_id", "return_id", "po_id"):
         assert process.case_rule(case).begins_with, case
-    waits = [
-        handoff for handoff in process.handoff if handoff.deadline is None and handoff.deadline_at is None
-    ]
+    waits = [handoff for handoff in process.handoff if handoff.deadline is None and handoff.deadline_at is None]
     assert waits == [], "every handoff of the default map has a deadline"
 
 
@@ -82,9 +84,7 @@ def test_every_key_of_the_format_is_documented() -> None:
         record = todo.pop()
         seen.add(record)
         for field in msgspec.structs.fields(record):
-            assert f"`{field.encode_name}`" in guide, (
-                f"{record.__name__}.{field.encode_name} is not documented"
-            )
+            assert f"`{field.encode_name}`" in guide, f"{record.__name__}.{field.encode_name} is not documented"
             todo += [kind for kind in _records_in(field.type) if kind not in seen]
     assert len(seen) == 7
 
@@ -143,9 +143,9 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     told = {(problem.key, problem.value) for problem in caught.value.problems}
     assert ("handoff[0].start.type", '"task.qeued"') in told
     assert ("handoff[0].scope", '"noed"') in told
-    assert ("handoff[0].depends_on", '"nothing"') in told
+    assert ("handoff[0].depends_on[0]", '"nothing"') in told
     assert ("forbidden[0].event.type", '"po.created"') in told
-    assert ("forbidden[0].after.where", '"colour"') in told
+    assert ("forbidden[0].after.where.colour", '"red"') in told
     assert ("forbidden[0].name", '"pick"') in told
     assert all(problem.file == str(own) for problem in caught.value.problems)
     assert all(str(own) in line for line in str(caught.value).splitlines())
@@ -156,3 +156,15 @@ def test_unknown_keys_are_refused_with_a_hint() -> None:
     (problem,) = declared.problems
     assert "did you mean 'deadline'?" in str(problem)
     assert problem.line > 0
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ({}, "order.cancelled"),
+        ({"line_id": ""}, "order.cancelled[no line_id]"),
+        ({"reason": ["", "fraud"], "channel": "web"}, "order.cancelled[channel=web,reason=fraud|no reason]"),
+    ],
+)
+def test_a_pattern_in_words(where: dict[str, str | list[str]], text: str) -> None:
+    assert str(Pattern("order.cancelled", where)) == text

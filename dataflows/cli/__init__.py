@@ -7,7 +7,10 @@ import click
 
 #: Command → where it lives. The text is what `andon --help` says of it.
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("dataflows.cli.demo:demo", "Simulate a retailer's day, run everything over it, show what was found."),
+    "demo": (
+        "dataflows.cli.demo:demo",
+        "Simulate a retailer's day, run everything over it, show what was found.",
+    ),
     "replay": ("dataflows.cli.replay:replay", "Read files: canonical events, or tables through a mapping."),
     "run": ("dataflows.cli.run:run", "Follow files that grow, until stopped."),
     "check": ("dataflows.cli.check:check", "Lint settings, process map and mappings: all problems at once."),

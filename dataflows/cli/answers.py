@@ -149,11 +149,7 @@ def _encoded(value: Any) -> str:  # noqa: ANN401 - whatever plain() gives
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
         if isinstance(value, dict):
-            return (
-                "{"
-                + ",".join(f"{_encoded(str(key))}:{_encoded(element)}" for key, element in value.items())
-                + "}"
-            )
+            return "{" + ",".join(f"{_encoded(str(key))}:{_encoded(element)}" for key, element in value.items()) + "}"
         if isinstance(value, list):
             return "[" + ",".join(map(_encoded, value)) + "]"
         if isinstance(value, Decimal):

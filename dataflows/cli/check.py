@@ -15,9 +15,7 @@ from dataflows.cli.store import config_option
     metavar="FILE",
     help="A table that the mappings are for: its columns are checked; may be repeated.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="What was checked, and the problems, as one JSON object."
-)
+@click.option("--json", "as_json", is_flag=True, help="What was checked, and the problems, as one JSON object.")
 @config_option
 def check(
     process_map: str | None,
@@ -27,7 +25,7 @@ def check(
     *,
     as_json: bool,
 ) -> None:
-    """Lint settings (file and environment), process map and mappings; the process maps that mappings name, too.
+    """Lint settings (file and environment), process map and mappings, with the process maps that they name.
 
     Every problem has its file, line, key and value, and says what is accepted. Nothing is run, written or
     connected to. Exit code 0: all is well; 2: there are problems.
@@ -46,7 +44,8 @@ def check(
     else:
         for one in checked:
             if not one.problems:
-                click.echo(f"{one.file}: {one.what}: {one.summary}")
+                what = "" if one.what == one.file else f" {one.what}:"
+                click.echo(f"{one.file}:{what} {one.summary}")
         for problem in problems:
             click.echo(str(problem))
         if problems:

@@ -8,7 +8,13 @@ import click
 
 @click.command()
 @click.option("--seed", type=int, default=7, show_default=True, help="Another day of the same retailer.")
-@click.option("--out", type=click.Path(file_okay=False), default="demo-out", show_default=True, help="Events and database.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    default="demo-out",
+    show_default=True,
+    help="Events and database.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Injected and found, as JSON.")
 def demo(seed: int, out: str, *, as_json: bool) -> None:
     """Simulate a small retailer's day with three breakdowns in it, run the job over it, show what was found."""
@@ -40,14 +46,15 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
         with reading("running the job", sources) as on_progress:
             run_id = run_job(settings, process_map_of(settings, None), sources, store, on_progress=on_progress)
         summary = summarise(store, run_id)
-        verdicts, rest = verdict.judge(
-            verdict.read_truth(events / "truth.jsonl"), verdict.read_found(store, run_id)
-        )
+        verdicts, rest = verdict.judge(verdict.read_truth(events / "truth.jsonl"), verdict.read_found(store, run_id))
     if as_json:
         sys.stdout.write(msgspec.json.encode(verdict.as_json(verdicts, rest)).decode() + "\n")
         return
     console = Console()
     render(summary, console)
-    console.print(f"\n[bold]A simulated day of {sum(simulated.events.values()):,} events, with breakdowns injected:[/]\n", highlight=False)
+    console.print(
+        f"\n[bold]A simulated day of {sum(simulated.events.values()):,} events, with breakdowns injected:[/]\n",
+        highlight=False,
+    )
     verdict.render_verdicts(verdicts, rest, console)
     console.print(f"\nEverything is in {database}; the events are in {events}.", highlight=False)

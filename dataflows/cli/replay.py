@@ -11,8 +11,17 @@ from dataflows.cli.store import clickhouse_option, config_option
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--mapping", metavar="NAME|FILE", help="Read tables through this mapping (a shipped name, or a file).")
-@click.option("--map", "process_map", metavar="NAME|FILE", help="Process map (default: the mapping's, else the settings').")
-@click.option("--close-at", metavar="TIME|end", help="Advance time past the last event; by default what is open stays open.")
+@click.option(
+    "--map",
+    "process_map",
+    metavar="NAME|FILE",
+    help="Process map (default: the mapping's, else the settings').",
+)
+@click.option(
+    "--close-at",
+    metavar="TIME|end",
+    help="Advance time past the last event; by default what is open stays open.",
+)
 @click.option("--recovery", metavar="DIR", help="Keep state here, and resume from it.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @clickhouse_option
@@ -85,4 +94,6 @@ def close_time(text: str | None) -> int:
     try:
         return Instant.parse(text)
     except ValueError:
-        raise SettingsError([Problem("command line", "--close-at", text, f'must be "end" or {Instant.ACCEPTS}')]) from None
+        raise SettingsError(
+            [Problem("command line", "--close-at", text, f'must be "end" or {Instant.ACCEPTS}')]
+        ) from None

@@ -14,7 +14,11 @@ from dataflows.cli.store import clickhouse_option, config_option
 @clickhouse_option
 @config_option
 def run(
-    sources: tuple[str, ...], process_map: str | None, recovery: str | None, clickhouse: str | None, config: str | None
+    sources: tuple[str, ...],
+    process_map: str | None,
+    recovery: str | None,
+    clickhouse: str | None,
+    config: str | None,
 ) -> None:
     """Follow FILEs of canonical events (or those of `[source] files`) as they grow, until SIGTERM or Ctrl-C.
 

@@ -37,9 +37,7 @@ def export(out: Path, kind: str, *, check: bool) -> None:
     if check:
         stale = [str(out / name) for name in drifted(out) if name in texts]
         if stale:
-            raise AndonError(
-                f"not what the types say: {', '.join(stale)}; run `andon schema export --out {out}`"
-            )
+            raise AndonError(f"not what the types say: {', '.join(stale)}; run `andon schema export --out {out}`")
         click.echo(f"up to date: {', '.join(str(out / name) for name in texts)}")
         return
     try:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=None, help="The same seed writes the same bytes.  [default: 7]")
 @click.option("--stores", type=int, default=None, help="Number of stores.  [default: 12]")
 @click.option("--orders", type=int, default=None, help="Online orders a day.  [default: 1200]")
-@click.option(
-    "--hours", type=click.FloatRange(1, 336), default=None, help="Length of the log.  [default: 24]"
-)
+@click.option("--hours", type=click.FloatRange(1, 336), default=None, help="Length of the log.  [default: 24]")
 @click.option(
     "--breakdown",
     "kinds",

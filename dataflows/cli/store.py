@@ -104,9 +104,7 @@ def dlq() -> None:
 
 
 @dlq.command("list")
-@click.option(
-    "--reason", type=click.Choice(["transport", "schema", "rule", "downstream"]), help="Only this reason."
-)
+@click.option("--reason", type=click.Choice(["transport", "schema", "rule", "downstream"]), help="Only this reason.")
 @click.option("--topic", help="Only this topic (for files: the file's name).")
 @click.option("--since", metavar="TIME", help="Only what arrived at or after this RFC 3339 time or date.")
 @click.option(

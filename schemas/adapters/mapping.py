@@ -18,7 +18,13 @@ from schemas.errors import SettingsError
 from schemas.events import Id, System
 from schemas.problems import Declared, Problem, declare
 
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,63}$",
+        description="small letters, digits and _, a letter first, at most 64 characters",
+    ),
+]
 Scalar: TypeAlias = str | int | float | bool
 
 #: Cells that say "nothing", besides the empty one.

@@ -1,0 +1,259 @@
+"""One stage of the flow at a time, in this process: what goes into a stage is made by the stages before it, untimed."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+from inputs import Work, raw_messages
+
+from dataflows.files import partitions_of
+from dataflows.job import pipeline_settings
+from dataflows.lane import FileLane, LaneInput
+from operators.dedup import Dedup
+from operators.findings import PassChange
+from operators.groups import CASE, INTERFACE, ITEM, CaseGroup, ItemGroup, Router, group_names, make_group
+from operators.handoff_windows import HandoffWindows
+from operators.handoffs import HandoffTracker
+from operators.lanes import Merged
+from operators.ordering import Reorder, Slice
+from operators.stock import StockReconciler
+from schemas.decode import EventDecoder
+from schemas.events import Arrived, Event
+from schemas.rows import DuplicateEvent, Row
+
+Run = Callable[[], "Sample"]
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What one repetition took, for how many events; `out` is what came out, `note` what else is to be said."""
+
+    events: int
+    seconds: float
+    out: int
+    note: str = ""
+
+
+class Released(msgspec.Struct, frozen=True):
+    """What a key group's operators are given at once, and how far time comes with it."""
+
+    events: list[Arrived]
+    clock_us: int
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """The input of every stage of one work."""
+
+    work: Work
+    raws: list[bytes]
+    merged: list[Merged]
+    slices: dict[str, list[Slice]]
+    ordered: dict[str, list[Released]]
+    kept: dict[str, list[Released]]
+    changes: list[tuple[list[PassChange], int]]
+
+
+def prepare(work: Work) -> Prepared:
+    """Run the stages one after the other and keep what passes between them."""
+    settings = pipeline_settings(work.settings, work.process)
+    raws = raw_messages(work)
+    merged = list(_merged(work))
+    router = Router(settings)
+    names = (*group_names(CASE, settings.case_groups), *group_names(ITEM, settings.item_groups), f"{INTERFACE}:0000")
+    slices: dict[str, list[Slice]] = {name: [] for name in names}
+    for one in merged:
+        for name, piece in router.slices(settings.lanes[0], one):
+            slices[name].append(piece)
+    ordered = {name: list(_released(settings.lanes, pieces)) for name, pieces in slices.items()}
+    kept: dict[str, list[Released]] = {}
+    for name, batches in ordered.items():
+        dedup = Dedup(settings.dedup_horizon_us, settings.dedup_max_ids)
+        kept[name] = [Released(dedup.split(batch.events)[0], batch.clock_us) for batch in batches]
+    changes: list[tuple[list[PassChange], int]] = []
+    trackers = {name: HandoffTracker(settings.process) for name in kept if name.startswith(CASE)}
+    for number in range(max(map(len, kept.values()))):
+        out: list[object] = []
+        clock_us = 0
+        for name, tracker in trackers.items():
+            batch = kept[name][number]
+            out += [*tracker.update(batch.events), *tracker.advance(batch.clock_us)]
+            clock_us = batch.clock_us
+        changes.append(([one for one in out if isinstance(one, PassChange)], clock_us))
+    return Prepared(work, raws, merged, slices, ordered, kept, changes)
+
+
+def stages(prepared: Prepared) -> dict[str, Run]:
+    """The benchmarks of one work, by the last part of their permanent ids."""
+    return {
+        "msgspec": lambda: _bare(prepared),
+        "decode": lambda: _decode(prepared),
+        "lane": lambda: _lane(prepared),
+        "route": lambda: _route(prepared),
+        "reorder": lambda: _reorder(prepared),
+        "dedup": lambda: _dedup(prepared),
+        "handoffs": lambda: _handoffs(prepared),
+        "handoff_windows": lambda: _handoff_windows(prepared),
+        "stock": lambda: _stock(prepared),
+        "snapshot_case": lambda: _snapshot(prepared, CASE),
+        "snapshot_item": lambda: _snapshot(prepared, ITEM),
+    }
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """What is made once is out of the cyclic collector's sight, and its thresholds are those of the job."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+def _bare(prepared: Prepared) -> Sample:
+    """The limit: msgspec into the same types, nothing else, nothing kept."""
+    decode = msgspec.json.Decoder(Event).decode
+    began = time.perf_counter()
+    for raw in prepared.raws:
+        decode(raw)
+    return Sample(len(prepared.raws), time.perf_counter() - began, len(prepared.raws))
+
+
+def _decode(prepared: Prepared) -> Sample:
+    decoder, raws, batch = EventDecoder(), prepared.raws, prepared.work.settings.engine.batch
+    out = 0
+    began = time.perf_counter()
+    for start in range(0, len(raws), batch):
+        out += len(decoder.decode(raws[start : start + batch]))
+    return Sample(len(raws), time.perf_counter() - began, out)
+
+
+def _lane(prepared: Prepared) -> Sample:
+    began = time.perf_counter()
+    out = sum(len(merged.events) + len(merged.dead) for merged in _merged(prepared.work))
+    return Sample(prepared.work.messages, time.perf_counter() - began, out)
+
+
+def _route(prepared: Prepared) -> Sample:
+    router = Router(pipeline_settings(prepared.work.settings, prepared.work.process))
+    out = 0
+    began = time.perf_counter()
+    for merged in prepared.merged:
+        for _, piece in router.slices("lane-0000", merged):
+            out += len(piece.events)
+    seconds = time.perf_counter() - began
+    return Sample(sum(len(merged.events) for merged in prepared.merged), seconds, out)
+
+
+def _reorder(prepared: Prepared) -> Sample:
+    orders = [(Reorder(["lane-0000"]), slices) for slices in prepared.slices.values()]
+    out = 0
+    began = time.perf_counter()
+    for order, slices in orders:
+        for piece in slices:
+            order.push(piece)
+            out += len(order.release().events)
+    seconds = time.perf_counter() - began
+    return Sample(_held(prepared.ordered), seconds, out)
+
+
+def _dedup(prepared: Prepared) -> Sample:
+    settings = pipeline_settings(prepared.work.settings, prepared.work.process)
+    out = 0
+    began = time.perf_counter()
+    for batches in prepared.ordered.values():
+        dedup = Dedup(settings.dedup_horizon_us, settings.dedup_max_ids)
+        for batch in batches:
+            kept, dropped = dedup.split(batch.events)
+            out += len(kept) + len(dropped)
+    return Sample(_held(prepared.ordered), time.perf_counter() - began, out)
+
+
+def _handoffs(prepared: Prepared) -> Sample:
+    process = prepared.work.process
+    chosen = {name: batches for name, batches in prepared.kept.items() if name.startswith(CASE)}
+    out = 0
+    began = time.perf_counter()
+    for batches in chosen.values():
+        tracker = HandoffTracker(process)
+        for batch in batches:
+            out += len(tracker.update(batch.events)) + len(tracker.advance(batch.clock_us))
+    return Sample(_held(chosen), time.perf_counter() - began, out)
+
+
+def _handoff_windows(prepared: Prepared) -> Sample:
+    settings = pipeline_settings(prepared.work.settings, prepared.work.process)
+    windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
+    out = 0
+    began = time.perf_counter()
+    for changes, clock_us in prepared.changes:
+        windows.update(changes)
+        out += len(windows.advance(clock_us))
+    seconds = time.perf_counter() - began
+    return Sample(sum(len(changes) for changes, _ in prepared.changes), seconds, out, "per change of a pass")
+
+
+def _stock(prepared: Prepared) -> Sample:
+    settings = pipeline_settings(prepared.work.settings, prepared.work.process)
+    chosen = {name: batches for name, batches in prepared.kept.items() if name.startswith(ITEM)}
+    out = 0
+    began = time.perf_counter()
+    for batches in chosen.values():
+        stock = StockReconciler(settings.stock, settings.stock_windows)
+        for batch in batches:
+            out += len(stock.update(batch.events)) + len(stock.advance(batch.clock_us))
+    return Sample(_held(chosen), time.perf_counter() - began, out)
+
+
+def _snapshot(prepared: Prepared, space: str) -> Sample:
+    """All groups of a key space after the whole input; an event here is an open case, or an item."""
+    settings = pipeline_settings(prepared.work.settings, prepared.work.process)
+    groups = [make_group(name, settings) for name in prepared.slices if name.startswith(space)]
+    known = 0
+    for group in groups:
+        for piece in prepared.slices[group.name]:
+            group.on_batch([msgspec.structs.replace(piece, final=False)])  # type: ignore[list-item] # case or item
+        known += len(group) if isinstance(group, CaseGroup | ItemGroup) else 0
+    began = time.perf_counter()
+    states = [group.snapshot() for group in groups]
+    seconds = time.perf_counter() - began
+    size = sum(map(len, states))
+    what = "case" if space == CASE else "item"
+    note = f"{size / max(1, known):,.0f} bytes an {what}" if what == "item" else f"{size / max(1, known):,.0f} bytes a {what}"
+    return Sample(max(1, known), seconds, size, f"{note}, {size / 1e6:,.1f} MB, {seconds * 1e3:,.0f} ms")
+
+
+def _merged(work: Work) -> Iterator[Merged]:
+    settings = pipeline_settings(work.settings, work.process)
+    source = LaneInput(
+        partitions=tuple(partitions_of(work.files)), rules=work.settings.time.rules(), batch=work.settings.engine.batch
+    )
+    lane = FileLane(settings.lanes[0], settings.lanes, source, None, _unheard)
+    while not lane.ended:
+        merged = lane.next()
+        if merged is not None:
+            yield merged
+    lane.close()
+
+
+def _released(lanes: Sequence[str], pieces: Sequence[Slice]) -> Iterator[Released]:
+    order = Reorder(lanes)
+    for piece in pieces:
+        order.push(piece)
+        released = order.release()
+        yield Released(released.events, released.clock_us)
+
+
+def _held(batches: dict[str, list[Released]]) -> int:
+    return sum(len(batch.events) for of_group in batches.values() for batch in of_group)
+
+
+def _unheard(_lane: str, _share: float) -> None:
+    return
+
+
+

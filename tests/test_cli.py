@@ -1,0 +1,141 @@
+"""The command line as a person meets it: what it prints, what it refuses, and with which exit code."""
+
+import gzip
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dataflows.cli import run_command
+from tests.processes import andon, query
+
+ORDER = {
+    "type": "order.created",
+    "event_id": "1",
+    "source": "oms",
+    "system": "oms",
+    "occurred_at": "2026-03-02T00:00:00Z",
+    "order_id": "o1",
+    "lines": [],
+}
+
+
+def line(**changes: object) -> bytes:
+    return msgspec.json.encode(ORDER | changes) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["replay"], 2, "Missing argument 'SOURCE...'"),
+        (["replay", "nowhere.jsonl", "elsewhere.jsonl"], 1, "nowhere.jsonl: no such file\nelsewhere.jsonl: no such file"),
+        (["replay", "x.csv", "--mapping", "olistt"], 2, "olist"),
+        (["replay", "x.jsonl", "--map", "defaultt"], 2, "shipped: bpi2019, default, ocel, olist, online_retail"),
+        (["replay", "x.jsonl", "--close-at", "tomorrow"], 2, '--close-at = tomorrow: must be "end" or a time with zone'),
+        (["replay", "x.jsonl", "--clickhouse", "mysql://x"], 2, "chdb:///"),
+        (["run"], 2, "source.files: name at least one file to follow"),
+        (["run", "log.jsonl.gz"], 1, "a compressed file can't be followed"),
+        (["frobnicate"], 2, "No such command 'frobnicate'"),
+        (["demo", "--seed", "x"], 2, "'x' is not a valid integer"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
+    arguments: list[str],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(line()))
+    if arguments[:1] == ["run"] and len(arguments) > 1:
+        andon("migrate", cwd=tmp_path)
+    assert run_command(arguments) == code
+    said = capfd.readouterr()
+    assert words in said.err
+    assert "Traceback" not in said.err
+
+
+def test_every_problem_of_the_settings_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "andon.toml").write_text('[engine]\nlanes = 0\n\n[time]\nwindow_grace = "soon"\nmax_passt = "1d"\n')
+    monkeypatch.setenv("ANDON_STOCK_MARGIN_UNITS", "many")
+    monkeypatch.setenv("ANDON_ENGIN_LANES", "2")
+    assert run_command(["replay", "x.jsonl"]) == 2
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 5
+    assert any(one.startswith("andon.toml:2: engine.lanes = 0: ") for one in errors)
+    assert any(one.startswith('andon.toml:5: time.window_grace = "soon": must be a duration') for one in errors)
+    assert any("max_past" in one and one.startswith("andon.toml:6: time.max_passt") for one in errors)
+    assert any("margin_units" in one.lower() and "many" in one for one in errors)
+    assert any(one.startswith("environment: ANDON_ENGIN_LANES: names no setting") for one in errors)
+
+
+def test_an_empty_file_a_file_of_rubbish_and_a_broken_gzip(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_bytes(b"\n\n")
+    (tmp_path / "rubbish.jsonl").write_bytes(bytes(range(256)) * 40)
+    done = andon("replay", "empty.jsonl", "rubbish.jsonl", "--json", cwd=tmp_path)
+    summary = json.loads(done.stdout)
+    assert summary["events"] == 0
+    assert summary["messages"] == summary["dead_letters"] == 41
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(line() * 5_000)[:-40])
+    broken = andon("replay", "cut.jsonl.gz", cwd=tmp_path, check=False)
+    assert broken.returncode == 1
+    assert "cut.jsonl.gz: can't be read on after line" in broken.stderr
+    assert "Traceback" not in broken.stderr
+
+
+def test_dead_letters_are_listed_exported_and_replayed(tmp_path: Path) -> None:
+    good = line(event_id="2", order_id="o2")
+    (tmp_path / "log.jsonl").write_bytes(
+        line() + b"not json\n" + line(event_id="3", occurred_at="2026-01-01T00:00:00Z", order_id="o3") + good
+    )
+    andon("replay", "log.jsonl", cwd=tmp_path)
+    listed = json.loads(andon("dlq", "list", "--json", cwd=tmp_path).stdout)
+    assert {(row["offset"], row["reason"]) for row in listed} == {(2, "transport"), (3, "rule")}
+    outcome = json.loads(andon("dlq", "replay", "--reason", "rule", "--json", cwd=tmp_path).stdout)
+    assert outcome == {"messages": 1, "events": 1, "dead_letters": 0, "duplicates": 0}
+    cases = query("SELECT uniqExact(case_id) AS n FROM handoffs", cwd=tmp_path)
+    assert cases == [{"n": 3}]
+    andon("dlq", "replay", "--export", "raw.txt", cwd=tmp_path)
+    assert sorted((tmp_path / "raw.txt").read_bytes().splitlines())[0] == b"not json"
+
+
+def test_files_are_merged_by_arrival_and_a_bad_clock_bends_nobodys_time(tmp_path: Path) -> None:
+    created = b"".join(line(event_id=f"c{n}", order_id=f"o{n}", occurred_at=f"2026-03-02T00:{n:02}:00Z") for n in range(60))
+    approved = b"".join(
+        line(event_id=f"a{n}", type="order.approved", order_id=f"o{n}", occurred_at=f"2026-03-02T00:{n:02}:30Z")
+        for n in range(60)
+    )
+    stray = line(event_id="x", order_id="ox", occurred_at="2087-01-01T00:00:00Z")
+    lines = created.splitlines(keepends=True)
+    (tmp_path / "created.jsonl.gz").write_bytes(gzip.compress(b"".join([*lines[:30], stray, *lines[30:]])))
+    (tmp_path / "approved.jsonl").write_bytes(approved)
+    andon("replay", "created.jsonl.gz", "approved.jsonl", cwd=tmp_path)
+    rows = query(
+        "SELECT status, count() AS n FROM handoffs WHERE handoff = 'order_approval' GROUP BY status ORDER BY status", cwd=tmp_path
+    )
+    assert rows == [{"status": "done", "n": 60}]
+    assert query("SELECT reason, offset FROM dead_letters", cwd=tmp_path) == [{"reason": "rule", "offset": 31}]
+    last = query("SELECT max(window_end) AS last FROM handoff_latency", cwd=tmp_path)[0]["last"]
+    assert str(last).startswith("2026-03-02T00:")
+
+
+def test_the_demo_finds_what_it_injects(tmp_path: Path) -> None:
+    found = json.loads(andon("demo", "--json", cwd=tmp_path).stdout)
+    kinds = {one["kind"]: one for one in found["breakdowns"]}
+    assert set(kinds) == {"feed_stopped", "queue_saturation", "posting_interface_down"}
+    assert kinds["feed_stopped"]["signals"]["feed_stopped"] == 1
+    saturation = kinds["queue_saturation"]
+    assert saturation["signals"]["reservation overdue"] > 100
+    assert saturation["orders_named"] >= 0.8 * saturation["orders"]
+    down = kinds["posting_interface_down"]
+    assert down["signals"]["posting_failed"] > 100
+    assert down["orders_named"] == down["orders"]
+    assert found["signals_besides"] < 60
+    shown = andon("sql", "SELECT kind, count() FROM signals GROUP BY kind", "--clickhouse", "chdb:///./demo-out/andon.db", cwd=tmp_path)
+    assert "posting_failed" in shown.stdout

@@ -1,0 +1,166 @@
+"""Settings: file, environment and options in their order; every problem at once, where it was written."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dataflows.settings import Settings, load_settings, read_settings, setting_fields, variable_of
+from schemas.durations import MINUTE_US, SECOND_US, Duration, people_duration
+from schemas.errors import SettingsError
+
+_GUIDE = Path("docs/settings.md").read_text(encoding="utf-8")
+_ROWS = {
+    found[1]: (found[2], found[3])
+    for found in re.finditer(r"^\| `(\w+\.\w+)` \| ([^|]+) \| ([^|]+) \|", _GUIDE, re.MULTILINE)
+}
+
+
+def _file(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "my.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _told(config: str | None, environment: dict[str, str], **overrides: object) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(config, environment, **overrides)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_without_anything_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(None, {}) == Settings()
+
+
+def test_the_default_file_is_read_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("andon.toml").write_text("\ufeff[engine]\nlanes = 3\n", encoding="utf-8")
+    assert load_settings(None, {}).engine.lanes == 3
+
+
+def test_environment_is_over_the_file_and_options_are_over_both(tmp_path: Path) -> None:
+    config = _file(tmp_path, '[time]\nmax_past = "1d"\nmax_future = "1m"\n[clickhouse]\ndsn = "chdb:///a"\n')
+    environment = {"ANDON_TIME_MAX_PAST": "2d", "ANDON_CLICKHOUSE": "chdb:///b", "HOME": "/", "ANDON_TEST_X": "1"}
+    settings = load_settings(config, environment, clickhouse="chdb:///c", engine__lanes=None)
+    assert settings.time.max_past == 2 * 86_400 * SECOND_US
+    assert settings.time.max_future == MINUTE_US
+    assert settings.clickhouse.dsn == "chdb:///c"
+    assert load_settings(config, environment).clickhouse.dsn == "chdb:///b"
+
+
+def test_variables_take_every_kind_of_value() -> None:
+    settings = load_settings(
+        None,
+        {
+            "ANDON_ENGINE_LANES": "7",
+            "ANDON_SOURCE_FILES": '["a", "b"]',
+            "ANDON_STOCK_MARGIN_SHARE": "0.5",
+            "ANDON_STOCK_SAFETY_STOCK_BY_NODE": "{ dc-01 = 5 }",
+            "ANDON_STOCK_INBOUND_HORIZON": "1d",
+            "ANDON_PROCESS_MAP": "olist",
+        },
+        clickhouse="chdb:///x",
+    )
+    assert (settings.engine.lanes, settings.source.files, settings.process.map) == (7, ["a", "b"], "olist")
+    assert settings.stock.safety_stock_by_node == {"dc-01": 5.0}
+    assert settings.stock.inbound_horizon == Duration.parse("1d")
+
+
+def test_every_problem_is_told_at_once_where_it_was_written(tmp_path: Path) -> None:
+    config = _file(
+        tmp_path,
+        '[engine]\nlanes = 0\nbatch = "many"\n\n[time]\nwindow_grace = "5 sec"\n[stock]\nbook = [\n  "wms",\n  "wsm",\n]\n'
+        '[tiem]\nx = 1\n[source]\nfiles = "a"\n[process]\nmap = "x"\n',
+    )
+    environment = {"ANDON_ENGINE_EPOCH": "soon", "ANDON_TIEM_X": "1", "ANDON_PROCESS_MAP": "y"}
+    assert _told(config, environment, stock__currency=5) == [
+        "environment: ANDON_TIEM_X: names no setting; a name is ANDON_SECTION_KEY, as in ANDON_TIME_MAX_PAST; "
+        "did you mean 'ANDON_TIME_MAX_PAST'?",
+        f"{config}:2: engine.lanes = 0: must be between 1 and 1024",
+        f'{config}:3: engine.batch = "many": must be a whole number between 1 and 1000000',
+        'environment: ANDON_ENGINE_EPOCH = "soon": must be a duration such as "90s", "15m", "1h30m" or "2d"',
+        f'{config}:6: time.window_grace = "5 sec": must be a duration such as "90s", "15m", "1h30m" or "2d"',
+        f'{config}:10: stock.book[1] = "wsm": must be one of "ecom", "pos", "marketplace", "oms", "wms", "tms", "erp", '
+        '"crm", "supplier", "middleware"; did you mean \'wms\'?',
+        "command line: --currency = 5: must be a text",
+        f"{config}:12: tiem: unknown key; did you mean 'time'?",
+        f'{config}:15: source.files = "a": must be a list',
+    ]
+
+
+def test_what_a_record_refuses_is_told_at_its_section(tmp_path: Path) -> None:
+    config = _file(tmp_path, "[engine]\nlanes = 1\n[stock]\nmargin_units = -1\n")
+    assert _told(config, {}) == [f"{config}:3: stock: margin_units and margin_share can't be negative"]
+
+
+def test_a_section_that_is_no_table(tmp_path: Path) -> None:
+    config = _file(tmp_path, "engine = 3\n")
+    assert _told(config, {"ANDON_ENGINE_LANES": "4"}) == [f"{config}:1: engine = 3: must be a table"]
+
+
+def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.toml")
+    assert _told(missing, {}) == [f"{missing}: settings: no such file"]
+    broken = _file(tmp_path, "[engine]\nlanes = \n")
+    assert _told(broken, {"ANDON_ENGINE_LANES": "0"}) == [
+        f"{broken}:2: TOML syntax: Invalid value",
+        "environment: ANDON_ENGINE_LANES = 0: must be between 1 and 1024",
+    ]
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'[process]\nmap = "K\xf6ln"\n')
+    (told,) = _told(str(latin), {})
+    assert "can't be read as UTF-8 text" in told
+    (told,) = _told(str(tmp_path), {})
+    assert "can't be read" in told
+
+
+def test_what_is_set_can_be_read_although_something_is_wrong(tmp_path: Path) -> None:
+    config = _file(tmp_path, '[engine]\nlanes = 0\n[process]\nmap = "mine"\n')
+    read = read_settings(config, {})
+    assert read.value is None
+    assert read.setting("process", "map") == "mine"
+    assert str(read.problem("process", "map", "must exist")) == f'{config}:4: process.map = "mine": must exist'
+    read = read_settings(config, {"ANDON_PROCESS_MAP": "theirs"})
+    assert str(read.problem("process", "map", "must exist")) == 'environment: ANDON_PROCESS_MAP = "theirs": must exist'
+    assert read.setting("engine", "batch") is None
+
+
+# --- the guide ---------------------------------------------------------------------------------------------
+
+
+def test_every_key_has_its_row_in_the_guide_and_no_other_does() -> None:
+    assert list(_ROWS) == [f"{section}.{field.name}" for section, field in setting_fields()]
+
+
+@pytest.mark.parametrize("key", [f"{section}.{field.name}" for section, field in setting_fields()])
+def test_the_guide_has_the_defaults_and_the_limits(key: str) -> None:
+    section, _, name = key.partition(".")
+    accepted, shown = _ROWS[key]
+    default = getattr(getattr(Settings(), section), name)
+    written = None if shown == "none" else tomllib.loads(f"value = {shown.strip('`')}")["value"]
+    if isinstance(default, Duration):
+        assert isinstance(written, str)
+        assert Duration.parse(written) == default, people_duration(default)
+    else:
+        assert written == (list(default) if isinstance(default, tuple) else default)
+    record = type(getattr(Settings(), section))
+    kind = next(field.type for field in msgspec.structs.fields(record) if field.name == name)
+    for meta in getattr(kind, "__metadata__", ()):
+        limits = [limit for limit in (meta.ge, meta.le) if limit is not None]
+        assert limits == [int(number) for number in re.findall(r"\d+", accepted)]
+
+
+def test_the_examples_of_the_guide_can_be_read(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", _GUIDE, re.DOTALL)
+    assert examples
+    for example in examples:
+        load_settings(_file(tmp_path, example), {})
+
+
+def test_every_variable_is_one_of_a_setting() -> None:
+    known = {variable_of(section, field.name) for section, field in setting_fields()}
+    named = set(re.findall(r"\bANDON_[A-Z_]*[A-Z]\b", _GUIDE))
+    assert named - known == {"ANDON_SECTION_KEY", "ANDON_CLICKHOUSE", "ANDON_CLICKHOUSE_PASSWORD"}
