@@ -8,6 +8,7 @@ picks that follow them, over an hour of event time, out of order by up to 5 s, w
 import bisect
 import itertools
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -74,7 +75,7 @@ def w1(folder: Path, events: int, *, items: int = 50_000, seed: int = SEED) -> W
 
 def day(folder: Path, events: int, *, seed: int = 7) -> Work:
     """A simulated retailer's day sized to about `events` messages, through the default process map."""
-    orders = max(40, events // 27)
+    orders = max(40, events // 48)
     name = folder / f"day-{orders}-{seed}"
     if not (name / "done").exists():
         settings = SimulationSettings(
@@ -123,7 +124,7 @@ def _w1_messages(events: int, items: int, rng: random.Random) -> list[tuple[str,
     return [(topic, encode(fact)) for _, topic, fact in arrivals]
 
 
-def _fact(
+def _fact(  # noqa: PLR0917 - what every message has, in its order
     at: int, kind: str, event_id: str, source: str, system: str, own: dict[str, object]
 ) -> tuple[int, str, dict[str, object]]:
     topic = {"inventory.level": "inventory", "reservation.created": "reservations"}.get(kind, "fulfillment")
@@ -133,3 +134,7 @@ def _fact(
 
 def _at(arrival: tuple[int, str, dict[str, object]]) -> int:
     return arrival[0]
+
+
+#: By name: made in a folder (once), with about so many messages.
+WORKS: dict[str, Callable[[Path, int], Work]] = {"w1": w1, "day": day}

@@ -13,7 +13,7 @@ from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from operators.dedup import Dedup
 from operators.findings import PassChange
-from operators.groups import CASE, INTERFACE, ITEM, CaseGroup, ItemGroup, Router, group_names, make_group
+from operators.groups import CASE, INTERFACE, ITEM, Router, group_names
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
 from operators.lanes import Merged
@@ -21,7 +21,6 @@ from operators.ordering import Reorder, Slice
 from operators.stock import StockReconciler
 from schemas.decode import EventDecoder
 from schemas.events import Arrived, Event
-from schemas.rows import DuplicateEvent, Row
 
 Run = Callable[[], "Sample"]
 
@@ -52,6 +51,8 @@ class Prepared(msgspec.Struct, frozen=True):
     ordered: dict[str, list[Released]]
     kept: dict[str, list[Released]]
     changes: list[tuple[list[PassChange], int]]
+    trackers: list[HandoffTracker]
+    stocks: list[StockReconciler]
 
 
 def prepare(work: Work) -> Prepared:
@@ -80,7 +81,14 @@ def prepare(work: Work) -> Prepared:
             out += [*tracker.update(batch.events), *tracker.advance(batch.clock_us)]
             clock_us = batch.clock_us
         changes.append(([one for one in out if isinstance(one, PassChange)], clock_us))
-    return Prepared(work, raws, merged, slices, ordered, kept, changes)
+    stocks = []
+    for name, batches in kept.items():
+        if name.startswith(ITEM):
+            stock = StockReconciler(settings.stock, settings.stock_windows)
+            for batch in batches:
+                stock.update(batch.events)
+            stocks.append(stock)
+    return Prepared(work, raws, merged, slices, ordered, kept, changes, list(trackers.values()), stocks)
 
 
 def stages(prepared: Prepared) -> dict[str, Run]:
@@ -95,8 +103,8 @@ def stages(prepared: Prepared) -> dict[str, Run]:
         "handoffs": lambda: _handoffs(prepared),
         "handoff_windows": lambda: _handoff_windows(prepared),
         "stock": lambda: _stock(prepared),
-        "snapshot_case": lambda: _snapshot(prepared, CASE),
-        "snapshot_item": lambda: _snapshot(prepared, ITEM),
+        "snapshot_cases": lambda: _snapshot(prepared.trackers, "a case"),
+        "snapshot_items": lambda: _snapshot(prepared.stocks, "an item"),
     }
 
 
@@ -194,7 +202,7 @@ def _handoff_windows(prepared: Prepared) -> Sample:
         windows.update(changes)
         out += len(windows.advance(clock_us))
     seconds = time.perf_counter() - began
-    return Sample(sum(len(changes) for changes, _ in prepared.changes), seconds, out, "per change of a pass")
+    return Sample(sum(len(changes) for changes, _ in prepared.changes), seconds, out)
 
 
 def _stock(prepared: Prepared) -> Sample:
@@ -209,22 +217,15 @@ def _stock(prepared: Prepared) -> Sample:
     return Sample(_held(chosen), time.perf_counter() - began, out)
 
 
-def _snapshot(prepared: Prepared, space: str) -> Sample:
-    """All groups of a key space after the whole input; an event here is an open case, or an item."""
-    settings = pipeline_settings(prepared.work.settings, prepared.work.process)
-    groups = [make_group(name, settings) for name in prepared.slices if name.startswith(space)]
-    known = 0
-    for group in groups:
-        for piece in prepared.slices[group.name]:
-            group.on_batch([msgspec.structs.replace(piece, final=False)])  # type: ignore[list-item] # case or item
-        known += len(group) if isinstance(group, CaseGroup | ItemGroup) else 0
+def _snapshot(operators: Sequence[HandoffTracker | StockReconciler], what: str) -> Sample:
+    """The state of all key groups after the whole input, to bytes; what is counted is cases, or items."""
+    known = max(1, sum(map(len, operators)))
     began = time.perf_counter()
-    states = [group.snapshot() for group in groups]
+    size = sum(len(msgspec.msgpack.encode(operator.snapshot())) for operator in operators)
     seconds = time.perf_counter() - began
-    size = sum(map(len, states))
-    what = "case" if space == CASE else "item"
-    note = f"{size / max(1, known):,.0f} bytes an {what}" if what == "item" else f"{size / max(1, known):,.0f} bytes a {what}"
-    return Sample(max(1, known), seconds, size, f"{note}, {size / 1e6:,.1f} MB, {seconds * 1e3:,.0f} ms")
+    return Sample(
+        known, seconds, size, f"{size / known:,.0f} bytes {what}, {size / 1e6:,.1f} MB in {seconds * 1e3:,.0f} ms"
+    )
 
 
 def _merged(work: Work) -> Iterator[Merged]:
@@ -254,6 +255,3 @@ def _held(batches: dict[str, list[Released]]) -> int:
 
 def _unheard(_lane: str, _share: float) -> None:
     return
-
-
-

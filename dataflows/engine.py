@@ -121,8 +121,9 @@ class _LaneSource(FixedPartitionedSource[tuple[str, Merged], bytes]):
 class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
     """A key group. The engine does not tell a logic its key: it comes with the values, and with the kept state."""
 
-    def __init__(self, settings: PipelineSettings, kept: Kept | None) -> None:
+    def __init__(self, settings: PipelineSettings, kept: Kept | None, *, keeps: bool) -> None:
         self._settings = settings
+        self._keeps = keeps
         self._group: Group | None = None
         if kept is not None:
             self._group = make_group(kept[0], settings)
@@ -137,7 +138,7 @@ class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
 
     def snapshot(self) -> Kept:
         assert self._group is not None
-        return self._group.name, self._group.snapshot()
+        return self._group.name, self._group.snapshot() if self._keeps else b""
 
 
 class _SinkPartition(StatefulSinkPartition[list[Row], None]):
@@ -167,8 +168,12 @@ class _RowSink(FixedPartitionedSink[list[Row], None]):
         return _SinkPartition(self._open_writer())
 
 
-def build_flow(pipeline: Pipeline) -> Dataflow:
-    """Lanes → key groups → site groups → rows."""
+def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
+    """Lanes → key groups → site groups → rows.
+
+    `keeps` says whether there is a recovery directory: the engine asks for snapshots at the end of every epoch even
+    where it throws them away, and then they are left empty.
+    """
     settings = pipeline.settings
     router = Router(settings)
 
@@ -188,9 +193,9 @@ def build_flow(pipeline: Pipeline) -> Dataflow:
     flow = Dataflow(FLOW)
     lanes = op.input(LANES, flow, _LaneSource(pipeline))
     routed = op.flat_map(ROUTE, lanes, route)
-    groups = op.stateful_batch(GROUPS, routed, lambda kept: _GroupLogic(settings, kept))
+    groups = op.stateful_batch(GROUPS, routed, lambda kept: _GroupLogic(settings, kept, keeps=keeps))
     to_sites = op.flat_map(TO_SITES, groups, site_pieces)
-    sites = op.stateful_batch(SITES, to_sites, lambda kept: _GroupLogic(settings, kept))
+    sites = op.stateful_batch(SITES, to_sites, lambda kept: _GroupLogic(settings, kept, keeps=keeps))
     rows = op.merge(
         "all_rows",
         op.flat_map("lane_rows", lanes, lane_rows),
@@ -217,7 +222,11 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int) -> None:
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
     try:
-        run_main(build_flow(pipeline), epoch_interval=timedelta(microseconds=epoch_us), recovery_config=config)
+        run_main(
+            build_flow(pipeline, keeps=config is not None),
+            epoch_interval=timedelta(microseconds=epoch_us),
+            recovery_config=config,
+        )
     except Exception as error:
         own = _own_error(error)
         if own is None or own is error:

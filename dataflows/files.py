@@ -42,7 +42,7 @@ def partitions_of(paths: Sequence[str]) -> list[FilePartition]:
     """
     missing = [path for path in paths if not Path(path).is_file()]
     if missing:
-        raise SourceError("\n".join(f"{path}: no such file" for path in missing))
+        raise SourceError("\n".join(f"{path}: {_no_file(Path(path))}" for path in missing))
     seen: dict[str, int] = {}
     out = []
     for path in paths:
@@ -51,6 +51,10 @@ def partitions_of(paths: Sequence[str]) -> list[FilePartition]:
         seen[topic] = number + 1
         out.append(FilePartition(path, topic, number))
     return sorted(out, key=lambda one: one.name)
+
+
+def _no_file(path: Path) -> str:
+    return "is a folder; name the files in it" if path.is_dir() else "no such file"
 
 
 class Reader(Protocol):
@@ -109,37 +113,35 @@ class JsonLinesReader:
     def fetch(self, count: int) -> bool:
         """Read up to `count` lines into the queue."""
         raws: list[bytes] = []
-        places: list[tuple[int, int]] = []
+        offsets: list[int] = []
+        positions: list[int] = []
         ended = False
-        while len(raws) < count:
-            line = self._read_line()
-            if not line or (self._now is not None and not line.endswith(b"\n")):
-                self._file.seek(self._position)
-                ended = self._now is None
-                break
-            self._line += 1
-            text = line.strip()
-            if text:
-                raws.append(text)
-                places.append((self._line, self._position))
-            self._position += len(line)
-            if len(line) > MAX_LINE_BYTES:
-                self._skip_line()
+        readline, limit, live = self._file.readline, MAX_LINE_BYTES + 1, self._now is not None
+        try:
+            while len(raws) < count:
+                line = readline(limit)
+                if not line or (live and not line.endswith(b"\n")):
+                    self._file.seek(self._position)
+                    ended = not live
+                    break
+                self._line += 1
+                text = line.strip()
+                if text:
+                    raws.append(text)
+                    offsets.append(self._line)
+                    positions.append(self._position)
+                self._position += len(line)
+                if len(line) >= limit:
+                    self._skip_line()
+        except (EOFError, OSError, zlib.error) as error:
+            raise SourceError(f"{self._path}: can't be read on after line {self._line}: {error}") from error
         decoded = self._decoder.decode(raws)
-        reads = [
-            Read(offset, position, raw if len(raw) <= MAX_LINE_BYTES else raw[:_KEPT_OF_A_LONG_LINE], event)
-            for (offset, position), raw, event in zip(places, raws, decoded, strict=True)
-        ]
+        kept = [raw if len(raw) <= MAX_LINE_BYTES else raw[:_KEPT_OF_A_LONG_LINE] for raw in raws]
+        reads = list(map(Read, offsets, positions, kept, decoded))
         self.queue.read_to(self._position, self._line)
         latest_us = END_OF_TIME_US if self._now is None else self._now() + self._rules.max_future_us
         self.queue.add(reads, ended=ended, latest_us=latest_us)
         return bool(raws) or ended
-
-    def _read_line(self) -> bytes:
-        try:
-            return self._file.readline(MAX_LINE_BYTES + 1)
-        except (EOFError, OSError, zlib.error) as error:
-            raise SourceError(f"{self._path}: can't be read on after line {self._line}: {error}") from error
 
     def _skip_line(self) -> None:
         """Pass over the rest of a line that is too long."""
@@ -180,7 +182,8 @@ class TableReader:
         reads = []
         for one in made:
             if isinstance(one, RefusedRow):
-                read = Read(one.offset, self._position, one.raw, Fault("rule", one.path, one.detail, self._source, ""))
+                fault = Fault(one.reason, one.path, one.detail, self._source, "")
+                read = Read(one.offset, self._position, one.raw, fault)
             else:
                 read = Read(one.offset, self._position, one.raw, next(good), one.arrival_us)
             reads.append(read)

@@ -12,20 +12,24 @@ import msgspec
 from dataflows.engine import Pipeline, Stop, run_flow, wall_clock
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput, lane_names
-from dataflows.process_maps import load_process_map
+from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.settings import Settings
 from operators.groups import PipelineSettings
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping
+from schemas.adapters.tabular import RowCounts, TabularSource, count_rows
 from schemas.durations import BEGIN_OF_TIME_US
-from schemas.errors import StateError
+from schemas.errors import SettingsError, StateError
+from schemas.problems import Problem, did_you_mean, path_text
 from schemas.rows import Row
+from schemas.toml_lines import line_of
 from sinks.clickhouse.store import Store
 from sinks.clickhouse.writer import BlockWriter
 
 _RUN_FILE = "andon-run.json"
 
 OnProgress = Callable[[float], None]
+OnRows = Callable[[RowCounts], None]
 
 
 class RunRecord(msgspec.Struct, frozen=True):
@@ -61,7 +65,15 @@ def process_map_of(settings: Settings, mapping: Mapping | None, chosen: str | No
     Raises:
         SettingsError: it can't be used.
     """
-    return load_process_map(chosen or (mapping.process_map if mapping is not None else "") or settings.process.map)
+    if chosen or mapping is None or not mapping.process_map:
+        return load_process_map(chosen or settings.process.map)
+    named, shipped = mapping.process_map, shipped_process_maps()
+    if named not in shipped and not Path(named).is_file():
+        path = ("mapping", "process_map")
+        expected = f"must be a file or a shipped process map: {', '.join(shipped)}{did_you_mean(named, shipped)}"
+        line = line_of(mapping.text, path)
+        raise SettingsError([Problem(mapping.file, path_text(path), f'"{named}"', expected, line)])
+    return load_process_map(named)
 
 
 def run_record(settings: Settings, recovery: Path | None) -> RunRecord:
@@ -118,18 +130,25 @@ def run_job(
     close_at_us: int = BEGIN_OF_TIME_US,
     follow: bool = False,
     on_progress: OnProgress | None = None,
+    on_rows: OnRows | None = None,
 ) -> str:
     """Read `files` to their end (or for ever, when they are followed) and write what is found; gives the run's id.
 
+    `on_rows` is told in the end what became of the rows of tables.
+
     Raises:
+        SettingsError: the mapping does not fit a table.
         SourceError: a file can't be read.
         StateError: the kept state can't be resumed.
         StoreError: ClickHouse does not take what it is given.
     """
+    partitions = partitions_of(files)
+    if mapping is not None:
+        _check_tables(mapping, [partition.path for partition in partitions])
     record = run_record(settings, recovery)
     groups = pipeline_settings(settings, process, close_at_us)
     source = LaneInput(
-        partitions=tuple(partitions_of(files)),
+        partitions=tuple(partitions),
         rules=settings.time.rules(),
         batch=settings.engine.batch,
         mapping=mapping,
@@ -144,16 +163,41 @@ def run_job(
         if on_progress is not None:
             on_progress(sum(shares.values()) / len(shares))
 
+    lanes: list[FileLane] = []
+
+    def open_lane(name: str, resume: bytes | None) -> FileLane:
+        lanes.append(FileLane(name, groups.lanes, source, resume, progressed))
+        return lanes[-1]
+
     stop = Stop()
     pipeline = Pipeline(
         settings=groups,
-        open_lane=lambda name, resume: FileLane(name, groups.lanes, source, resume, progressed),
+        open_lane=open_lane,
         open_writer=lambda: StoreWriter(BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)),
         stop=stop,
     )
     with _stopping(stop):
         run_flow(pipeline, recovery, settings.engine.epoch)
+    if mapping is not None and on_rows is not None:
+        on_rows(count_rows(mapping, [table for lane in lanes for table in lane.tables()]))
     return record.run_id
+
+
+def _check_tables(mapping: Mapping, paths: Sequence[str]) -> None:
+    """Open every table once before anything runs: the engine would stop at the first, and cry out beside our words.
+
+    Raises:
+        SettingsError: the mapping names columns that a table has not; with those of all tables.
+        SourceError: a file is no table.
+    """
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            TabularSource(mapping, path)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
 
 
 @contextmanager

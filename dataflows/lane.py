@@ -9,6 +9,7 @@ import msgspec
 from dataflows.files import FilePartition, JsonLinesReader, Reader, TableReader
 from operators.lanes import LaneMerge, Merged, TimeRules
 from schemas.adapters.mapping import Mapping
+from schemas.adapters.tabular import TabularSource
 from schemas.durations import to_us
 
 Clock = Callable[[], datetime]
@@ -106,6 +107,10 @@ class FileLane:
         return msgspec.msgpack.encode(
             {name: msgspec.msgpack.encode(reader.queue.snapshot()) for name, reader in self._mine.items()}
         )
+
+    def tables(self) -> list[TabularSource]:
+        """The tables among the files; what became of their rows is known when they have been read."""
+        return [reader.table for reader in self._mine.values() if isinstance(reader, TableReader)]
 
     def close(self) -> None:
         """Close the files."""

@@ -1,6 +1,7 @@
 """What a run saw, for a person: what was read, where the work broke down, what was found, what to look at.
 
-Taken from the store, not from counters: what is said here is what a query gives.
+Taken from the store, not from counters: what is said here is what a query gives. Only how many rows of a table made
+nothing is counted while they are read, since nothing of them is in the store.
 """
 
 import shlex
@@ -14,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from schemas.adapters.tabular import RowCounts
 from schemas.durations import SECOND_US, people_duration, rfc3339
 from sinks.clickhouse.store import Store
 
@@ -69,7 +71,10 @@ class StockLine(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What one run saw. Times are RFC 3339 of arrival, to the minute; None where nothing was read."""
+    """What one run saw. Times are RFC 3339 of arrival, to the minute; None where there was no event.
+
+    `rows` is there where tables were read through a mapping.
+    """
 
     run_id: str
     messages: int
@@ -85,6 +90,7 @@ class Summary(msgspec.Struct, frozen=True):
     stock: tuple[StockLine, ...]
     stock_items: int
     look_next: tuple[str, ...]
+    rows: RowCounts | None = None
 
 
 def summarise(store: Store, run_id: str) -> Summary:
@@ -110,8 +116,8 @@ def summarise(store: Store, run_id: str) -> Summary:
         dead_letters=sum(entry.count for entry in rejected),
         duplicates=rows(_DUPLICATES)[0][0],
         late=rows(_LATE)[0][0],
-        arrival_begin=rfc3339(first) if messages else None,
-        arrival_end=rfc3339(last + 60 * SECOND_US) if messages else None,
+        arrival_begin=rfc3339(first) if events else None,
+        arrival_end=rfc3339(last + 60 * SECOND_US) if events else None,
         rejected=rejected,
         handoffs=handoffs,
         findings=findings,
@@ -124,6 +130,8 @@ def summarise(store: Store, run_id: str) -> Summary:
 def render(summary: Summary, console: Console) -> None:
     """Print it: a paragraph of what was read, then a table a question."""
     console.print(_read_text(summary))
+    for note in _notes(summary):
+        console.print(f"\n{note}", style="yellow", highlight=False, markup=False)
     if summary.rejected:
         _section(console, "Not usable (dead letters)", _rejected_table(summary))
     if summary.handoffs:
@@ -145,7 +153,11 @@ def render(summary: Summary, console: Console) -> None:
 
 
 _READ = """
-SELECT sum(messages), sum(events), toUnixTimestamp64Micro(min(minute)), toUnixTimestamp64Micro(max(minute))
+SELECT
+    sum(messages),
+    sum(events),
+    toUnixTimestamp64Micro(minIf(minute, events > 0)),
+    toUnixTimestamp64Micro(maxIf(minute, events > 0))
 FROM pipeline_health_log FINAL WHERE run_id = {run:String}
 """
 _REJECTED = """
@@ -244,7 +256,13 @@ def _quoted(text: str) -> str:
 
 def _read_text(summary: Summary) -> Text:
     text = Text()
-    text.append(f"Read {summary.messages:,} messages", style="bold")
+    rows = summary.rows
+    text.append("Read ", style="bold")
+    if rows is not None:
+        text.append(f"{rows.read:,} rows", style="bold")
+        text.append(f" ({rows.without_event:,} made no event)" if rows.without_event else "")
+        text.append(" as ")
+    text.append(f"{summary.messages:,} messages", style="bold")
     if summary.arrival_begin is not None and summary.arrival_end is not None:
         text.append(f" that arrived from {_minute(summary.arrival_begin)} to {_minute(summary.arrival_end)}")
     text.append(f": {summary.events:,} events")
@@ -255,6 +273,21 @@ def _read_text(summary: Summary) -> Text:
     ):
         text.append(f", {count:,} {words}")
     return text.append(".")
+
+
+def _notes(summary: Summary) -> list[str]:
+    """What a person should know before believing the figures: input of which nothing came."""
+    rows = summary.rows
+    if rows is None:
+        unreadable = sum(entry.count for entry in summary.rejected if entry.reason == "transport")
+        whole = summary.messages and unreadable == summary.messages
+        return ["No line of the input is an event. If it is a table, name its mapping: --mapping."] if whole else []
+    if not rows.read:
+        return ["There are no rows in the input."]
+    check = "check filters (when), codes that a lookup lacks, and columns of time that are never filled."
+    if rows.without_event == rows.read:
+        return [f"No row fits a rule of the mapping: {check}"]
+    return [f"No row fits these rules: {', '.join(rows.idle_rules)}; {check}"] if rows.idle_rules else []
 
 
 def _minute(instant: str) -> str:
@@ -330,5 +363,5 @@ def _duration(length_s: float | None) -> str:
     return people_duration(length_s * SECOND_US).replace(" min", "m").replace(" ", "")
 
 
-def _short(text: str, longest: int = 160) -> str:
+def _short(text: str, longest: int = 240) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"

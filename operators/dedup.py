@@ -14,8 +14,8 @@ class DedupState(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     version: int
     turned_us: int
-    current: dict[str, int]
-    previous: dict[str, int]
+    current: dict[str, dict[str, int]]
+    previous: dict[str, dict[str, int]]
 
 
 class Dedup:
@@ -25,38 +25,49 @@ class Dedup:
     Ids are kept in two generations, each one horizon long, so forgetting costs nothing per event.
 
     Memory: the ids of at most two horizons, and never more than `2 * max_ids` (the generation is turned early when it
-    is full; `turned_early` counts that, since from then on a repeat may come through). Cost: two dict look-ups.
+    is full; `turned_early` counts that, since from then on a repeat may come through). Cost: three dict look-ups.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, horizon_us: int, max_ids: int = 1_000_000) -> None:
         self.horizon_us = horizon_us
         self.max_ids = max_ids
         self.turned_early = 0
         self._turned_us = 0
-        self._current: dict[str, int] = {}
-        self._previous: dict[str, int] = {}
+        self._current: dict[str, dict[str, int]] = {}
+        self._previous: dict[str, dict[str, int]] = {}
+        self._count = 0
 
     def split(self, events: Sequence[Arrived]) -> tuple[list[Arrived], list[tuple[Arrived, int]]]:
         """The events let through, and those dropped, each with the arrival time of the one let through before."""
         kept: list[Arrived] = []
         dropped: list[tuple[Arrived, int]] = []
         horizon = self.horizon_us
+        current, previous, count = self._current, self._previous, self._count
+        turn_us, most = self._turned_us + horizon, self.max_ids
         for arrived in events:
             now = arrived.arrival_us
-            if now - self._turned_us > horizon or len(self._current) >= self.max_ids:
+            if now > turn_us or count >= most:
                 self._turn(now)
+                current, previous, count = self._current, self._previous, 0
+                turn_us = now + horizon
             event = arrived.event
-            key = f"{len(event.source)}:{event.source}{event.event_id}"
-            seen = self._current.get(key)
+            source, event_id = event.source, event.event_id
+            ids = current.get(source)
+            if ids is None:
+                ids = current[source] = {}
+            seen = ids.get(event_id)
             if seen is None:
-                seen = self._previous.get(key)
+                if source in previous:
+                    seen = previous[source].get(event_id)
+                count += seen is None or now - seen > horizon
             if seen is not None and now - seen <= horizon:
                 dropped.append((arrived, seen))
             else:
-                self._current[key] = now
+                ids[event_id] = now
                 kept.append(arrived)
+        self._count = count
         return kept, dropped
 
     def _turn(self, now_us: int) -> None:
@@ -66,11 +77,12 @@ class Dedup:
             self._previous = self._current
             self.turned_early += now_us - self._turned_us <= self.horizon_us
         self._current = {}
+        self._count = 0
         self._turned_us = now_us
 
     def __len__(self) -> int:
         """How many ids are remembered."""
-        return len(self._current) + len(self._previous)
+        return sum(map(len, self._current.values())) + sum(map(len, self._previous.values()))
 
     def snapshot(self) -> DedupState:
         """The ids of both generations."""
@@ -85,8 +97,8 @@ class Dedup:
         if state.version != self.VERSION:
             raise StateError(f"dedup state of version {state.version}; this code reads {self.VERSION}")
         self._turned_us = state.turned_us
-        self._current = dict(state.current)
-        self._previous = dict(state.previous)
+        self._current, self._previous = state.current, state.previous
+        self._count = sum(map(len, self._current.values()))
 
 
 def duplicate_row(arrived: Arrived, first_arrival_us: int) -> DuplicateEvent:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from operators.findings import next_version, signal_id
-from schemas.durations import people_duration, rfc3339
+from schemas.durations import people_duration, people_time
 from schemas.errors import StateError
 from schemas.events import Arrived, InventoryAdjusted, InventoryLevel
 from schemas.rows import Signal
@@ -153,7 +153,7 @@ class FeedWatch:
             score=0.8,
             confidence=1.0,
             expected=f"something every {within}",
-            observed=f"silent since {rfc3339(feed.opened_us)}",
+            observed=f"silent since {people_time(feed.opened_us)}",
             method="rule",
             explanation=said,
             evidence=[],

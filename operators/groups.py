@@ -7,16 +7,17 @@ repeats, and only then lets its operators see it (DESIGN rule: processing order 
 
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias, TypeVar
+from zlib import crc32
 
 import msgspec
 
 from operators.case_plan import EventPlan, bucket_of, compile_plans
+from operators.case_state import HandoffState
 from operators.dedup import Dedup, DedupState, duplicate_row
 from operators.feeds import Beat, FeedBeats, FeedState, FeedWatch
 from operators.findings import PassChange
 from operators.handoff_windows import HandoffWindows, HandoffWindowsState
 from operators.handoffs import HandoffTracker
-from operators.case_state import HandoffState
 from operators.lanes import Merged
 from operators.ordering import Frontier, FrontierState, Reorder, ReorderState, Slice
 from operators.process_map import ProcessMap
@@ -24,7 +25,7 @@ from operators.stock import StockReconciler, StockSettings, StockState
 from operators.windows import WindowSettings
 from schemas.durations import BEGIN_OF_TIME_US
 from schemas.errors import StateError
-from schemas.events import Arrived, EventBase, PoCreated
+from schemas.events import EVENT_TYPES, Arrived, EventBase, PoCreated, type_name
 from schemas.rows import Row
 
 T = TypeVar("T")
@@ -83,6 +84,29 @@ class Emitted(msgspec.Struct, frozen=True, gc=False):
 Piece: TypeAlias = Slice | SitePiece
 
 
+class _Route(msgspec.Struct, frozen=True):
+    """Where events of one type go.
+
+    Plain: to the group of the one case they name (by their own id where they name none), and to that of their item.
+    Otherwise `Router.groups_of` has to look at each.
+    """
+
+    is_plain: bool
+    case_field: str | None = None
+    is_item: bool = False
+
+
+def _route_of(record: type[EventBase], plan: EventPlan | None) -> _Route | None:
+    """The route of a type, None where it belongs to no case and no item."""
+    fields = plan.id_fields if plan is not None else []
+    is_item = type_name(record) in _ITEM_TYPES
+    if record is PoCreated or len(fields) > 1 or (plan is not None and not fields):
+        return _Route(is_plain=False)
+    if not fields and not is_item:
+        return None
+    return _Route(is_plain=True, case_field=fields[0] if fields else None, is_item=is_item)
+
+
 class Router:
     """Which groups an event goes to: each of its cases' groups, its item's group, else one by its source.
 
@@ -98,13 +122,28 @@ class Router:
             INTERFACE: group_names(INTERFACE, 1),
         }
         self._all = [name for names in self._names.values() for name in names]
+        routes = {record: _route_of(record, self._plans.get(record)) for record in EVENT_TYPES.values()}
+        self._routes = {record: route for record, route in routes.items() if route is not None}
 
     def slices(self, lane: str, merged: Merged) -> list[tuple[str, Slice]]:
         """A slice of a lane's output for every group: those without events too, since they carry time."""
         parts: dict[str, list[Arrived]] = {name: [] for name in self._all}
+        cases, items = [parts[name] for name in self._names[CASE]], [parts[name] for name in self._names[ITEM]]
+        others, routes = parts[self._names[INTERFACE][0]], self._routes
         for arrived in merged.events:
-            for name in self.groups_of(arrived.event):
-                parts[name].append(arrived)
+            event = arrived.event
+            route = routes.get(type(event))
+            if route is None:
+                others.append(arrived)
+            elif route.is_plain:
+                if route.case_field is not None:
+                    case_id = getattr(event, route.case_field) or event.event_id
+                    cases[crc32(case_id.encode()) % len(cases)].append(arrived)
+                if route.is_item:
+                    items[crc32(f"{event.sku}\x1f{event.node}".encode()) % len(items)].append(arrived)  # type: ignore[union-attr] # of types with both
+            else:
+                for name in self.groups_of(event):
+                    parts[name].append(arrived)
         return [
             (name, Slice(lane, merged.watermark_us, merged.last_us, events, merged.final))
             for name, events in parts.items()

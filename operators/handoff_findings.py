@@ -3,7 +3,7 @@
 from operators.case_state import Finding, Marked, Pass, Seen, Status
 from operators.findings import next_version, scope_of, signal_id
 from operators.process_map import ExceptionRule, Forbidden, Handoff, Severity
-from schemas.durations import SECOND_US, people_duration, rfc3339
+from schemas.durations import SECOND_US, people_duration, people_time
 from schemas.events import Arrived, field_of, type_name
 from schemas.rows import HandoffPass, Signal
 
@@ -87,18 +87,29 @@ def _words(finding: Finding, handoff: Handoff, current: Pass) -> tuple[str, str,
     start, end = str(handoff.start), str(handoff.end)
     step = handoff.title or handoff.name
     if finding is Finding.OVERDUE:
-        due = rfc3339(current.deadline_us) if current.deadline_us is not None else "no deadline any more"
+        due = people_time(current.deadline_us) if current.deadline_us is not None else "no deadline any more"
         expected = f"{end} by {due}"
         if current.end_us is None:
             if current.given_up_us is not None:
-                return expected, "given up", f"{step}: {end} was due {due}; given up {rfc3339(current.given_up_us)}."
+                return (
+                    expected,
+                    "given up",
+                    f"{step}: {end} was due {due}; given up {people_time(current.given_up_us)}.",
+                )
             if current.signals[finding][1] is not None:
                 return expected, "given more time", f"{step}: {end} had not come in time and is now due {due}."
             return expected, "did not come", f"{step}: {end} was due {due} and has not come."
         by = current.end_us - (current.deadline_us if current.deadline_us is not None else current.end_us)
         if by <= 0:
-            return expected, "came in time, reported late", f"{step}: {end} happened in time but was reported after {due}."
-        return expected, f"{people_duration(by)} late", f"{step}: {end} came {people_duration(by)} after it was due ({due})."
+            closed_us = current.signals[finding][1]
+            after = people_duration(closed_us - current.deadline_us) if closed_us and current.deadline_us else "later"
+            said = f"{step}: {end} happened in time but was reported {after} after it was due ({due})."
+            return expected, f"reported {after} late", said
+        return (
+            expected,
+            f"{people_duration(by)} late",
+            f"{step}: {end} came {people_duration(by)} after it was due ({due}).",
+        )
     if finding is Finding.MISSING_STEP:
         expected = f"{start} before {end}"
         if current.start_us is None:

@@ -402,14 +402,16 @@ def _open_at(series: Series, end: int) -> tuple[int, int | None]:
 
 def _coverage_change(old: Span | None, new: Span | None) -> tuple[int, int] | None:
     """The stretch of time at whose instants the open passes, or the age of one, are not what they were."""
-    was, now = (
-        (span.start_us, END_OF_TIME_US if span.end_us is None else span.end_us)
-        for span in (old or new, new or old)
-        if span is not None
-    )
-    if old is None or new is None or was[0] != now[0]:
-        return min(was[0], now[0]), max(was[1], now[1])
-    return (min(was[1], now[1]), max(was[1], now[1])) if was != now else None
+    if old is None or new is None:
+        only = old or new
+        if only is None:
+            return None
+        return only.start_us, END_OF_TIME_US if only.end_us is None else only.end_us
+    was_end = END_OF_TIME_US if old.end_us is None else old.end_us
+    now_end = END_OF_TIME_US if new.end_us is None else new.end_us
+    if old.start_us != new.start_us:
+        return min(old.start_us, new.start_us), max(was_end, now_end)
+    return (min(was_end, now_end), max(was_end, now_end)) if was_end != now_end else None
 
 
 def _late_row(change: PassChange, handoff: str, late: list[tuple[int, str]]) -> LateEvent:

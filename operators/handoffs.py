@@ -146,9 +146,7 @@ class HandoffTracker:
         case.last_arrival_us = arrival_us
         return case
 
-    def _step(
-        self, case: Case, case_id: str, entry: int, part: Part, arrived: Arrived, before: Before
-    ) -> None:
+    def _step(self, case: Case, case_id: str, entry: int, part: Part, arrived: Arrived, before: Before) -> None:
         """Note that a handoff was started, ended or given up."""
         handoff = self.entries[entry]
         event, occurred = arrived.event, arrived.occurred_us
@@ -173,9 +171,7 @@ class HandoffTracker:
         else:
             current.end_us, current.end_id, current.end_scope = occurred, event.event_id, scope
 
-    def _carry(
-        self, case: Case, name: str, event: EventBase, occurred_us: int, before: Before
-    ) -> None:
+    def _carry(self, case: Case, name: str, event: EventBase, occurred_us: int, before: Before) -> None:
         """Note a time that the case carries; the one said last (event time) counts."""
         moment = time_field(event, name)
         assert moment is not None
@@ -213,7 +209,14 @@ class HandoffTracker:
     # --- what follows from a change --------------------------------------------------------------------------
 
     def _settle(
-        self, kind: str, case_id: str, case: Case, key: tuple[int, str], old: Seen | None, arrival_us: int, cause: Cause | None
+        self,
+        kind: str,
+        case_id: str,
+        case: Case,
+        key: tuple[int, str],
+        old: Seen | None,
+        arrival_us: int,
+        cause: Cause | None,
     ) -> None:
         """Draw the consequences of a changed pass: deadline, timers, signals, row, windows."""
         entry, pass_key = key
@@ -263,32 +266,7 @@ class HandoffTracker:
         reversed_ = start is not None and end is not None and end < start
         if not (current.signals or late or reversed_ or (current.fired_us and over is None)):
             return _NOTHING
-        changed: list[Finding] = []
-
-        def put(finding: Finding, opened_us: int, closed_us: int | None) -> None:
-            said = current.signals.get(finding)
-            if said is None or said[:2] != (opened_us, closed_us):
-                current.signals[finding] = (opened_us, closed_us, arrival_us if said is None else said[2])
-                changed.append(finding)
-
-        overdue = current.signals.get(Finding.OVERDUE)
-        if current.fired_us and over is None:
-            put(Finding.OVERDUE, current.fired_us, None)
-        elif late and deadline is not None:
-            put(Finding.OVERDUE, deadline, over)
-        elif overdue is not None and overdue[1] is None:
-            put(Finding.OVERDUE, overdue[0], arrival_us)
-        out_of_sequence = current.signals.get(Finding.OUT_OF_SEQUENCE)
-        if reversed_ and end is not None:
-            put(Finding.OUT_OF_SEQUENCE, end, None)
-        elif out_of_sequence is not None and out_of_sequence[1] is None:
-            put(Finding.OUT_OF_SEQUENCE, out_of_sequence[0], arrival_us)
-        missing = current.signals.get(Finding.MISSING_STEP)
-        if missing is not None and missing[1] is None and current.start_us is not None:
-            put(Finding.MISSING_STEP, missing[0], arrival_us)
-        elif missing is not None and current.start_us is None and current.end_us is not None:
-            put(Finding.MISSING_STEP, current.end_us, None)
-        return changed
+        return _revised(current, arrival_us, is_late=late, is_reversed=reversed_)
 
     def _change(self, entry: int, old: Seen | None, seen: Seen, arrival_us: int, cause: Cause | None) -> None:
         """Tell the windows, scope by scope."""
@@ -340,7 +318,7 @@ class HandoffTracker:
         still_open = [
             (key, current) for key, current in case.passes.items() if key[0] < self.visible and current.is_open
         ]
-        due = max([case.last_arrival_us + rule.retention, *(one.grace_us for one in case.passes.values())])
+        due = max([case.last_arrival_us + rule.retention, *(one.grace_us + 1 for one in case.passes.values())])
         if still_open:
             latest = max(current.deadline_us or 0 for _, current in still_open)
             due = max(due, max(case.last_arrival_us, min(latest, END_OF_TIME_US)) + rule.abandon_after)
@@ -466,9 +444,7 @@ def _touch(case: Case, key: tuple[int, str], before: Before) -> Pass:
     return current
 
 
-def _cancel(
-    case: Case, event: EventBase, occurred_us: int, entries: Sequence[Handoff], before: Before
-) -> None:
+def _cancel(case: Case, event: EventBase, occurred_us: int, entries: Sequence[Handoff], before: Before) -> None:
     """Cancel the whole case, or the passes of one of its lines."""
     line = field_of(event, "line_id")
     if line:
@@ -513,6 +489,37 @@ def _time_name(handoff: Handoff, name: str, event: EventBase) -> str:
     return f"{name}|{handoff.name}"
 
 
+def _revised(current: Pass, arrival_us: int, *, is_late: bool, is_reversed: bool) -> list[Finding]:
+    """Open, correct and close the signals of a pass; the findings whose signal changed."""
+    end, over, deadline = current.end_us, current.over_us, current.deadline_us
+    changed: list[Finding] = []
+
+    def put(finding: Finding, opened_us: int, closed_us: int | None) -> None:
+        said = current.signals.get(finding)
+        if said is None or said[:2] != (opened_us, closed_us):
+            current.signals[finding] = (opened_us, closed_us, arrival_us if said is None else said[2])
+            changed.append(finding)
+
+    overdue = current.signals.get(Finding.OVERDUE)
+    if current.fired_us and over is None:
+        put(Finding.OVERDUE, current.fired_us, None)
+    elif is_late and deadline is not None:
+        put(Finding.OVERDUE, deadline, over)
+    elif overdue is not None and overdue[1] is None:
+        put(Finding.OVERDUE, overdue[0], arrival_us)
+    out_of_sequence = current.signals.get(Finding.OUT_OF_SEQUENCE)
+    if is_reversed and end is not None:
+        put(Finding.OUT_OF_SEQUENCE, end, None)
+    elif out_of_sequence is not None and out_of_sequence[1] is None:
+        put(Finding.OUT_OF_SEQUENCE, out_of_sequence[0], arrival_us)
+    missing = current.signals.get(Finding.MISSING_STEP)
+    if missing is not None and missing[1] is None and current.start_us is not None:
+        put(Finding.MISSING_STEP, missing[0], arrival_us)
+    elif missing is not None and current.start_us is None and current.end_us is not None:
+        put(Finding.MISSING_STEP, current.end_us, None)
+    return changed
+
+
 def _deadline(handoff: Handoff, case: Case, current: Pass, pass_key: str) -> int | None:
     """When the end is due: a duration after the start, or the time that the pass, else the case, carries."""
     if current.start_us is None:
@@ -533,5 +540,11 @@ def _deadline(handoff: Handoff, case: Case, current: Pass, pass_key: str) -> int
 def _cause(arrived: Arrived) -> Cause:
     event = arrived.event
     return Cause(
-        arrived.topic, arrived.partition, arrived.offset, type_name(event), event.source, event.event_id, arrived.occurred_us
+        arrived.topic,
+        arrived.partition,
+        arrived.offset,
+        type_name(event),
+        event.source,
+        event.event_id,
+        arrived.occurred_us,
     )

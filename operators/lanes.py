@@ -7,17 +7,28 @@ known. Both are pure: reading and decoding are someone else's (see dataflows/fil
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 
 from schemas.decode import Fault
-from schemas.durations import BEGIN_OF_TIME_US, DAY_US, END_OF_TIME_US, MINUTE_US, SECOND_US, people_duration, rfc3339, to_us
+from schemas.durations import (
+    BEGIN_OF_TIME_US,
+    DAY_US,
+    END_OF_TIME_US,
+    MINUTE_US,
+    SECOND_US,
+    people_duration,
+    rfc3339,
+    to_us,
+)
 from schemas.errors import StateError
 from schemas.events import Arrived, Event
 from schemas.rows import DeadLetter, Health
 
 #: How many messages are looked at to tell a leap of the log's time from one message with a bad clock.
 LOOKAHEAD = 100
+NO_LEAP_US = 1 << 63
 
 
 class TimeRules(msgspec.Struct, frozen=True):
@@ -106,13 +117,36 @@ class PartitionQueue:
         self.ended = ended
         keep = LOOKAHEAD if self._rules.guard_leaps and not ended else 0
         count = len(self._unstamped) - keep
-        for index in range(max(0, count)):
-            read = self._unstamped[index]
-            self._items.append(self._stamp(read, index))
-            self._arrivals.append(self._stamp_us)
-            self._reads.append(read)
         if count > 0:
+            self._stamp_first(count)
             del self._unstamped[:count]
+
+    def _stamp_first(self, count: int) -> None:
+        """Stamp the first `count` of what was read: at once where nothing is odd, else by `_stamp`."""
+        topic, partition, latest = self.topic, self.partition, self._latest_us
+        future, past = self._rules.max_future_us, self._rules.max_past_us
+        leap = past if self._rules.guard_leaps else NO_LEAP_US
+        reads = self._unstamped[:count]
+        items, arrivals, stamp = self._items, self._arrivals, self._stamp_us
+        for index, read in enumerate(reads):
+            event = read.decoded
+            if not isinstance(event, Fault):
+                occurred = to_us(event.occurred_at)
+                claim = read.claim_us
+                if claim is None:
+                    claim = occurred if event.recorded_at is None else to_us(event.recorded_at)
+                arrival = claim if claim > stamp else stamp  # noqa: FURB136 - max() costs a call per event
+                if claim <= latest and claim - stamp <= leap and arrival - past <= occurred <= arrival + future:
+                    stamp = arrival
+                    items.append(Arrived(arrival, topic, partition, read.offset, occurred, event))
+                    arrivals.append(arrival)
+                    continue
+            self._stamp_us = stamp
+            items.append(self._stamp(read, index))
+            stamp = self._stamp_us
+            arrivals.append(stamp)
+        self._stamp_us = stamp
+        self._reads.extend(reads)
 
     def raise_to(self, clock_us: int) -> None:
         """Nothing that comes from now on arrived before `clock_us` (a partition at its end, by the wall clock)."""
@@ -170,7 +204,11 @@ class PartitionQueue:
         if claim > self._latest_us:
             detail = f"{rfc3339(claim)} is ahead of the clock of the machine that reads it"
             return self._dead(read, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
-        if self._rules.guard_leaps and claim - self._stamp_us > self._rules.max_past_us and self._is_stray(claim, index):
+        if (
+            self._rules.guard_leaps
+            and claim - self._stamp_us > self._rules.max_past_us
+            and self._is_stray(claim, index)
+        ):
             detail = f"{rfc3339(claim)} leaps ahead of the log, which then goes on before it"
             return self._dead(read, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
         arrival = max(claim, self._stamp_us)
@@ -188,7 +226,11 @@ class PartitionQueue:
         after = before = 0
         for read in self._unstamped[index + 1 : index + 1 + LOOKAHEAD]:
             if not isinstance(read.decoded, Fault):
-                at = read.claim_us if read.claim_us is not None else to_us(read.decoded.recorded_at or read.decoded.occurred_at)
+                at = (
+                    read.claim_us
+                    if read.claim_us is not None
+                    else to_us(read.decoded.recorded_at or read.decoded.occurred_at)
+                )
                 if at < claim - self._rules.max_past_us:
                     before += 1
                 else:
@@ -216,19 +258,21 @@ class PartitionQueue:
     def _account(self, count: int) -> list[Health]:
         """Count what is released into its minute of arrival; the minutes that this completes."""
         complete: list[Health] = []
-        tally = self._tally
-        for item, stamped, read in zip(self._items[:count], self._arrivals, self._reads, strict=False):
-            arrival = max(stamped, 0)  # before the first event, refused messages have no time
-            if tally is None or not tally.minute_us <= arrival < tally.minute_us + MINUTE_US:
+        arrivals, items, reads = self._arrivals, self._items, self._reads
+        tally, done = self._tally, 0
+        while done < count:
+            first = max(arrivals[done], 0)  # before the first event, refused messages have no time
+            if tally is None or not tally.minute_us <= first < tally.minute_us + MINUTE_US:
                 if tally is not None:
                     complete.append(self._minute(tally))
-                tally = self._tally = Tally(arrival // MINUTE_US * MINUTE_US)
-            tally.messages += 1
-            tally.bytes += len(read.raw)
-            if isinstance(item, Arrived):
-                tally.events += 1
-                if item.arrival_us - item.occurred_us > tally.delay_us:
-                    tally.delay_us = item.arrival_us - item.occurred_us
+                tally = self._tally = Tally(first // MINUTE_US * MINUTE_US)
+            upto = bisect_left(arrivals, tally.minute_us + MINUTE_US, done, count)
+            tally.messages += upto - done
+            tally.bytes += sum([len(read.raw) for read in reads[done:upto]])
+            delays = [one.arrival_us - one.occurred_us for one in items[done:upto] if isinstance(one, Arrived)]
+            tally.events += len(delays)
+            tally.delay_us = max(tally.delay_us, max(delays, default=0))
+            done = upto
         return complete
 
     def _minute(self, tally: Tally) -> Health:
@@ -302,7 +346,19 @@ class LaneMerge:
             health.extend(minutes)
             if final:
                 health.extend(queue.take_health())
-        merged = runs[0] if len(runs) == 1 else sorted(event for run in runs for event in run)
+        if len(runs) == 1:
+            merged = runs[0]
+        else:  # each run is in order; of equal arrivals, the partition that comes first by name comes first
+            runs.sort(key=_partition)
+            merged = [event for run in runs for event in run]
+            merged.sort(key=_arrival)
         self._final = final
         last = max((queue.last_us for queue in self.queues), default=BEGIN_OF_TIME_US)
         return Merged(merged, dead, health, watermark, last, final)
+
+
+def _partition(run: list[Arrived]) -> tuple[str, int]:
+    return run[0].topic, run[0].partition
+
+
+_arrival = attrgetter("arrival_us")

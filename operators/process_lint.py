@@ -101,7 +101,8 @@ def _lint_others(process: ProcessMap, handoff: Handoff, where: KeyPath, problem:
     for key in ("requires", "depends_on"):
         for number, other in enumerate(getattr(handoff, key)):
             if other not in cases:
-                hint = did_you_mean(other, list(cases)) or f"; there are: {', '.join(cases)}"
+                listed = f"; there are: {', '.join(cases)}" if cases else "; there is none in this map"
+                hint = did_you_mean(other, list(cases)) or listed
                 yield problem((*where, key, number), other, f"must name another handoff{hint}")
     for number, other in enumerate(handoff.requires):
         if cases.get(other, handoff.case) != handoff.case:

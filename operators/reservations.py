@@ -51,11 +51,11 @@ class Reservations:
             self._changes = [steps[instant] for instant in self._times]
 
     def create(self, name: str, created_us: int, qty: float, expires_us: int | None) -> None:
-        """A reservation was made; the earliest time said of it counts."""
+        """A reservation was made; the earliest time said of it counts, of two at that time the lesser quantity."""
         hold = self.holds.get(name)
         if hold is None:
             hold = self.holds[name] = Hold()
-        if hold.created_us is not None and created_us >= hold.created_us:
+        if hold.created_us is not None and (created_us, qty) >= (hold.created_us, hold.qty):
             return
         self._put(hold, -1)
         hold.created_us, hold.qty, hold.expires_us = created_us, qty, expires_us

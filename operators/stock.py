@@ -17,9 +17,20 @@ from typing import TypeAlias
 import msgspec
 
 from operators.findings import next_version, signal_id
+from operators.inbound import Expected
 from operators.stock_item import Item, ItemState
 from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
-from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, HOUR_US, MINUTE_US, Duration, people_duration, rfc3339, to_us
+from schemas.durations import (
+    BEGIN_OF_TIME_US,
+    END_OF_TIME_US,
+    HOUR_US,
+    MINUTE_US,
+    Duration,
+    people_duration,
+    people_time,
+    rfc3339,
+    to_us,
+)
 from schemas.errors import StateError
 from schemas.events import (
     Arrived,
@@ -40,6 +51,7 @@ STAGE = "stock_windows"
 
 StockOutput: TypeAlias = StockWindow | Signal | LateEvent
 _Timer: TypeAlias = tuple[int, str, str, str]
+_LOOK = "look"
 _RESERVATIONS = (ReservationCreated, ReservationReleased, ReservationRejected, ReservationConsumed)
 
 
@@ -96,7 +108,7 @@ class StockReconciler:
     that hold, and one version per window that can be corrected. Cost: O(log n) per event, O(systems) per check.
     """
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(
         self, settings: StockSettings, windows: WindowSettings, owns: Callable[[str, str], bool] = _owns_all
@@ -123,7 +135,7 @@ class StockReconciler:
             elif isinstance(event, _RESERVATIONS):
                 self._hold(event, arrived)
             elif isinstance(event, PoCreated) and self.settings.inbound_horizon is not None:
-                self._expect(event)
+                self._expect(event, arrived, self.settings.inbound_horizon)
         return self._take()
 
     def advance(self, watermark: int) -> list[StockOutput]:
@@ -145,23 +157,30 @@ class StockReconciler:
             entry = (occurred, 1, event.event_id, event.on_hand, event.reserved, event.unit_cost)
         else:
             entry = (occurred, 0, event.event_id, event.delta, None, None)
-            if event.reason == "receipt" and event.reference is not None:
-                item.inbound.pop(event.reference, None)
         until = item.note(event.system, entry)
         pane, now = self._windows.pane(occurred), arrived.arrival_us
         late = self._schedule.touch(key, occurred, now)
         if late:
             self._out.append(_late_row(arrived, late[-1] - self._windows.size_us, event.system))
-        if len(late) < self._windows.size_us // self._windows.slide_us:
-            panes = item.panes
-            if not panes or panes[-1] < pane:
+        panes = item.panes
+        fresh = len(late) < self._windows.size_us // self._windows.slide_us
+        if not panes or panes[-1] < pane:
+            if fresh:
                 panes.append(pane)
-            elif panes[-1] != pane:
-                at = bisect_left(panes, pane)
-                if panes[at] != pane:
-                    panes.insert(at, pane)
-                self._touch_from(at + 1, key, item, until, now)
+        elif panes[-1] != pane:
+            at = bisect_left(panes, pane)
+            if fresh and panes[at] != pane:
+                panes.insert(at, pane)
+            self._touch_from(at, key, item, until, now)
+        if self.settings.inbound_horizon is not None and isinstance(event, InventoryAdjusted):
+            self._receive(event, key, item, arrived)
         self._judge(key, item, now)
+
+    def _receive(self, event: InventoryAdjusted, key: Key, item: Item, arrived: Arrived) -> None:
+        if event.reason != "receipt" or event.reference is None:
+            return
+        item.inbound.setdefault(event.reference, Expected()).receive(arrived.occurred_us)
+        self._touch_since(arrived.occurred_us, key, item, arrived.arrival_us)
 
     def _hold(
         self,
@@ -174,20 +193,34 @@ class StockReconciler:
         if isinstance(event, ReservationCreated):
             expires = to_us(event.expires_at) if event.expires_at is not None else None
             item.reservations.create(event.reservation_id, occurred, event.qty, expires)
+            if expires is not None:
+                self._look_at(expires, key, now)
         else:
             item.reservations.close(event.reservation_id, occurred)
-        panes = item.panes
-        if panes and panes[-1] + self._windows.slide_us > occurred:
-            self._touch_from(bisect_left(panes, self._windows.pane(occurred)), key, item, None, now)
+        self._touch_since(occurred, key, item, now)
         self._judge(key, item, now)
 
-    def _expect(self, event: PoCreated) -> None:
+    def _expect(self, event: PoCreated, arrived: Arrived, horizon_us: int) -> None:
         if event.node is None or event.expected_at is None:
             return
+        due, occurred, now = to_us(event.expected_at), arrived.occurred_us, arrived.arrival_us
+        ordered: dict[str, float] = {}
         for line in event.lines or ():
-            key = (line.sku, event.node)
+            ordered[line.sku] = ordered.get(line.sku, 0.0) + line.qty
+        for sku, qty in ordered.items():
+            key = (sku, event.node)
             if self._owns(*key):
-                self._item(key).inbound[event.po_id] = (to_us(event.expected_at), line.qty)
+                item = self._item(key)
+                item.inbound.setdefault(event.po_id, Expected()).say(occurred, due, qty)
+                self._look_at(due - horizon_us, key, now)
+                self._look_at(due, key, now)
+                self._touch_since(occurred, key, item, now)
+                self._judge(key, item, now)
+
+    def _look_at(self, instant_us: int, key: Key, now: int) -> None:
+        """Judge the item again at `instant_us`: what holds then changes without an event."""
+        if instant_us > now:
+            heapq.heappush(self._timers, (instant_us, _LOOK, key[0], key[1]))
 
     def _item(self, key: Key) -> Item:
         item = self._items.get(key)
@@ -195,8 +228,14 @@ class StockReconciler:
             item = self._items[key] = Item()
         return item
 
+    def _touch_since(self, occurred: int, key: Key, item: Item, now: int) -> None:
+        """The windows that end after `occurred`: what is available in them changed."""
+        oldest = self._windows.first_end(occurred) - self._windows.size_us
+        if item.panes and item.panes[-1] >= oldest:
+            self._touch_from(bisect_left(item.panes, oldest), key, item, None, now)
+
     def _touch_from(self, at: int, key: Key, item: Item, until: int | None, now: int) -> None:
-        """The windows of the item's panes from the one at `at` on, up to event time `until`: what they carry changed."""
+        """What the item's panes carry, from the one at `at` on up to event time `until`, has changed."""
         last = END_OF_TIME_US if until is None else until
         for pane in item.panes[at:]:
             if pane > last:
@@ -211,7 +250,8 @@ class StockReconciler:
         settings, since, quantities = self.settings, item.since_us, item.latest
         beyond, delta = False, 0.0
         if quantities:
-            high, low = max(quantities.values()), min(quantities.values())
+            values = quantities.values()
+            high, low = max(values), min(values)
             delta = high - low
             if delta > settings.margin_units:
                 beyond = delta > settings.margin_share * max(high, -low)
@@ -222,11 +262,13 @@ class StockReconciler:
         if short is not ("oversell" in since):
             self._condition("oversell", key, item, now, promise or 0.0, holds=short, settle_us=settings.oversell_settle)
 
-    def _condition(self, kind: str, key: Key, item: Item, now: int, size: float, *, holds: bool, settle_us: int) -> None:
+    def _condition(
+        self, kind: str, key: Key, item: Item, now: int, size: float, *, holds: bool, settle_us: int
+    ) -> None:
         since = item.since_us.get(kind)
         if holds and since is None:
             item.since_us[kind] = now
-            heapq.heappush(self._timers, (now + settle_us, kind, *key))  # type: ignore[arg-type] # (sku, node)
+            heapq.heappush(self._timers, (now + settle_us, kind, key[0], key[1]))
         elif not holds and since is not None:
             del item.since_us[kind]
             opened = item.opened.pop(kind, None)
@@ -259,15 +301,21 @@ class StockReconciler:
             else:
                 break
         if before > self._forget_us and before < END_OF_TIME_US:
+            period = self._windows.retention_us + self._windows.slide_us
+            reached = before - before % period  # a time of the log, not of the batch: what is forgotten can matter
             if self._forget_us > BEGIN_OF_TIME_US:
-                self._forget(before)
-            self._forget_us = before + self._windows.retention_us
+                self._forget(reached)
+            self._forget_us = reached + period
 
     def _confirm(self) -> None:
-        """A settle time has run out: a finding, if the condition has held all the while."""
+        """A settle time has run out: a finding, if the condition has held all the while. Or it is time for a look."""
         at, kind, sku, node = heapq.heappop(self._timers)
         key = (sku, node)
         item = self._items.get(key)
+        if kind == _LOOK:
+            if item is not None:
+                self._judge(key, item, at)
+            return
         settle = self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle
         if item is None or kind in item.opened or item.since_us.get(kind) != at - settle:
             return
@@ -287,14 +335,16 @@ class StockReconciler:
         settle = people_duration(settle_us)
         since, first = opened
         if kind == "stock_delta":
-            expected = f"a difference of at most {self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
+            expected = (
+                f"a difference of at most {self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
+            )
             said = f"{sku} at {node}: the systems differ by {first:g} units for more than {settle}"
             severity = "medium"
         else:
             expected = "available to promise of at least 0"
             said = f"{sku} at {node}: {-first:g} units more are promised than there are, for more than {settle}"
             severity = "high"
-        now_said = f"{said}; settled at {rfc3339(now)} ({stock})." if closed else f"{said} ({stock})."
+        now_said = f"{said}; settled at {people_time(now)} ({stock})." if closed else f"{said} ({stock})."
         return Signal(
             signal_id=signal_id(DETECTOR, kind, sku, node, str(since)),
             detector=DETECTOR,
@@ -349,7 +399,8 @@ class StockReconciler:
 
     def _forget(self, now: int) -> None:
         """Once per retention: fold what can no longer be corrected."""
-        horizon = now - self._windows.retention_us - self._windows.size_us - self._windows.grace_us
+        windows = self._windows
+        horizon = now - max(windows.retention_us, windows.grace_us) - windows.size_us - 2 * windows.slide_us
         for item in self._items.values():
             item.forget(horizon)
 
@@ -357,7 +408,7 @@ class StockReconciler:
 
     def snapshot(self) -> StockState:
         """Every item, timers and schedule."""
-        items = [item.kept(*key) for key, item in self._items.items()]  # type: ignore[call-arg] # (sku, node)
+        items = [item.kept(key[0], key[1]) for key, item in self._items.items()]
         return StockState(self.VERSION, self._forget_us, items, self._timers, self._schedule.snapshot())
 
     def restore(self, state: StockState) -> None:
@@ -370,7 +421,7 @@ class StockReconciler:
             raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
         self._forget_us = state.forget_us
         self._items = {(one.sku, one.node): Item.of(one) for one in state.items}
-        self._timers = [tuple(timer) for timer in state.timers]
+        self._timers = list(state.timers)
         heapq.heapify(self._timers)
         self._schedule.restore(state.schedule)
 

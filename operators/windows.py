@@ -83,6 +83,10 @@ class WindowSchedule:
         settings = self.settings
         if settings.slide_us == settings.size_us:
             end = instant_us - instant_us % settings.slide_us + settings.slide_us
+            tick = end + settings.grace_us
+            if tick >= now_us and tick in self._due:  # nearly always
+                self._due[tick].add((end, key))
+                return _NONE
             return _NONE if self.touch_window(key, end, now_us) else [end]
         return [end for end in settings.ends(instant_us) if not self.touch_window(key, end, now_us)]
 

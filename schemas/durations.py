@@ -88,6 +88,11 @@ def rfc3339(instant_us: int) -> str:
     return from_us(instant_us).isoformat().replace("+00:00", "Z")
 
 
+def people_time(instant_us: int) -> str:
+    """`instant_us` as people read it, in UTC to the second: `2026-03-02 11:55:51Z`."""
+    return from_us(instant_us).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
 def people_duration(length_us: float) -> str:
     """A length of time as a person says it: `45 s`, `12 min`, `3 h 20 min`, `4 d 2 h`."""
     sign = "-" if length_us < 0 else ""

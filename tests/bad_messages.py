@@ -82,9 +82,7 @@ TRANSPORT = (
         source="",
         channel="",
     ),
-    Bad(
-        "Latin-1", _raw(LEVEL, node="Köln").decode().encode("latin-1"), "transport", "$", "not UTF-8 at byte"
-    ),
+    Bad("Latin-1", _raw(LEVEL, node="Köln").decode().encode("latin-1"), "transport", "$", "not UTF-8 at byte"),
     Bad(
         "Latin-1 in an ignored field",
         _raw(LEVEL, note="ö").decode().encode("latin-1"),
@@ -93,9 +91,7 @@ TRANSPORT = (
         "not UTF-8",
     ),
     Bad("half a surrogate pair", _raw(LEVEL).replace(b"DC1", rb"\ud800"), "transport", "$", "malformed"),
-    Bad(
-        "a raw control character", _raw(LEVEL).replace(b"DC1", b"D\n1"), "transport", "$", "invalid character"
-    ),
+    Bad("a raw control character", _raw(LEVEL).replace(b"DC1", b"D\n1"), "transport", "$", "invalid character"),
     Bad(
         "257 deep",
         _LEVEL_RAW[:-1] + b',"x":' + b"[" * 256 + b"]" * 256 + b"}",
@@ -103,9 +99,7 @@ TRANSPORT = (
         "$",
         "nested deeper than 256",
     ),
-    Bad(
-        "a million deep", b"[" * 1_000_000, "transport", "$", "nested deeper than 256", source="", channel=""
-    ),
+    Bad("a million deep", b"[" * 1_000_000, "transport", "$", "nested deeper than 256", source="", channel=""),
     Bad("no string for a key", b"{1: 2}", "transport", "$", "expected", source="", channel=""),
 )
 

@@ -40,9 +40,7 @@ _VALIDATOR = jsonschema.Draft202012Validator(_SCHEMA, format_checker=_FORMATS)
 
 
 def _validator(name: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(
-        {**_SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]}, format_checker=_FORMATS
-    )
+    return jsonschema.Draft202012Validator({**_SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]}, format_checker=_FORMATS)
 
 
 def test_the_checked_in_documents_are_what_the_types_give() -> None:
@@ -72,17 +70,11 @@ def test_the_asyncapi_document_is_one() -> None:
 
 _BREAKS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no info": lambda document: document.pop("info"),
-    "an action of AsyncAPI 2": lambda document: document["operations"]["receiveOrders"].update(
-        action="subscribe"
-    ),
-    "a channel that is no reference": lambda document: document["operations"]["receiveOrders"].update(
-        channel="orders"
-    ),
+    "an action of AsyncAPI 2": lambda document: document["operations"]["receiveOrders"].update(action="subscribe"),
+    "a channel that is no reference": lambda document: document["operations"]["receiveOrders"].update(channel="orders"),
     "an unknown key": lambda document: document["channels"]["orders"].update(subscribe={}),
     "version 2": lambda document: document.update(asyncapi="2.6.0"),
-    "a wrong binding": lambda document: document["channels"]["orders"]["bindings"]["kafka"].update(
-        partitions="x"
-    ),
+    "a wrong binding": lambda document: document["channels"]["orders"]["bindings"]["kafka"].update(partitions="x"),
 }
 
 
@@ -97,9 +89,7 @@ def test_the_asyncapi_validator_can_say_no(name: str) -> None:
 def test_every_topic_and_type_is_in_the_asyncapi_document() -> None:
     document = asyncapi()
     assert (
-        list(document["channels"])
-        == [channel["address"] for channel in document["channels"].values()]
-        == list(TOPICS)
+        list(document["channels"]) == [channel["address"] for channel in document["channels"].values()] == list(TOPICS)
     )
     said = {
         message["name"]: topic
@@ -132,6 +122,15 @@ def test_an_event_is_valid_in_its_topic_only(event: Event) -> None:
     assert [type_name(record) for record in TOPICS[fitting[0]]].count(type_name(event)) == len(fitting) == 1
 
 
+def test_every_pattern_means_the_same_in_python_and_in_ecma_262() -> None:
+    """The decoder has no rule of its own for patterns: Python's `$` and `\\d` are laxer than ECMA 262's."""
+    patterns = set(re.findall(r'"pattern": ("[^\n]*"),?\n', json.dumps(json_schema(), indent=1)))
+    assert len(patterns) == 2
+    for pattern in map(json.loads, patterns):
+        assert re.fullmatch(r"\^[^$]*\$\(\?!\\n\)", pattern), pattern
+        assert not re.search(r"\\[dwsbDWSB]", pattern), pattern
+
+
 @pytest.mark.parametrize("bad", SCHEMA, ids=lambda bad: bad.name)
 def test_what_the_decoder_refuses_the_schema_refuses(bad: Bad) -> None:
     """Where JSON Schema can't say it, the table gives the reason; then it must indeed be let through."""
@@ -147,10 +146,7 @@ def test_export_writes_checks_and_says_so(tmp_path: Path) -> None:
     assert {path.name: path.read_text(encoding="utf-8") for path in out.iterdir()} == documents()
     assert run(schema_command, ["export", "--out", str(out), "--check"]).exit_code == 0
     (out / "asyncapi.json").write_text("{}", encoding="utf-8")
-    assert (
-        run(schema_command, ["export", "--out", str(out), "--check", "--format", "json-schema"]).exit_code
-        == 0
-    )
+    assert run(schema_command, ["export", "--out", str(out), "--check", "--format", "json-schema"]).exit_code == 0
     stale = run(schema_command, ["export", "--out", str(out), "--check"])
     assert isinstance(stale.exception, AndonError)
     assert str(out / "asyncapi.json") in str(stale.exception)
@@ -158,12 +154,7 @@ def test_export_writes_checks_and_says_so(tmp_path: Path) -> None:
 
 
 def test_export_of_one_format(tmp_path: Path) -> None:
-    assert (
-        CliRunner()
-        .invoke(schema_command, ["export", "--out", str(tmp_path), "--format", "asyncapi"])
-        .exit_code
-        == 0
-    )
+    assert CliRunner().invoke(schema_command, ["export", "--out", str(tmp_path), "--format", "asyncapi"]).exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["asyncapi.json"]
     occupied = CliRunner().invoke(schema_command, ["export", "--out", str(tmp_path / "asyncapi.json" / "x")])
     assert isinstance(occupied.exception, AndonError)

@@ -72,19 +72,24 @@ def test_variables_take_every_kind_of_value() -> None:
 def test_every_problem_is_told_at_once_where_it_was_written(tmp_path: Path) -> None:
     config = _file(
         tmp_path,
-        '[engine]\nlanes = 0\nbatch = "many"\n\n[time]\nwindow_grace = "5 sec"\n[stock]\nbook = [\n  "wms",\n  "wsm",\n]\n'
+        '[engine]\nlanes = 0\nbatch = "many"\n\n[time]\nwindow_grace = "5 sec"\n[stock]\n'
+        'book = [\n  "wms",\n  "wsm",\n]\n'
         '[tiem]\nx = 1\n[source]\nfiles = "a"\n[process]\nmap = "x"\n',
     )
     environment = {"ANDON_ENGINE_EPOCH": "soon", "ANDON_TIEM_X": "1", "ANDON_PROCESS_MAP": "y"}
     assert _told(config, environment, stock__currency=5) == [
-        "environment: ANDON_TIEM_X: names no setting; a name is ANDON_SECTION_KEY, as in ANDON_TIME_MAX_PAST; "
-        "did you mean 'ANDON_TIME_MAX_PAST'?",
+        (
+            "environment: ANDON_TIEM_X: names no setting; a name is ANDON_SECTION_KEY, as in ANDON_TIME_MAX_PAST; "
+            "did you mean 'ANDON_TIME_MAX_PAST'?"
+        ),
         f"{config}:2: engine.lanes = 0: must be between 1 and 1024",
         f'{config}:3: engine.batch = "many": must be a whole number between 1 and 1000000',
         'environment: ANDON_ENGINE_EPOCH = "soon": must be a duration such as "90s", "15m", "1h30m" or "2d"',
         f'{config}:6: time.window_grace = "5 sec": must be a duration such as "90s", "15m", "1h30m" or "2d"',
-        f'{config}:10: stock.book[1] = "wsm": must be one of "ecom", "pos", "marketplace", "oms", "wms", "tms", "erp", '
-        '"crm", "supplier", "middleware"; did you mean \'wms\'?',
+        (
+            f'{config}:10: stock.book[1] = "wsm": must be one of "ecom", "pos", "marketplace", "oms", "wms", "tms", '
+            '"erp", "crm", "supplier", "middleware"; did you mean \'wms\'?'
+        ),
         "command line: --currency = 5: must be a text",
         f"{config}:12: tiem: unknown key; did you mean 'time'?",
         f'{config}:15: source.files = "a": must be a list',

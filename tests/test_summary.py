@@ -166,7 +166,7 @@ def test_it_reads_well(store: Store, run: str, tmp_path: Path) -> None:
     print(text)  # noqa: T201 - seen where this fails
     if run == "run-1":
         assert "Read 20 messages that arrived from 2017-11-21 00:00Z to 2017-11-21 00:02Z: 16 events" in text
-        assert "2 h" in text or "120 min" in text
+        assert "2h" in text
         assert "11.00 EUR" in text
     else:
         assert text.startswith("Read 0 messages: 0 events")

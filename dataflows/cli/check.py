@@ -39,8 +39,8 @@ def check(
     checked = list(check_all(config, process_map, mappings, tables))
     problems = all_problems(checked)
     if as_json:
-        what = [{"file": one.file, "what": one.what, "summary": one.summary} for one in checked]
-        click.echo(msgspec.json.encode({"checked": what, "problems": problems}).decode())
+        looked_at = [{"file": one.file, "what": one.what, "summary": one.summary} for one in checked]
+        click.echo(msgspec.json.encode({"checked": looked_at, "problems": problems}).decode())
     else:
         for one in checked:
             if not one.problems:

@@ -51,6 +51,8 @@ def replay(  # noqa: PLR0913 - one parameter an option
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from dataflows.summary import render, summarise  # noqa: PLC0415 - as above
     from schemas.adapters.mapping import load_mapping  # noqa: PLC0415 - as above
+    from schemas.adapters.tabular import RowCounts  # noqa: PLC0415 - as above
+    from schemas.durations import Instant  # noqa: PLC0415 - as above
     from sinks.clickhouse.migrate import migrate  # noqa: PLC0415 - as above
 
     settings = load_settings(config, clickhouse=clickhouse)
@@ -59,6 +61,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     close_at_us = close_time(close_at)
     with store_from(config, clickhouse) as store:
         migrate(store)
+        rows: list[RowCounts] = []
         with reading("replaying", sources) as on_progress:
             run_id = run_job(
                 settings,
@@ -69,12 +72,16 @@ def replay(  # noqa: PLR0913 - one parameter an option
                 recovery=Path(recovery) if recovery is not None else None,
                 close_at_us=close_at_us,
                 on_progress=on_progress,
+                on_rows=rows.append,
             )
-        summary = summarise(store, run_id)
+        summary = msgspec.structs.replace(summarise(store, run_id), rows=rows[0] if rows else None)
     if as_json:
         sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
     else:
         render(summary, Console())
+    if close_at is not None and summary.arrival_end is not None and close_at_us < Instant.parse(summary.arrival_end):
+        words = f"is not later than the last event (until {summary.arrival_end}), and changes nothing"
+        click.echo(f"--close-at {close_at}: {words}", err=True)
 
 
 def close_time(text: str | None) -> int:

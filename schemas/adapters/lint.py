@@ -52,17 +52,13 @@ def _lint_table(table: Table, problem: Problems) -> Iterable[Problem]:
     try:
         codecs.lookup(table.encoding)
     except (LookupError, ValueError):
-        yield problem(
-            ("table", "encoding"), table.encoding, 'must be an encoding, such as "utf-8", "cp1252", "utf-16"'
-        )
+        yield problem(("table", "encoding"), table.encoding, 'must be an encoding, such as "utf-8", "cp1252", "utf-16"')
     if table.header is False and not table.columns:
         yield problem(("table", "columns"), None, "must name the columns, since header is false")
     for name in sorted({name for name in table.columns if table.columns.count(name) > 1}):
         yield problem(("table", "columns"), name, "is named twice")
     if table.earliest is not None and table.latest is not None and table.earliest >= table.latest:
-        yield problem(
-            ("table", "to"), rfc3339(table.latest), f"must be later than from, {rfc3339(table.earliest)}"
-        )
+        yield problem(("table", "to"), rfc3339(table.latest), f"must be later than from, {rfc3339(table.earliest)}")
     if table.thousands and table.thousands == table.decimal:
         yield problem(("table", "thousands"), table.thousands, "must not be the decimal sign (set decimal)")
 
@@ -76,9 +72,7 @@ def _lint_times(declared: Declaration, problem: Problems) -> Iterable[Problem]:
             formats = table.formats if column.formats is None else column.formats
             yield from _lint_formats(("column", name), formats, zone, problem)
         if column.thousands and column.thousands == (column.decimal or table.decimal):
-            yield problem(
-                ("column", name, "thousands"), column.thousands, "must not be the decimal sign (set decimal)"
-            )
+            yield problem(("column", name, "thousands"), column.thousands, "must not be the decimal sign (set decimal)")
     specs: list[tuple[Path, str]] = [(("table", "time"), table.time), (("table", "recorded"), table.recorded)]
     for index, rule in enumerate(declared.event):
         specs += [(("event", index, "time"), rule.time), (("event", index, "recorded"), rule.recorded)]
@@ -93,9 +87,7 @@ def _lint_times(declared: Declaration, problem: Problems) -> Iterable[Problem]:
         if "{" not in spec and "}" not in spec:
             continue
         if not re.search(r"\{[^{}]", spec):
-            yield problem(
-                path, spec, 'must be the name of a column, or a text over columns such as "{Date} {Time}"'
-            )
+            yield problem(path, spec, 'must be the name of a column, or a text over columns such as "{Date} {Time}"')
 
 
 def _lint_formats(path: Path, formats: Sequence[str], zone: str, problem: Problems) -> Iterable[Problem]:
@@ -108,9 +100,7 @@ def _lint_formats(path: Path, formats: Sequence[str], zone: str, problem: Proble
             yield problem((*path, "formats"), text, str(error))
             continue
         if not zone and text != "iso8601" and not has_offset(text):
-            yield problem(
-                (*path, "formats"), text, 'has no offset (%z): set zone, such as "Europe/London" or "UTC"'
-            )
+            yield problem((*path, "formats"), text, 'has no offset (%z): set zone, such as "Europe/London" or "UTC"')
     if zone:
         try:
             read_zone(zone)
@@ -199,15 +189,11 @@ def _lint_when(path: Path, when: When, when_any: Sequence[When], problem: Proble
             yield from _lint_condition((*where, column), condition, problem)
 
 
-def _lint_condition(
-    path: Path, condition: Scalar | list[str] | Condition, problem: Problems
-) -> Iterable[Problem]:
+def _lint_condition(path: Path, condition: Scalar | list[str] | Condition, problem: Problems) -> Iterable[Problem]:
     if not isinstance(condition, Condition):
         return
     if condition == Condition():
-        yield problem(
-            path, None, "says nothing; give one of one_of, matches, startswith, present, lt, gt, not …"
-        )
+        yield problem(path, None, "says nothing; give one of one_of, matches, startswith, present, lt, gt, not …")
     if condition.matches is not None:
         yield from lint_pattern((*path, "matches"), condition.matches, problem)
     if condition.negated is not None:
@@ -236,9 +222,7 @@ def _lint_ids(declared: Declaration, problem: Problems) -> Iterable[Problem]:
         if rule.explode is not None and rule.id and not re.search(r"\{@(each|index)\}", rule.id):
             yield problem(path, rule.id, "is the same for every entry of the list; add {@each} or {@index}")
         if rule.id and not re.search(r"\{[^{}]", rule.id):
-            yield problem(
-                path, rule.id, "is the same for every row; name a column in it, or {@row} or {@hash}"
-            )
+            yield problem(path, rule.id, "is the same for every row; name a column in it, or {@row} or {@hash}")
         for other in seen.get(rule.id, ()) if rule.id else ():
             if _may_both_apply(rule, other):
                 yield problem(
@@ -253,16 +237,10 @@ def _lint_ids(declared: Declaration, problem: Problems) -> Iterable[Problem]:
 
 def _may_both_apply(one: EventRule, other: EventRule) -> bool:
     """Whether two rules may make an event of the same row, as far as their plain filters tell."""
-    filters = [
-        (rule.when, rule.when_any, None if isinstance(rule.type, str) else rule.type) for rule in (one, other)
-    ]
+    filters = [(rule.when, rule.when_any, None if isinstance(rule.type, str) else rule.type) for rule in (one, other)]
     return filters[0] == filters[1] or ({}, [], None) in filters
 
 
 def _known(what: str, names: Iterable[str]) -> str:
     listed = ", ".join(names)
-    return (
-        f"must be {what} of this mapping: {listed}"
-        if listed
-        else f"must be {what} of this mapping; there is none"
-    )
+    return f"must be {what} of this mapping: {listed}" if listed else f"must be {what} of this mapping; there is none"

@@ -198,8 +198,12 @@ class Mapping(msgspec.Struct, frozen=True):
 
     @property
     def process_map(self) -> str:
-        """The process map that fits it, by name or path; empty for the default one."""
-        return self.declared.mapping.process_map
+        """The process map that fits it, by name or path; empty for the default one.
+
+        What ends in `.toml` or has a slash is a file, and is looked for from the mapping's own folder.
+        """
+        named = self.declared.mapping.process_map
+        return str(Path(self.file).parent / named) if named.endswith(".toml") or "/" in named else named
 
 
 def read_mapping(text: str, file: str) -> Declared[Mapping]:
@@ -209,18 +213,14 @@ def read_mapping(text: str, file: str) -> Declared[Mapping]:
     declared = declare(text, Declaration, file)
     if declared.value is None:
         return Declared(None, declared.problems)
-    problems = tuple(
-        sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line))
-    )
+    problems = tuple(sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line)))
     return Declared(None if problems else Mapping(declared.value, file, text), problems)
 
 
 def shipped_mappings() -> list[str]:
     """The names of the mappings that come with Andon."""
     folder = resources.files("schemas.adapters").joinpath("mappings")
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def load_mapping(name_or_path: str) -> Mapping:
@@ -233,19 +233,13 @@ def load_mapping(name_or_path: str) -> Mapping:
     path = Path(name_or_path)
     if name_or_path in shipped:
         file = f"{name_or_path}.toml (shipped)"
-        text = (
-            resources.files("schemas.adapters")
-            .joinpath("mappings", f"{name_or_path}.toml")
-            .read_text("utf-8")
-        )
+        text = resources.files("schemas.adapters").joinpath("mappings", f"{name_or_path}.toml").read_text("utf-8")
     elif path.is_file():
         file = name_or_path
         try:
             text = path.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                [Problem(file, "mapping", "", f"can't be read as UTF-8 text: {error}")]
-            ) from error
+            raise SettingsError([Problem(file, "mapping", "", f"can't be read as UTF-8 text: {error}")]) from error
     else:
         near = difflib.get_close_matches(name_or_path, shipped, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

@@ -15,6 +15,8 @@ from schemas.toml_lines import line_of
 Path: TypeAlias = tuple[str | int, ...]
 Reference: TypeAlias = tuple[Path, str]
 
+_NAMES_SHOWN, _NAME_SHOWN = 60, 300
+
 
 def column_references(declared: Declaration) -> Iterable[Reference]:
     """Every (path in the mapping, column or builtin) it names; what is not well written names none."""
@@ -94,9 +96,17 @@ def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[
     declared = mapping.declared
 
     def problem(where: Path, value: str, expected: str) -> Problem:
-        return Problem(mapping.file, path_text(where), f'"{value}"', expected, line_of(mapping.text, where))
+        shown = f'"{value}"' if value else ""
+        return Problem(mapping.file, path_text(where), shown, expected, line_of(mapping.text, where))
 
     known = set(names) | set(BUILTINS)
+    wanted = list(dict.fromkeys(name for _, name in column_references(declared) if not name.startswith("@")))
+    if len(wanted) > 1 and known.isdisjoint(wanted):
+        key = "delimiter" if len(names) == 1 else "columns"
+        shown = declared.table.delimiter if len(names) == 1 else ""
+        words = f"has none of the columns that the mapping names ({_shown(wanted)})"
+        yield problem(("table", key), shown, f"the table {path} {words}; {_listed(names)}")
+        return
     told: set[Reference] = set()
     for where, name in column_references(declared):
         if (where, name) in told:
@@ -120,12 +130,19 @@ def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[
 
 
 def _listed(names: Sequence[str]) -> str:
-    listed = f"its columns are: {', '.join(names)}"
+    listed = f"its columns are: {_shown(names)}"
     if len(names) == 1:
         for delimiter, shown in ((";", ";"), ("\t", "tab"), ("|", "|"), (",", ",")):
             if delimiter in names[0]:
                 return f'{listed} (one column: is delimiter = "{shown}" missing in [table]?)'
     return listed
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names as one line that a terminal can take: a file that is no table has anything in its first line."""
+    safe = (name if name.isprintable() else ascii(name)[1:-1] for name in names[:_NAMES_SHOWN])
+    cut = ", ".join(name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…" for name in safe)
+    return f"{cut}, … ({len(names)} in all)" if len(names) > _NAMES_SHOWN else cut
 
 
 def _field_tables(declared: Declaration) -> Iterable[tuple[Path, ReadMapping[str, FieldRule]]]:

@@ -51,6 +51,7 @@ class Rule:
         rule = declared.event[number]
         self._rule = rule
         self._write = writer
+        self.used = False
         self._bounds = (declared.table.earliest, declared.table.latest)
         self._earliest = BEGIN_OF_TIME_US if self._bounds[0] is None else self._bounds[0]
         self._latest = END_OF_TIME_US if self._bounds[1] is None else self._bounds[1]
@@ -115,6 +116,7 @@ class Rule:
             out.append(self._make(cells, kind))
 
     def _make(self, cells: list[str], kind: str) -> Made:
+        self.used = True
         instant = self._instant(cells)
         if instant is None:
             raise CellError(self._time_column, "schema", f"is empty, and {kind} needs a time")

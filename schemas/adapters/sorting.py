@@ -10,14 +10,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import msgspec
 
+from schemas.decode import Reason
 from schemas.errors import SourceError
 
 #: (arrival_us, offset, raw, reason, path, detail); the last three are empty for a message that is good.
-Item: TypeAlias = tuple[int, int, bytes, str, str, str]
+Item: TypeAlias = tuple[int, int, bytes, Reason | Literal[""], str, str]
 
 _BLOCK = 256
 _decode = msgspec.msgpack.Decoder(list[Item]).decode

@@ -11,7 +11,7 @@ Memory: one run of the sort (see sorting.py), the links (one entry for each pair
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as ReadMapping
 from itertools import islice
 from pathlib import Path
@@ -23,13 +23,15 @@ from schemas.adapters.columns import Columns
 from schemas.adapters.conditions import compile_when
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.references import column_references, lint_columns
-from schemas.adapters.rules import Made, OpenGroup, Rule, check_bounds, encode
+from schemas.adapters.rules import Made, OpenGroup, Rule, check_bounds, encode, types_of
 from schemas.adapters.sorting import Item, Runs
 from schemas.adapters.tables import BadRow, OpenTable, open_table
 from schemas.adapters.text import CellError
 from schemas.adapters.times import rfc3339_writer
 from schemas.adapters.values import ValueCompiler
+from schemas.decode import Reason
 from schemas.errors import SettingsError
+from schemas.toml_lines import line_of
 
 EVENTS_PER_ROW = 1_000
 _READING = 0.95
@@ -54,14 +56,26 @@ class RefusedRow(msgspec.Struct, frozen=True, gc=False):
 
     arrival_us: int
     offset: int
-    reason: str
+    reason: Reason
     path: str
     detail: str
     raw: bytes
 
 
+class RowCounts(msgspec.Struct, frozen=True):
+    """What became of the rows of one or several tables.
+
+    `without_event` are the rows that no rule fits (refused rows are not among them); `idle_rules` the mapping's
+    rules that no row fits.
+    """
+
+    read: int
+    without_event: int
+    idle_rules: tuple[str, ...]
+
+
 class TabularSource:
-    """The messages of one table.
+    """The messages of one table. What became of its rows is known when `messages` has given the first.
 
     Raises (on making):
         SettingsError: the mapping names columns that the table has not; every one is reported.
@@ -86,6 +100,7 @@ class TabularSource:
         self._run_length = 200_000
         self.rows_read = 0
         self.rows_skipped = 0
+        self.idle_rules: frozenset[int] = frozenset()
 
     def progress(self) -> float:
         """How far reading and sorting have come, 0 to 1."""
@@ -152,6 +167,7 @@ class TabularSource:
             else:
                 self.rows_skipped += 1
         groups.finish()
+        self.idle_rules = frozenset(number for number, rule in enumerate(rules) if not rule.used)
 
     def _cells(self, row: list[str]) -> list[str]:
         nulls = self._nulls
@@ -196,6 +212,19 @@ class TabularSource:
                     known = table.setdefault(key, [])
                     known.extend(value for value in values if value not in known)
         return links
+
+
+def count_rows(mapping: Mapping, tables: Sequence[TabularSource]) -> RowCounts:
+    """What became of the rows of all `tables` together; a rule is idle if no row of any of them fits it."""
+    declared = mapping.declared
+    read = sum(table.rows_read for table in tables)
+    idle = frozenset.intersection(*(table.idle_rules for table in tables)) if read else frozenset()
+    told = []
+    for number in sorted(idle):
+        types = types_of(declared, declared.event[number])
+        line = line_of(mapping.text, ("event", number))
+        told.append(f"event[{number}] in line {line} ({', '.join(types[:3])}{', …' if len(types) > 3 else ''})")
+    return RowCounts(read, sum(table.rows_skipped for table in tables), tuple(told))
 
 
 class _Groups:
@@ -244,7 +273,7 @@ def _items(made: list[Made], offset: int) -> list[Item]:
     """
     if len(made) > EVENTS_PER_ROW:
         raise CellError("", "rule", f"makes {len(made)} events; at most {EVENTS_PER_ROW} of one row")
-    items = []
+    items: list[Item] = []
     for number, one in enumerate(made):
         if one.group is None:
             items.append((one.arrival_us, offset + number, encode(one.event), "", "", ""))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, DecimalException
 from typing import TypeAlias
 
+from schemas.decode import Reason
+
 #: What a row is while its events are made: the cells, in the table's order, then the slots of `BUILTINS`.
 Cells: TypeAlias = Sequence[str]
 CellText: TypeAlias = Callable[[Cells], str]
@@ -33,7 +35,7 @@ class TemplateError(ValueError):
 class CellError(ValueError):
     """A cell can't be used: why, and in which column. The row becomes a dead letter."""
 
-    def __init__(self, column: str, reason: str, detail: str) -> None:
+    def __init__(self, column: str, reason: Reason, detail: str) -> None:
         self.column = column
         self.reason = reason
         self.detail = detail
