@@ -114,7 +114,7 @@ def quiet_collector() -> Iterator[None]:
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(1_000_000, 10, 10)
     try:
         yield
     finally:

@@ -220,7 +220,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int) -> None:
         config = RecoveryConfig(recovery)
     thresholds = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(1_000_000, 10, 10)
     try:
         run_main(
             build_flow(pipeline, keeps=config is not None),

@@ -28,6 +28,8 @@ from schemas.rows import DeadLetter, Health
 
 #: How many messages are looked at to tell a leap of the log's time from one message with a bad clock.
 LOOKAHEAD = 100
+#: A last message, with nothing behind it to compare it with, is believed up to this many `max_past` ahead.
+LAST_LEAP = 12
 NO_LEAP_US = 1 << 63
 
 
@@ -82,8 +84,8 @@ class PartitionQueue:
     A message's arrival time is what the log says, raised to the largest before it. An event time too far ahead of
     its arrival (`max_future`) or behind it (`max_past`) is refused with reason `rule`. Where the log has no clock of
     its own, one message with a bad clock would drag the partition's time along; so a claim that leaps by more than
-    `max_past` is refused when most of the next `LOOKAHEAD` messages would then lie before `max_past`. What is refused
-    bends nobody's time.
+    `max_past` is refused when most of the next `LOOKAHEAD` messages would then lie before `max_past`, or when it is
+    the last of all and leaps by more than `LAST_LEAP` times that. What is refused bends nobody's time.
 
     Memory: what was read ahead; the reader is asked only when the lane needs more.
     """
@@ -209,7 +211,7 @@ class PartitionQueue:
             and claim - self._stamp_us > self._rules.max_past_us
             and self._is_stray(claim, index)
         ):
-            detail = f"{rfc3339(claim)} leaps ahead of the log, which then goes on before it"
+            detail = f"{rfc3339(claim)} leaps ahead of the log, which does not follow"
             return self._dead(read, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
         arrival = max(claim, self._stamp_us)
         if occurred > arrival + self._rules.max_future_us:
@@ -235,6 +237,8 @@ class PartitionQueue:
                     before += 1
                 else:
                     after += 1
+        if before == after == 0 and self._stamp_us > BEGIN_OF_TIME_US:
+            return claim - self._stamp_us > LAST_LEAP * self._rules.max_past_us
         return before > after
 
     @staticmethod

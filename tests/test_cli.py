@@ -139,3 +139,17 @@ def test_the_demo_finds_what_it_injects(tmp_path: Path) -> None:
     assert found["signals_besides"] < 60
     shown = andon("sql", "SELECT kind, count() FROM signals GROUP BY kind", "--clickhouse", "chdb:///./demo-out/andon.db", cwd=tmp_path)
     assert "posting_failed" in shown.stdout
+
+
+def test_reading_anew_with_another_map_can_begin_with_empty_tables(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_bytes(line())
+    own = tmp_path / "own.toml"
+    handoff = '[[handoff]]\nname = "%s"\ncase = "order_id"\nstart = {type = "order.created"}\nend = {type = "order.approved"}\n'
+    own.write_text('name = "own"\n' + handoff % "mine")
+    andon("replay", "log.jsonl", cwd=tmp_path)
+    andon("replay", "log.jsonl", "--map", str(own), "--fresh", cwd=tmp_path)
+    assert query("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]
+    (tmp_path / "state").mkdir()
+    refused = andon("replay", "log.jsonl", "--fresh", "--recovery", "state", cwd=tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "--fresh: the state in state goes on from rows that this would delete" in refused.stderr

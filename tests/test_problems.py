@@ -298,7 +298,7 @@ per = ["task_id"]
         (
             '["task_id"]',
             '["task_id"]\nrequires = ["pick"]',
-            'm.toml:8: handoff[0].requires[0] = "pick": must name another handoff; there are: ',
+            'm.toml:8: handoff[0].requires[0] = "pick": must name another handoff; there is none in this map',
         ),
         (
             '{ type = "task.completed", where',

@@ -23,6 +23,7 @@ from dataflows.cli.store import clickhouse_option, config_option
     help="Advance time past the last event; by default what is open stays open.",
 )
 @click.option("--recovery", metavar="DIR", help="Keep state here, and resume from it.")
+@click.option("--fresh", is_flag=True, help="Empty the database's tables first: after a change of mapping or process map.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @clickhouse_option
 @config_option
@@ -36,6 +37,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     config: str | None,
     *,
     as_json: bool,
+    fresh: bool,
 ) -> None:
     """Read SOURCE files in the order of their arrival times and write what is found to ClickHouse.
 
@@ -53,14 +55,21 @@ def replay(  # noqa: PLR0913 - one parameter an option
     from schemas.adapters.mapping import load_mapping  # noqa: PLC0415 - as above
     from schemas.adapters.tabular import RowCounts  # noqa: PLC0415 - as above
     from schemas.durations import Instant  # noqa: PLC0415 - as above
-    from sinks.clickhouse.migrate import migrate  # noqa: PLC0415 - as above
+    from schemas.errors import SettingsError  # noqa: PLC0415 - as above
+    from schemas.problems import Problem  # noqa: PLC0415 - as above
+    from sinks.clickhouse.migrate import empty, migrate  # noqa: PLC0415 - as above
 
     settings = load_settings(config, clickhouse=clickhouse)
     table = load_mapping(mapping) if mapping is not None else None
     process = process_map_of(settings, table, process_map)
     close_at_us = close_time(close_at)
+    if fresh and recovery is not None and Path(recovery).exists():
+        expected = f"the state in {recovery} goes on from rows that this would delete; remove that directory too"
+        raise SettingsError([Problem("command line", "--fresh", "", expected)])
     with store_from(config, clickhouse) as store:
         migrate(store)
+        if fresh:
+            empty(store)
         rows: list[RowCounts] = []
         with reading("replaying", sources) as on_progress:
             run_id = run_job(

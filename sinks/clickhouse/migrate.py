@@ -20,6 +20,7 @@ from importlib.resources import files
 import msgspec
 
 from schemas.errors import StoreRefused
+from schemas.rows import ROW_TYPES
 from sinks.clickhouse.store import Store
 
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
@@ -149,6 +150,16 @@ def migrate(store: Store, known: Sequence[Migration] | None = None) -> tuple[Mig
             f"{migration}:{migration.checksum}",
         )
     return todo
+
+
+def empty(store: Store) -> None:
+    """Empty the tables that runs write, leaving the schema; for reading the same log anew in another way.
+
+    Raises:
+        StoreRefused: the user lacks the rights.
+    """
+    for record in ROW_TYPES:
+        store.command(f"TRUNCATE TABLE {store.database}.{record.TABLE}")
 
 
 def require_current(store: Store) -> None:

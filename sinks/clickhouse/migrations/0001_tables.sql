@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS {database}.handoff_passes
     ended_at Nullable(DateTime64(6, 'UTC')) COMMENT 'When it ended (event time); NULL while open' CODEC(ZSTD(1)),
     latency_s Nullable(Float64) COMMENT 'ended_at minus started_at, seconds' CODEC(ZSTD(1)),
     deadline_at Nullable(DateTime64(6, 'UTC')) COMMENT 'By when it has to end; NULL without a deadline' CODEC(ZSTD(1)),
-    status LowCardinality(String) COMMENT 'open, done, late, overdue, out_of_sequence or duplicate',
+    status LowCardinality(String) COMMENT 'open, done, late, overdue, out_of_sequence, duplicate or cancelled (given up)',
     arrival DateTime64(6, 'UTC') COMMENT 'Arrival time of what caused this version' CODEC(Delta, ZSTD(1)),
     version UInt64 COMMENT 'Grows with each correction; the highest counts' CODEC(ZSTD(1)),
     run_id LowCardinality(String) COMMENT 'Run that wrote the row last',

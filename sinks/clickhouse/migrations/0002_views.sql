@@ -14,7 +14,7 @@ CREATE OR REPLACE VIEW {database}.handoffs
     ended_at Nullable(DateTime64(6, 'UTC')) COMMENT 'When it ended (event time); NULL while open',
     latency_s Nullable(Float64) COMMENT 'ended_at minus started_at, seconds',
     deadline_at Nullable(DateTime64(6, 'UTC')) COMMENT 'By when it has to end; NULL without a deadline',
-    status LowCardinality(String) COMMENT 'open, done, late, overdue, out_of_sequence or duplicate',
+    status LowCardinality(String) COMMENT 'open, done, late, overdue, out_of_sequence, duplicate or cancelled (given up)',
     arrival DateTime64(6, 'UTC') COMMENT 'Arrival time of what caused this version'
 )
 SQL SECURITY INVOKER

@@ -1,0 +1,143 @@
+"""What arrives too late for its windows: it changes none that is closed, is recorded once, and its pass is still right."""
+
+from collections import Counter
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from operators.process_map import ProcessMap
+from operators.windows import WindowSettings
+from schemas.durations import HOUR_US, MINUTE_US, rfc3339
+from schemas.events import Event
+from schemas.rows import HandoffWindow, LateEvent, StockWindow
+from tests import oracles
+from tests.harness import START_US, PurePipeline
+from tests.shop import CASE_TYPES, STOCK_TYPES, Said, log_of, said, shop_map, shop_settings
+from tests.test_oracles import decoded, passes_said
+
+COMMON = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+CLOSE_US = START_US + 2 * HOUR_US
+RETENTION_US = 5 * MINUTE_US
+SHAPES = st.sampled_from([(60, 60), (30, 90)])
+
+Counted = Counter[tuple[str, str, str, int, int]]
+
+
+def missed(windows: WindowSettings, instant: int, arrival: int) -> int | None:
+    """The start of the last window that holds `instant` and can no longer be corrected at `arrival`."""
+    first = (instant // windows.slide_us + 1) * windows.slide_us
+    closed = [
+        end
+        for end in range(first, first + windows.size_us, windows.slide_us)
+        if arrival > end + max(windows.retention_us, windows.grace_us)
+    ]
+    return closed[-1] - windows.size_us if closed else None
+
+
+def counted(events: list[Event], process: ProcessMap) -> dict[oracles.PassKey, Counted]:
+    """What each pass counts for: (handoff, scope, what, when, latency)."""
+    out = {}
+    for key, one in oracles.handoff_passes(events, process, CLOSE_US).items():
+        if one.start is None or one.status == "out_of_sequence":
+            continue
+        mine = Counter([(key[0], one.scope, "started", one.start, 0)])
+        if one.deadline is not None and (one.over is None or one.over > one.deadline):
+            mine[(key[0], one.scope, "overdue", one.deadline, 0)] += 1
+        if one.end is not None:
+            mine[(key[0], one.scope, "completed", one.end, one.end - one.start)] += 1
+        out[key] = mine
+    return out
+
+
+def late_by_oracle(events: list[Said], process: ProcessMap, windows: WindowSettings) -> dict[tuple[str, str], str]:
+    """event id, stage → effect: what each event changed of what was known before it, where the windows were closed."""
+    out: dict[tuple[str, str], str] = {}
+    known: list[Event] = []
+    before: dict[oracles.PassKey, Counted] = {}
+    for one in sorted(events, key=lambda one: (one.arrival_us, one.number)):
+        known += decoded([one])
+        after = counted(known, process)
+        changes: dict[str, list[tuple[int, str]]] = {}
+        for key in {*before, *after}:
+            was, now = before.get(key, Counter()), after.get(key, Counter())
+            for sign, entries in (("-1", was - now), ("+1", now - was)):
+                for handoff, scope, what, instant, _ in entries:
+                    start = missed(windows, instant, one.arrival_us)
+                    if start is not None:
+                        stage = f"handoff_windows/{handoff}/{scope}"
+                        changes.setdefault(stage, []).append((start, f"{what} {sign}"))
+        for stage, misses in changes.items():
+            words = "; ".join(f"window from {rfc3339(start)}: {what}" for start, what in sorted(misses))
+            out[(f"e{one.number}", stage)] = words
+        before = after
+    return out
+
+
+@COMMON
+@given(events=said(*CASE_TYPES, max_size=40), shape=SHAPES, groups=st.integers(1, 3))
+def test_late_events_change_no_closed_window_and_are_recorded_once(
+    events: list[Said], shape: tuple[int, int], groups: int
+) -> None:
+    chosen = shop_settings(
+        slide_s=shape[0], size_s=shape[1], retention_us=RETENTION_US, close_at_us=CLOSE_US, groups=groups
+    )
+    windows = chosen.handoff_windows
+    rows = PurePipeline(log_of(events), chosen, 9).run()
+    for row in rows:
+        if isinstance(row, HandoffWindow):
+            assert row.arrival_us <= row.window_end_us + RETENTION_US + windows.slide_us + windows.grace_us
+    late = [row for row in rows if isinstance(row, LateEvent)]
+    places = Counter((row.topic, row.partition, row.offset, row.stage) for row in late)
+    assert set(places.values()) <= {1}
+    assert {(row.event_id, row.stage): row.effect for row in late} == late_by_oracle(events, shop_map(), windows)
+    for row in late:
+        assert row.effect.startswith(f"window from {rfc3339(row.window_start_us)}: ")
+    passes = oracles.handoff_passes(decoded(events), chosen.process, CLOSE_US)
+    assert passes_said(rows) == {
+        key: (one.start, one.end, one.deadline, one.scope, one.status) for key, one in passes.items()
+    }
+
+
+@COMMON
+@given(events=said(*STOCK_TYPES), shape=SHAPES, batch=st.integers(1, 20))
+def test_late_stock_is_recorded_once_and_still_counts(
+    events: list[Said], shape: tuple[int, int], batch: int
+) -> None:
+    chosen = shop_settings(
+        slide_s=shape[0], size_s=shape[1], retention_us=RETENTION_US, close_at_us=CLOSE_US, groups=2
+    )
+    windows = chosen.stock_windows
+    rows = PurePipeline(log_of(events), chosen, batch).run()
+    recorded = [row for row in rows if isinstance(row, LateEvent) and row.stage == "stock_windows"]
+    late = {row.event_id: row.window_start_us for row in recorded}
+    expected = {
+        f"e{one.number}": missed(windows, one.occurred_us, one.arrival_us)
+        for one in events
+        if one.type.startswith("inventory")
+    }
+    assert late == {event_id: start for event_id, start in expected.items() if start is not None}
+    assert len(recorded) == len(late)
+    final: dict[tuple[str, str, int], StockWindow] = {}
+    for row in rows:
+        if isinstance(row, StockWindow):
+            assert row.arrival_us <= row.window_end_us + RETENTION_US + windows.slide_us + windows.grace_us
+            final[(row.sku, row.node, row.window_end_us)] = row
+    # Windows that could be corrected until all had arrived know what the latest event said.
+    last = max((one.arrival_us for one in events), default=START_US)
+    oracle = oracles.stock_windows(decoded(events), chosen.stock, windows, CLOSE_US)
+    for key, row in final.items():
+        if key[2] >= last - RETENTION_US + windows.size_us:
+            said_row = (row.on_hand, row.delta, row.available_to_promise, row.value_at_risk)
+            assert said_row == oracle[key]
+
+
+def test_what_is_three_weeks_late_says_what_it_would_have_changed() -> None:
+    one = msgspec.structs.replace(Said(1, "inventory.level", 0, 0, 0, 3, 1), occurred_s=-20 * 86_400, delay_s=20 * 86_400)
+    chosen = shop_settings(retention_us=RETENTION_US, close_at_us=CLOSE_US)
+    rows = PurePipeline(log_of([Said(0, "inventory.level", 0, 0, 0, 3, 1), one]), chosen, 10).run()
+    (late,) = [row for row in rows if isinstance(row, LateEvent)]
+    assert late.event_id == "e1"
+    assert late.effect.endswith("on_hand 3.25 of ecom")

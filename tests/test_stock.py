@@ -1,0 +1,348 @@
+"""Stock as timed scripts: what the systems say arrives, and exactly that is found; and what is forgotten changes nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from operators.stock import StockReconciler, StockSettings, StockState
+from operators.windows import WindowSettings
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+from schemas.errors import StateError
+from schemas.events import Arrived, Event
+from schemas.rows import Signal, StockWindow
+from tests.harness import START_US
+from tests.scripts import Script, at, found
+from tests.shop import STOCK_TYPES, Said, said
+
+MINUTE = MINUTE_US
+WINDOWS = WindowSettings(5 * MINUTE, 5 * MINUTE, 5 * SECOND_US, DAY_US)
+PLAIN = StockSettings(settle=Duration(30 * MINUTE), oversell_settle=Duration(5 * MINUTE))
+
+
+def script(plain: StockSettings = PLAIN, windows: WindowSettings = WINDOWS, **changed: Any) -> Script:
+    return Script(StockReconciler(msgspec.structs.replace(plain, **changed), windows))
+
+
+def level(play: Script, arrival: str, system: str, on_hand: float, **fields: object) -> Sequence[Any]:
+    fields = {"sku": "k", "node": "n1", "system": system, "source": f"{system}-1", "on_hand": on_hand} | fields
+    return play.send(arrival, "inventory.level", **fields)
+
+
+def adjust(play: Script, arrival: str, system: str, delta: float, **fields: object) -> Sequence[Any]:
+    fields = {"reason": "count", "system": system, "source": f"{system}-1", "delta": delta} | fields
+    return play.send(arrival, "inventory.adjusted", **({"sku": "k", "node": "n1"} | fields))
+
+
+def reserve(play: Script, arrival: str, what: str, qty: float = 1, **fields: object) -> Sequence[Any]:
+    fields = {"reservation_id": "r1", "order_id": "o1", "sku": "k", "node": "n1", "qty": qty} | fields
+    return play.send(arrival, f"reservation.{what}", **fields)
+
+
+def windows_of(outputs: Sequence[Any]) -> list[StockWindow]:
+    return [one for one in outputs if isinstance(one, StockWindow)]
+
+
+def last_promise(play: Script, time: str) -> float | None:
+    """What is available to promise by the last window that is written by `time`."""
+    return windows_of(play.reach(time))[-1].available_to_promise
+
+
+# --- differences -------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_is_found_once_it_has_outlasted_the_settle_time_and_closes_when_it_ends() -> None:
+    play = script()
+    level(play, "10:00", "wms", 100)
+    assert found(level(play, "10:01", "erp", 80)) == []
+    assert found(play.reach("10:31")) == []
+    assert found(play.reach("10:31:00.000001")) == ["stock_delta node=n1 sku=k since 10:01"]
+    assert found(play.reach("12:00")) == []
+    closed = level(play, "12:01", "erp", 99)
+    assert found(closed) == ["stock_delta node=n1 sku=k since 10:01 until 12:01"]
+    assert found(play.reach("23:00")) == []
+
+
+def test_what_is_in_transit_for_less_than_the_settle_time_is_no_finding() -> None:
+    play = script()
+    level(play, "10:00", "wms", 100)
+    level(play, "10:01", "erp", 100)
+    for arrival, system in (("10:10", "wms"), ("10:39", "erp"), ("10:40", "wms"), ("11:09", "erp"), ("11:10", "wms")):
+        assert found(adjust(play, arrival, system, -20)) == []
+    assert found(adjust(play, "11:40", "erp", -20)) == []  # exactly at the settle time: in time
+    assert found(play.reach("23:00")) == []
+
+
+def test_a_difference_that_changes_but_never_ends_is_found() -> None:
+    play = script()
+    level(play, "10:00", "wms", 100)
+    level(play, "10:00", "erp", 80)
+    adjust(play, "10:20", "erp", 5)
+    assert found(play.reach("10:31")) == ["stock_delta node=n1 sku=k since 10:00"]
+
+
+@pytest.mark.parametrize(
+    ("wms", "erp", "is_beyond"),
+    [(10, 8, False), (10, 7.5, True), (100, 95, False), (100, 94.5, True), (0, -2, False), (0, -3, True), (1, 1, False)],
+)
+def test_a_difference_must_pass_both_margins(wms: float, erp: float, *, is_beyond: bool) -> None:
+    play = script(margin_units=2.0, margin_share=0.05)
+    level(play, "10:00", "wms", wms)
+    level(play, "10:00", "erp", erp)
+    assert len(found(play.reach("11:00"))) == is_beyond
+
+
+def test_a_system_without_a_level_has_no_known_quantity() -> None:
+    play = script()
+    level(play, "10:00", "wms", 100)
+    adjust(play, "10:00", "erp", -50)
+    assert found(play.reach("11:00")) == []
+    assert found(level(play, "11:01", "erp", 100, occurred="09:00")) == []  # the adjustment came after it
+    assert found(play.reach("12:00")) == ["stock_delta node=n1 sku=k since 11:01"]
+
+
+def test_a_level_wins_over_adjustments_before_it_however_late_they_come() -> None:
+    play = script()
+    level(play, "10:00", "wms", 100)
+    level(play, "10:00", "erp", 100)
+    adjust(play, "10:05", "erp", -50, occurred="09:59")
+    adjust(play, "10:06", "erp", -50, occurred="10:00")  # at the same time: the level knew
+    assert found(play.reach("11:00")) == []
+
+
+# --- available to promise ------------------------------------------------------------------------------------------
+
+
+def test_oversell_by_reservations() -> None:
+    play = script()
+    level(play, "10:00", "wms", 5)
+    reserve(play, "10:01", "created", 6)
+    assert found(play.reach("10:06")) == []
+    assert found(play.reach("10:07")) == ["oversell node=n1 sku=k since 10:01"]
+    assert found(reserve(play, "10:08", "released", 6)) == ["oversell node=n1 sku=k since 10:01 until 10:08"]
+
+
+def test_a_reservation_that_expires_within_the_settle_time_is_no_oversell() -> None:
+    play = script()
+    level(play, "10:00", "wms", 5)
+    reserve(play, "10:01", "created", 6, expires_at="10:03")
+    assert found(play.reach("11:00")) == []
+
+
+def test_an_oversell_ends_when_the_reservation_expires() -> None:
+    play = script()
+    level(play, "10:00", "wms", 5)
+    reserve(play, "10:01", "created", 6, expires_at="10:20")
+    assert found(play.reach("10:20")) == ["oversell node=n1 sku=k since 10:01"]
+    assert found(play.reach("10:20:00.000001")) == ["oversell node=n1 sku=k since 10:01 until 10:20"]
+
+
+@pytest.mark.parametrize("how", ["released", "rejected", "consumed"])
+def test_what_a_system_says_is_reserved_wins_over_reservations(how: str) -> None:
+    play = script()
+    level(play, "10:00", "wms", 10)
+    reserve(play, "10:01", "created", 4)
+    assert last_promise(play, "10:06") == 6
+    level(play, "10:11", "wms", 10, reserved=1)
+    assert last_promise(play, "10:16") == 9
+    level(play, "10:21", "wms", 10)
+    assert last_promise(play, "10:26") == 6
+    reserve(play, "10:31", how, 4)
+    level(play, "10:31", "wms", 10)
+    assert last_promise(play, "10:36") == 10
+
+
+def test_safety_stock_is_held_back_by_node() -> None:
+    play = script(safety_stock=3, safety_stock_by_node={"n2": 0.5})
+    level(play, "10:00", "wms", 10)
+    level(play, "10:00", "wms", 10, node="n2")
+    promises = {one.node: one.available_to_promise for one in windows_of(play.reach("10:06"))}
+    assert promises == {"n1": 7, "n2": 9.5}
+    short = script(safety_stock=3)
+    level(short, "10:00", "wms", 2)
+    assert found(short.reach("10:06")) == ["oversell node=n1 sku=k since 10:00"]
+
+
+def test_the_book_says_whose_stock_is_promised() -> None:
+    play = script(book=("oms", "wms"))
+    level(play, "10:00", "erp", 1)
+    assert last_promise(play, "10:06") is None
+    level(play, "10:11", "wms", 2)
+    assert last_promise(play, "10:16") == 2
+    level(play, "10:21", "oms", 3)
+    assert last_promise(play, "10:26") == 3
+
+
+ORDERED = {"po_id": "p1", "supplier": "s", "node": "n1", "expected_at": "14:02"}
+
+
+def ordered(play: Script, arrival: str, *quantities: float, **fields: object) -> Sequence[Any]:
+    lines = [{"sku": "k", "qty": qty} for qty in quantities]
+    return play.send(arrival, "po.created", **(ORDERED | {"lines": lines} | fields))
+
+
+def test_inbound_counts_only_when_asked_for_and_only_when_due_soon() -> None:
+    off = script()
+    level(off, "10:00", "wms", 10)
+    ordered(off, "10:01", 5)
+    assert last_promise(off, "10:06") == 10
+    play = script(inbound_horizon=Duration(2 * HOUR_US))
+    level(play, "10:00", "wms", 10)
+    ordered(play, "10:01", 5, 2)  # two lines of the item
+    assert last_promise(play, "10:06") == 10
+    for time, written, promise in (("12:01", "12:06", 17), ("13:58", "14:00:30", 17), ("14:01", "14:06", 10)):
+        level(play, time, "wms", 10)
+        assert last_promise(play, written) == promise
+
+
+def test_inbound_is_over_with_its_receipt_in_whichever_order_they_arrive() -> None:
+    def final(*steps: str) -> list[tuple[int, float | None]]:
+        play = script(inbound_horizon=Duration(8 * HOUR_US))
+        outputs: list[Any] = [*level(play, "10:00", "wms", 10)]
+        for arrival, step in zip(("10:30", "10:31"), steps, strict=True):
+            if step == "receipt":
+                outputs += adjust(play, arrival, "wms", 5, reason="receipt", reference="p1", occurred="10:11")
+            else:
+                outputs += ordered(play, arrival, 5, occurred="10:06")
+        for arrival in ("10:07", "10:17"):
+            outputs += level(play, "10:32", "wms", 10, occurred=arrival)
+        rows = windows_of([*outputs, *play.reach("11:00")])
+        return sorted({one.window_end_us: one.available_to_promise for one in rows}.items())
+
+    assert final("order", "receipt") == final("receipt", "order")
+    assert [promise for _, promise in final("order", "receipt")] == [10, 15, 15, 10]
+
+
+def test_inbound_that_did_not_come_turns_into_an_oversell() -> None:
+    play = script(inbound_horizon=Duration(8 * HOUR_US))
+    level(play, "10:00", "wms", 1)
+    ordered(play, "10:00", 5)
+    reserve(play, "10:01", "created", 3)
+    assert found(play.reach("14:02")) == []
+    assert found(play.reach("15:00")) == ["oversell node=n1 sku=k since 14:02"]
+
+
+def test_value_at_risk_is_the_difference_times_the_unit_cost_last_said() -> None:
+    play = script(currency="EUR")
+    level(play, "10:00", "wms", 10, unit_cost="2.50")
+    level(play, "10:01", "erp", 4)
+    (window,) = windows_of(play.reach("10:06"))
+    assert (window.on_hand, window.delta, window.value_at_risk, window.currency) == ({"erp": 4, "wms": 10}, 6, 15.0, "EUR")
+    level(play, "10:07", "erp", 4, unit_cost="3")
+    corrected = level(play, "10:08", "wms", 10, unit_cost="9.99", occurred="10:06")
+    assert windows_of(corrected) == []
+    (window,) = windows_of(play.reach("10:11"))
+    assert window.value_at_risk == 18.0
+
+
+# --- memory and state ----------------------------------------------------------------------------------------------
+
+
+def arrived(events: list[Said]) -> list[Arrived]:
+    """As a lane would stamp them."""
+    out, stamp = [], START_US - HOUR_US
+    for one in sorted(events, key=lambda one: (one.arrival_us, one.number)):
+        stamp = max(stamp, one.arrival_us)
+        out.append(Arrived(stamp, "log", 0, one.number, one.occurred_us, msgspec.convert(one.body(), Event)))
+    return out
+
+
+def _again(one: Arrived, after_us: int) -> Arrived:
+    """The same later, with reservations of its own."""
+    event = one.event
+    if hasattr(event, "reservation_id"):
+        event = msgspec.structs.replace(event, reservation_id=f"{event.reservation_id}+")
+    return msgspec.structs.replace(
+        one,
+        arrival_us=one.arrival_us + after_us,
+        occurred_us=one.occurred_us + after_us,
+        offset=one.offset + 1_000,
+        event=event,
+    )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=said(*STOCK_TYPES), scale=st.sampled_from([0.1, 1 / 3]))
+def test_forgetting_changes_no_result(events: list[Said], scale: float) -> None:
+    """With all events within retention, folding what is older gives the same rows to the last bit."""
+    windows = WindowSettings(MINUTE, MINUTE, SECOND_US, 26 * MINUTE)
+    odd = []
+    for one in arrived(events):
+        changed = {name: getattr(one.event, name) * scale for name in ("on_hand", "delta") if hasattr(one.event, name)}
+        odd.append(msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, **changed)))
+    ends = [_again(one, 3 * HOUR_US) for one in odd]
+    forgetful, mindful = StockReconciler(PLAIN, windows), StockReconciler(PLAIN, windows)
+    mindful._forget = lambda _now: None  # type: ignore[method-assign] # forgets nothing
+    one = [*forgetful.update([*odd, *ends]), *forgetful.advance(START_US + 5 * HOUR_US)]
+    other = [*mindful.update([*odd, *ends]), *mindful.advance(START_US + 5 * HOUR_US)]
+    assert one == other
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=said(*STOCK_TYPES), cuts=st.lists(st.integers(0, 3_000), max_size=5))
+def test_what_is_forgotten_does_not_depend_on_how_time_was_cut(events: list[Said], cuts: list[int]) -> None:
+    windows = WindowSettings(MINUTE, MINUTE, SECOND_US, 2 * MINUTE)
+    whole, cut = StockReconciler(PLAIN, windows), StockReconciler(PLAIN, windows)
+    log = arrived(events)
+    one = [*whole.update(log), *whole.advance(START_US + 2 * HOUR_US)]
+    other: list[Any] = []
+    for mark in sorted(cuts):
+        before = [event for event in log if event.arrival_us < START_US + mark * SECOND_US]
+        log = log[len(before) :]
+        other += [*cut.update(before), *cut.advance(START_US + mark * SECOND_US)]
+        again = StockReconciler(PLAIN, windows)
+        again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(cut.snapshot()), type=StockState))
+        cut = again
+    other += [*cut.update(log), *cut.advance(START_US + 2 * HOUR_US)]
+    assert other == one
+
+
+def test_memory_of_an_item_is_bounded_by_retention() -> None:
+    windows = WindowSettings(MINUTE, MINUTE, SECOND_US, 10 * MINUTE)
+    play = script(windows=windows)
+    level(play, "09:59", "wms", 1)
+    for number in range(600):
+        time = f"{10 + number // 60}:{number % 60:02}"
+        adjust(play, time, "wms", -1)
+        reserve(play, time, "created", reservation_id=f"r{number}")
+        reserve(play, time, "consumed", reservation_id=f"r{number}")
+    reconciler = play.operator
+    assert isinstance(reconciler, StockReconciler)
+    (item,) = reconciler._items.values()
+    assert len(item.entries["wms"]) < 40
+    assert len(item.reservations.holds) < 40
+    assert len(item.panes) < 40
+    assert len(item.versions) < 40
+    assert item.quantities(at("23:00")) == {"wms": -599.0}
+
+
+def test_equal_ids_of_two_sources_of_a_system_raise_nothing() -> None:
+    play = script()
+    for source, said_reserved in (("wms-1", None), ("wms-2", 1.0), ("wms-3", None)):
+        level(play, "10:00", "wms", 5, source=source, event_id="e", reserved=said_reserved, unit_cost=None)
+    assert windows_of(play.reach("10:06"))[0].on_hand == {"wms": 5}
+
+
+def test_state_of_another_version_is_refused_in_words() -> None:
+    reconciler = StockReconciler(PLAIN, WINDOWS)
+    with pytest.raises(StateError, match="stock state of version 99; this code reads"):
+        reconciler.restore(msgspec.structs.replace(reconciler.snapshot(), version=99))
+
+
+@pytest.mark.parametrize("bad", [{"margin_units": -1.0}, {"margin_share": -0.1}, {"window": Duration(0)}])
+def test_settings_that_cannot_be_meant_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="margin_|window"):
+        StockSettings(**bad)
+
+
+def test_findings_name_what_a_person_needs() -> None:
+    play = script()
+    level(play, "10:00", "wms", 100)
+    level(play, "10:00", "erp", 80)
+    (signal,) = [one for one in play.reach("11:00") if isinstance(one, Signal)]
+    assert signal.scope == {"sku": "k", "node": "n1"}
+    assert signal.observed == "erp 80, wms 100"
+    assert (signal.score, signal.evidence) == (0.2, ["e2", "e1"])
