@@ -62,10 +62,15 @@ class RowWriter(Protocol):
 
 
 class Stop:
-    """A request to stop at the next snapshot; set by a signal handler."""
+    """Why a flow is to end before its input does.
+
+    `requested` is set by a signal handler: end at the next snapshot. `failure` is what a lane raised: end at once, as
+    a crash would (raised through the engine it would first print a trace of the engine's own).
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self.failure: AndonError | None = None
 
 
 class Pipeline(msgspec.Struct, frozen=True):
@@ -88,8 +93,13 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged], bytes]):
                 raise AbortExecution
             return []
         if self._lane.ended:
+            self._stopped.add(self._name)
             raise StopIteration
-        merged = self._lane.next()
+        try:
+            merged = self._lane.next()
+        except AndonError as error:
+            self._stop.failure = error
+            raise AbortExecution from error
         return [] if merged is None else [(self._name, merged)]
 
     def next_awake(self) -> datetime | None:
@@ -235,6 +245,8 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int) -> None:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+    if pipeline.stop.failure is not None:
+        raise pipeline.stop.failure
 
 
 def _own_error(error: BaseException | None) -> AndonError | None:

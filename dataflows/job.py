@@ -19,7 +19,7 @@ from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import RowCounts, TabularSource, count_rows
 from schemas.durations import BEGIN_OF_TIME_US
-from schemas.errors import SettingsError, StateError
+from schemas.errors import SettingsError, StateError, Stopped
 from schemas.problems import Problem, did_you_mean, path_text
 from schemas.rows import Row
 from schemas.toml_lines import line_of
@@ -140,6 +140,7 @@ def run_job(
         SettingsError: the mapping does not fit a table.
         SourceError: a file can't be read.
         StateError: the kept state can't be resumed.
+        Stopped: a signal asked for it before the input had ended.
         StoreError: ClickHouse does not take what it is given.
     """
     partitions = partitions_of(files)
@@ -178,6 +179,9 @@ def run_job(
     )
     with _stopping(stop):
         run_flow(pipeline, recovery, settings.engine.epoch)
+    if stop.requested and not follow:
+        go_on = f"the same command goes on from {recovery}" if recovery is not None else "nothing was kept to go on from"
+        raise Stopped(f"stopped at a snapshot, before the end of the input; {go_on}")
     if mapping is not None and on_rows is not None:
         on_rows(count_rows(mapping, [table for lane in lanes for table in lane.tables()]))
     return record.run_id

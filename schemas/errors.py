@@ -5,6 +5,7 @@
     AndonError
     ├── SettingsError      fix what a person wrote (settings, process map, mapping, command); exit code 2
     ├── SourceError        fix or bring back the input (no such file, not readable)
+    ├── Stopped            a person asked for it; the same command with --recovery goes on
     ├── StateError         refuse the state: a snapshot from another version or shape
     └── StoreError         ClickHouse
         ├── StoreUnavailable   wait and retry
@@ -31,6 +32,10 @@ class SettingsError(AndonError):
 
 class SourceError(AndonError):
     """The input can't be read at all (one bad message is a dead letter, not this)."""
+
+
+class Stopped(AndonError):  # noqa: N818 - names the condition, as the tree does
+    """A person stopped a bounded job before the end of its input."""
 
 
 class StateError(AndonError):

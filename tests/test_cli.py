@@ -153,3 +153,10 @@ def test_reading_anew_with_another_map_can_begin_with_empty_tables(tmp_path: Pat
     refused = andon("replay", "log.jsonl", "--fresh", "--recovery", "state", cwd=tmp_path, check=False)
     assert refused.returncode == 2
     assert "--fresh: the state in state goes on from rows that this would delete" in refused.stderr
+
+
+def test_an_input_that_breaks_off_is_told_without_a_trace_of_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(line() * 5_000)[:-40])
+    broken = andon("replay", "cut.jsonl.gz", cwd=tmp_path, check=False)
+    assert [one for one in broken.stderr.splitlines() if one] == [broken.stderr.strip()]
+    assert broken.stderr.startswith("andon: cut.jsonl.gz: can't be read on after line")

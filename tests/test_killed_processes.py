@@ -60,6 +60,22 @@ def _start_and_kill(day: list[str], folder: Path, after_s: float) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
+def test_a_replay_that_is_stopped_says_so_and_goes_on(day: list[str], tmp_path: Path) -> None:
+    cut = {"ANDON_ENGINE_EPOCH": EPOCH, "ANDON_ENGINE_BATCH": "200", "ANDON_ENGINE_LANES": "4"}
+    process = start("replay", *day, "--recovery", "state", cwd=tmp_path, **cut)
+    wait_for(lambda: (tmp_path / "state").exists() or process.poll() is not None, "state to be kept")
+    time.sleep(0.5)  # a point within the run, whichever
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "stopped at a snapshot, before the end of the input; the same command goes on from state" in errors
+    andon("replay", *day, "--recovery", "state", cwd=tmp_path, **cut)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    andon("replay", *day, cwd=plain)
+    assert fingerprints(tmp_path) == fingerprints(plain)
+
+
 def test_other_lanes_and_groups_give_the_same_views(day: list[str], tmp_path: Path) -> None:
     one, many = tmp_path / "one", tmp_path / "many"
     for folder, cut in ((one, ("1", "1")), (many, ("3", "5"))):

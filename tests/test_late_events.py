@@ -17,7 +17,7 @@ from tests.shop import CASE_TYPES, STOCK_TYPES, Said, log_of, said, shop_map, sh
 from tests.test_oracles import decoded, passes_said
 
 COMMON = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 CLOSE_US = START_US + 2 * HOUR_US
 RETENTION_US = 5 * MINUTE_US

@@ -15,7 +15,7 @@ from tests.harness import START_US, PurePipeline, final
 from tests.shop import CASE_TYPES, STOCK_TYPES, Said, log_of, said, shop_map, shop_settings
 
 COMMON = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 CLOSE_US = START_US + 2 * HOUR_US
 

@@ -264,7 +264,7 @@ def _again(one: Arrived, after_us: int) -> Arrived:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events=said(*STOCK_TYPES), scale=st.sampled_from([0.1, 1 / 3]))
 def test_forgetting_changes_no_result(events: list[Said], scale: float) -> None:
     """With all events within retention, folding what is older gives the same rows to the last bit."""
@@ -281,7 +281,7 @@ def test_forgetting_changes_no_result(events: list[Said], scale: float) -> None:
     assert one == other
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events=said(*STOCK_TYPES), cuts=st.lists(st.integers(0, 3_000), max_size=5))
 def test_what_is_forgotten_does_not_depend_on_how_time_was_cut(events: list[Said], cuts: list[int]) -> None:
     windows = WindowSettings(MINUTE, MINUTE, SECOND_US, 2 * MINUTE)

@@ -1,0 +1,102 @@
+"""Dropping repeats equals a plain dictionary with a horizon, in bounded memory."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.dedup import Dedup, DedupState, duplicate_row
+from schemas.errors import StateError
+from schemas.events import Arrived, SaleRecorded
+from schemas.durations import from_us
+
+HORIZON_US = 100
+START_US = 1_700_000_000_000_000
+
+
+def arrived(offset: int, arrival: int, source: str, event_id: str) -> Arrived:
+    event = SaleRecorded(
+        event_id=event_id, source=source, system="pos", occurred_at=from_us(START_US), sku="k", node="n", qty=1
+    )
+    return Arrived(START_US + arrival, "commerce", 0, offset, START_US, event)
+
+
+#: (time since the one before, source, event id)
+DRAWN = st.lists(
+    st.tuples(st.sampled_from([0, 1, 30, 49, 50, 99, 100, 101, 250]), st.sampled_from(["a", "ab"]), st.sampled_from(["c", "bc", "d"])),
+    max_size=60,
+)
+
+
+def log(drawn: list[tuple[int, str, str]]) -> list[Arrived]:
+    now, out = 0, []
+    for offset, (step, source, event_id) in enumerate(drawn):
+        now += step
+        out.append(arrived(offset, now, source, event_id))
+    return out
+
+
+@settings(deadline=None, max_examples=400)
+@given(drawn=DRAWN, batch=st.integers(1, 20), restore=st.booleans())
+def test_it_equals_a_dictionary_with_a_horizon(drawn: list[tuple[int, str, str]], batch: int, restore: bool) -> None:
+    events = log(drawn)
+    kept: list[Arrived] = []
+    dropped: list[tuple[Arrived, int]] = []
+    through: dict[tuple[str, str], int] = {}
+    for one in events:
+        key = (one.event.source, one.event.event_id)
+        before = through.get(key)
+        if before is not None and one.arrival_us - before <= HORIZON_US:
+            dropped.append((one, before))
+        else:
+            through[key] = one.arrival_us
+            kept.append(one)
+    dedup, found = Dedup(HORIZON_US), ([], [])
+    for start in range(0, len(events), batch):
+        for mine, its in zip(found, dedup.split(events[start : start + batch]), strict=True):
+            mine.extend(its)
+        if restore:
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(dedup.snapshot()), type=DedupState)
+            dedup = Dedup(HORIZON_US)
+            dedup.restore(state)
+    assert found == (kept, dropped)
+    assert dedup.turned_early == 0
+
+
+def test_memory_is_bounded_by_two_horizons() -> None:
+    dedup = Dedup(HORIZON_US)
+    for number in range(10_000):
+        dedup.split([arrived(number, number, "a", f"e{number}")])
+        assert len(dedup) <= 2 * (HORIZON_US + 2)
+    dedup.split([arrived(0, 20_000, "a", "e")])
+    assert len(dedup) == 1
+
+
+@pytest.mark.parametrize("sources", [1, 7])
+def test_memory_is_bounded_by_max_ids_and_says_so(sources: int) -> None:
+    dedup = Dedup(HORIZON_US, max_ids=10)
+    events = [arrived(number, 0, f"s{number % sources}", f"e{number}") for number in range(1_000)]
+    for one in events:
+        assert dedup.split([one]) == ([one], [])
+        assert len(dedup) <= 20
+    assert dedup.turned_early >= 98
+    assert dedup.split(events[-1:])[0] == []  # the latest are remembered
+    assert dedup.split(events[:1])[0] == events[:1]  # the oldest had to be forgotten
+
+
+def test_a_repeat_is_kept_on_record() -> None:
+    first, again = arrived(3, 0, "a", "e"), arrived(4, 50, "a", "e")
+    _, dropped = Dedup(HORIZON_US).split([first, again])
+    row = duplicate_row(*dropped[0])
+    assert (row.offset, row.type, row.event_id, row.first_arrival_us, row.seen_at_us) == (
+        4,
+        "sale.recorded",
+        "e",
+        START_US,
+        START_US + 50,
+    )
+
+
+def test_state_of_another_version_is_refused_in_words() -> None:
+    with pytest.raises(StateError, match="dedup state of version 99; this code reads"):
+        Dedup(HORIZON_US).restore(DedupState(99, 0, {}, {}))
