@@ -124,7 +124,7 @@ def _w1_messages(events: int, items: int, rng: random.Random) -> list[tuple[str,
     return [(topic, encode(fact)) for _, topic, fact in arrivals]
 
 
-def _fact(  # noqa: PLR0917 - what every message has, in its order
+def _fact(
     at: int, kind: str, event_id: str, source: str, system: str, own: dict[str, object]
 ) -> tuple[int, str, dict[str, object]]:
     topic = {"inventory.level": "inventory", "reservation.created": "reservations"}.get(kind, "fulfillment")

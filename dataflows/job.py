@@ -180,7 +180,9 @@ def run_job(
     with _stopping(stop):
         run_flow(pipeline, recovery, settings.engine.epoch)
     if stop.requested and not follow:
-        go_on = f"the same command goes on from {recovery}" if recovery is not None else "nothing was kept to go on from"
+        go_on = (
+            f"the same command goes on from {recovery}" if recovery is not None else "nothing was kept to go on from"
+        )
         raise Stopped(f"stopped at a snapshot, before the end of the input; {go_on}")
     if mapping is not None and on_rows is not None:
         on_rows(count_rows(mapping, [table for lane in lanes for table in lane.tables()]))

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import msgspec
 
-from operators.process_map import Pattern, ProcessMap
+from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.events import EVENT_TYPES, EventBase, field_names
 
 #: A stable hash of a case id: the same in every process and after every restart.
@@ -38,8 +38,8 @@ class Mark(msgspec.Struct, frozen=True):
     """An event that counts for a forbidden order (`entry` indexes `ProcessMap.forbidden`)."""
 
     entry: int
-    is_after: bool
     pattern: Pattern
+    is_after: bool
 
 
 class CasePlan(msgspec.Struct):
@@ -76,52 +76,61 @@ def bucket_of(key: str, groups: int) -> int:
     return crc32(key.encode()) % groups
 
 
-def compile_plans(process: ProcessMap) -> dict[type[EventBase], EventPlan]:
-    """The plan of every event type that means something to a case."""
-    plans: dict[tuple[str, str, str], CasePlan] = {}
+class _Plans:
+    """The plans under way, one for each type, kind of case and the field that names it."""
 
-    def plan(type_: str, kind: str, id_field: str) -> CasePlan:
+    def __init__(self) -> None:
+        self.by_key: dict[tuple[str, str, str], CasePlan] = {}
+
+    def of(self, type_: str, kind: str, id_field: str) -> CasePlan:
         key = (type_, kind, id_field)
-        if key not in plans:
-            plans[key] = CasePlan(kind, id_field, [], [], [], [], [])
-        return plans[key]
+        if key not in self.by_key:
+            self.by_key[key] = CasePlan(kind, id_field, [], [], [], [], [])
+        return self.by_key[key]
 
-    for index, handoff in enumerate(process.handoff):
+    def add_handoff(self, index: int, handoff: Handoff) -> None:
         start_field = handoff.start_case or handoff.case
         end_field = handoff.end_case or handoff.case
-        plan(handoff.start.type, handoff.case, start_field).roles.append(Role(index, Part.START, handoff.start))
-        plan(handoff.end.type, handoff.case, end_field).roles.append(Role(index, Part.END, handoff.end))
-        for pattern in handoff.abandoned_by:
-            plan(pattern.type, handoff.case, end_field).roles.append(Role(index, Part.ABANDON, pattern))
+        parts = [(Part.START, handoff.start, start_field), (Part.END, handoff.end, end_field)]
+        parts += [(Part.ABANDON, pattern, end_field) for pattern in handoff.abandoned_by]
+        for part, pattern, field in parts:
+            self.of(pattern.type, handoff.case, field).roles.append(Role(index, part, pattern))
         if handoff.deadline_at is not None:
             for type_ in _types_with(handoff.case, handoff.deadline_at.field):
-                times = plan(type_, handoff.case, handoff.case).times
+                times = self.of(type_, handoff.case, handoff.case).times
                 if handoff.deadline_at.field not in times:
                     times.append(handoff.deadline_at.field)
+
+
+def compile_plans(process: ProcessMap) -> dict[type[EventBase], EventPlan]:
+    """The plan of every event type that means something to a case."""
+    plans = _Plans()
+    for index, handoff in enumerate(process.handoff):
+        plans.add_handoff(index, handoff)
     for index, rule in enumerate(process.forbidden):
-        plan(rule.event.type, rule.case, rule.case).marks.append(Mark(index, False, rule.event))  # noqa: FBT003 - a field
-        plan(rule.after.type, rule.case, rule.case).marks.append(Mark(index, True, rule.after))  # noqa: FBT003 - a field
+        plans.of(rule.event.type, rule.case, rule.case).marks.append(Mark(index, rule.event, is_after=False))
+        plans.of(rule.after.type, rule.case, rule.case).marks.append(Mark(index, rule.after, is_after=True))
     for kind, case in process.case.items():
         for pattern in case.begins_with:
-            plan(pattern.type, kind, kind).begins.append(pattern)
+            plans.of(pattern.type, kind, kind).begins.append(pattern)
         for pattern in case.cancelled_by:
-            plan(pattern.type, kind, kind).cancels.append(pattern)
-    return _by_type(process, plans)
+            plans.of(pattern.type, kind, kind).cancels.append(pattern)
+    return _by_type(process, plans.by_key)
 
 
 def _by_type(process: ProcessMap, plans: dict[tuple[str, str, str], CasePlan]) -> dict[type[EventBase], EventPlan]:
     out: dict[type[EventBase], EventPlan] = {}
-    for (type_, _, id_field), case in plans.items():
+    for (type_, _, id_field), case_plan in plans.items():
         event = out.setdefault(EVENT_TYPES[type_], EventPlan([], [], []))
-        event.cases.append(case)
+        event.cases.append(case_plan)
         if id_field not in event.id_fields:
             event.id_fields.append(id_field)
     for index, exception in enumerate(process.exception):
         event = out.setdefault(EVENT_TYPES[exception.event.type], EventPlan([], [], []))
         event.exceptions.append(index)
-        case = exception.case or _default_case(exception.event.type)
-        if case not in event.id_fields and not event.cases:
-            event.id_fields.append(case)
+        id_field = exception.case or _default_case(exception.event.type)
+        if id_field not in event.id_fields and not event.cases:
+            event.id_fields.append(id_field)
     return out
 
 

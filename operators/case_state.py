@@ -120,7 +120,7 @@ def earlier(one: int | None, other: int | None) -> int | None:
 
 
 class Marked(msgspec.Struct, array_like=True):
-    """What was seen of a forbidden order: the earliest `after`, the latest `event` and its scope, whether it was said."""
+    """What was seen of a forbidden order: earliest `after`, latest `event` and its scope, and if it was said."""
 
     after_us: int | None = None
     after_id: str = ""
@@ -131,8 +131,10 @@ class Marked(msgspec.Struct, array_like=True):
 
 
 class Case(msgspec.Struct):
-    """One case. Passes are keyed by (handoff entry, pass key), marks by their rule's index."""
+    """One case of a kind. Passes are keyed by (handoff entry, pass key), marks by their rule's index."""
 
+    kind: str
+    case_id: str
     began: bool = False
     cancelled_us: int | None = None
     last_arrival_us: int = 0

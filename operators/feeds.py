@@ -61,8 +61,10 @@ class FeedBeats:
 
 
 class Feed(msgspec.Struct, array_like=True):
-    """One feed: its last cell, the first cell of its present unbroken run, since when it is
-    silent, and when that was found."""
+    """One feed: its last cell and the first of its unbroken run; since when it is silent, and when that was found.
+
+    `opened_us` and `found_us` are arrival times.
+    """
 
     system: str
     last: int

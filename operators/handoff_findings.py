@@ -28,9 +28,7 @@ def case_word(kind: str, case_id: str) -> str:
     return f"{_CASE_WORDS.get(kind, 'Case')} {case_id}"
 
 
-def pass_row(  # noqa: PLR0917 - as pass_signal
-    handoff: Handoff, case_id: str, pass_key: str, current: Pass, seen: Seen, arrival_us: int
-) -> HandoffPass:
+def pass_row(handoff: Handoff, case_id: str, pass_key: str, current: Pass, seen: Seen, arrival_us: int) -> HandoffPass:
     """The row of a pass as it stands."""
     latency = None
     if current.start_us is not None and current.end_us is not None:
@@ -51,7 +49,7 @@ def pass_row(  # noqa: PLR0917 - as pass_signal
     )
 
 
-def pass_signal(  # noqa: PLR0913 - what a signal is about
+def pass_signal(
     finding: Finding, handoff: Handoff, case_id: str, pass_key: str, current: Pass, arrival_us: int
 ) -> Signal:
     """The signal of a finding about a pass, open or closed as `current.signals` says."""
@@ -87,29 +85,7 @@ def _words(finding: Finding, handoff: Handoff, current: Pass) -> tuple[str, str,
     start, end = str(handoff.start), str(handoff.end)
     step = handoff.title or handoff.name
     if finding is Finding.OVERDUE:
-        due = people_time(current.deadline_us) if current.deadline_us is not None else "no deadline any more"
-        expected = f"{end} by {due}"
-        if current.end_us is None:
-            if current.given_up_us is not None:
-                return (
-                    expected,
-                    "given up",
-                    f"{step}: {end} was due {due}; given up {people_time(current.given_up_us)}.",
-                )
-            if current.signals[finding][1] is not None:
-                return expected, "given more time", f"{step}: {end} had not come in time and is now due {due}."
-            return expected, "did not come", f"{step}: {end} was due {due} and has not come."
-        by = current.end_us - (current.deadline_us if current.deadline_us is not None else current.end_us)
-        if by <= 0:
-            closed_us = current.signals[finding][1]
-            after = people_duration(closed_us - current.deadline_us) if closed_us and current.deadline_us else "later"
-            said = f"{step}: {end} happened in time but was reported {after} after it was due ({due})."
-            return expected, f"reported {after} late", said
-        return (
-            expected,
-            f"{people_duration(by)} late",
-            f"{step}: {end} came {people_duration(by)} after it was due ({due}).",
-        )
+        return _overdue_words(step, end, current)
     if finding is Finding.MISSING_STEP:
         expected = f"{start} before {end}"
         if current.start_us is None:
@@ -122,7 +98,27 @@ def _words(finding: Finding, handoff: Handoff, current: Pass) -> tuple[str, str,
     return expected, f"{end} {ahead} earlier", f"{step}: {end} happened {ahead} before {start}."
 
 
-def duplicate_findings(  # noqa: PLR0913 - what a signal is about
+def _overdue_words(step: str, end: str, current: Pass) -> tuple[str, str, str]:
+    closed_us = current.signals[Finding.OVERDUE][1]
+    due = people_time(current.deadline_us) if current.deadline_us is not None else "no deadline any more"
+    expected = f"{end} by {due}"
+    if current.end_us is None:
+        if current.given_up_us is not None:
+            given_up = people_time(current.given_up_us)
+            return expected, "given up", f"{step}: {end} was due {due}; given up {given_up}."
+        if closed_us is not None:
+            return expected, "given more time", f"{step}: {end} had not come in time and is now due {due}."
+        return expected, "did not come", f"{step}: {end} was due {due} and has not come."
+    by = current.end_us - (current.deadline_us if current.deadline_us is not None else current.end_us)
+    if by <= 0:
+        after = people_duration(closed_us - current.deadline_us) if closed_us and current.deadline_us else "later"
+        said = f"{step}: {end} happened in time but was reported {after} after it was due ({due})."
+        return expected, f"reported {after} late", said
+    late = people_duration(by)
+    return expected, f"{late} late", f"{step}: {end} came {late} after it was due ({due})."
+
+
+def duplicate_findings(
     handoff: Handoff, case_id: str, pass_key: str, first_id: str, arrived: Arrived, *, is_start: bool
 ) -> tuple[HandoffPass, Signal]:
     """The row and the signal of an event that repeats a step which may not be repeated."""

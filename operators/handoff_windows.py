@@ -14,13 +14,24 @@ so that a long silence costs little; a row of zeros takes back one that a correc
 """
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import msgspec
 
 from operators.findings import PassChange, Span, next_version
+from operators.handoff_series import (
+    Counted,
+    Pane,
+    Series,
+    SeriesState,
+    counted,
+    coverage_change,
+    drop_span,
+    keep_latency,
+    keep_span,
+    open_at,
+)
 from operators.process_map import Handoff
 from operators.quantiles import exact, sketch
 from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
@@ -31,49 +42,6 @@ from schemas.rows import HandoffWindow, LateEvent
 #: A window with nothing but backlog gets a row when its end is a multiple of this many slides.
 IDLE_PANES = 12
 STAGE = "handoff_windows"
-_Counted: TypeAlias = tuple[str, int, int]
-_UNCOUNTED = (None, None, None)
-
-
-class Pane(msgspec.Struct, array_like=True):
-    """What happened to one series in one pane. `latencies_us` is sorted."""
-
-    started: int = 0
-    overdue: int = 0
-    completed: int = 0
-    latencies_us: list[int] = []
-
-    @property
-    def empty(self) -> bool:
-        """Whether everything in it was taken back."""
-        return not (self.started or self.overdue or self.completed)
-
-
-class Series(msgspec.Struct):
-    """One handoff in one scope.
-
-    `open_us`: sorted starts of the passes still open. `over_us`, `over_start_us`: ends and starts of those that are
-    over and may still matter to a window that can be corrected, sorted by end. `versions`: the last version written
-    of each window that can be corrected.
-    """
-
-    open_us: list[int]
-    over_us: "array[int]"
-    over_start_us: "array[int]"
-    panes: dict[int, Pane]
-    versions: dict[int, int]
-
-
-class SeriesState(msgspec.Struct, frozen=True, array_like=True):
-    """A series in a snapshot."""
-
-    handoff: str
-    scope: str
-    open_us: list[int]
-    over_us: list[int]
-    over_start_us: list[int]
-    panes: dict[int, Pane]
-    versions: dict[int, int]
 
 
 class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
@@ -149,17 +117,15 @@ class HandoffWindows:
             series = self._series[key] = Series([], array("q"), array("q"), {}, {})
         now = change.arrival_us
         late: list[tuple[int, str]] = []
-        for was, became in zip(_counted(change.old), _counted(change.new), strict=True):
+        for was, became in zip(counted(change.old), counted(change.new), strict=True):
             if was != became:
-                if was is not None:
-                    self._count(key, series, was, -1, now, late)
-                if became is not None:
-                    self._count(key, series, became, 1, now, late)
+                late += self._count(key, series, was, -1, now) if was is not None else ()
+                late += self._count(key, series, became, 1, now) if became is not None else ()
         if change.old is not None:
-            _drop_span(series, change.old)
+            drop_span(series, change.old)
         if change.new is not None:
-            _keep_span(series, change.new)
-        covered = _coverage_change(change.old, change.new)
+            keep_span(series, change.new)
+        covered = coverage_change(change.old, change.new)
         if covered is not None:
             self._touch_coverage(key, series, covered[0], min(covered[1], now), now)
         self._touch_idle(key, change.new, now)
@@ -169,16 +135,13 @@ class HandoffWindows:
             self._backlogged.discard(key)
         return late
 
-    def _count(
-        self, key: Key, series: Series, entry: tuple[str, int, int], sign: int, now: int, late: list[tuple[int, str]]
-    ) -> None:
-        """Add or take back one thing that a pass contributes to the pane in which it happened."""
+    def _count(self, key: Key, series: Series, entry: Counted, sign: int, now: int) -> Sequence[tuple[int, str]]:
+        """Add or take back one thing that a pass contributes to the pane in which it happened; what came too late."""
         what, instant, latency_us = entry
         missed = self._schedule.touch(key, instant, now)
-        if missed:
-            late.append((missed[-1] - self._settings.size_us, f"{what} {sign:+d}"))
+        late = [(missed[-1] - self._settings.size_us, f"{what} {sign:+d}")] if missed else ()
         if len(missed) == self._settings.size_us // self._settings.slide_us:
-            return
+            return late
         start = self._settings.pane(instant)
         pane = series.panes.get(start)
         if pane is None:
@@ -189,9 +152,10 @@ class HandoffWindows:
             pane.overdue += sign
         else:
             pane.completed += sign
-            _keep_latency(pane, latency_us, sign)
+            keep_latency(pane, latency_us, sign)
         if pane.empty:
             del series.panes[start]
+        return late
 
     def _touch_idle(self, key: Key, span: Span | None, now: int) -> None:
         """Backlog-only windows that are not written yet but will no longer find the pass among the open ones."""
@@ -257,7 +221,7 @@ class HandoffWindows:
         if series is None:
             return
         panes = [pane for pane in map(series.panes.get, self._settings.panes(end)) if pane is not None]
-        backlog, oldest = _open_at(series, end)
+        backlog, oldest = open_at(series, end)
         exists = bool(panes) or (backlog > 0 and end % self._idle_step_us == 0)
         if not exists and end not in series.versions:
             return
@@ -347,71 +311,6 @@ class HandoffWindows:
 
 def _arrival(change: PassChange) -> int:
     return change.arrival_us
-
-
-def _counted(span: Span | None) -> tuple[_Counted | None, _Counted | None, _Counted | None]:
-    """What a pass contributes to panes, (what, event time, latency) each: begun, overdue, completed."""
-    if span is None:
-        return _UNCOUNTED
-    start, end, deadline = span.start_us, span.end_us, span.deadline_us
-    return (
-        ("started", start, 0),
-        ("overdue", deadline, 0) if deadline is not None and (end is None or end > deadline) else None,
-        ("completed", end, end - start) if span.completed and end is not None else None,
-    )
-
-
-def _keep_latency(pane: Pane, latency_us: int, sign: int) -> None:
-    if sign > 0:
-        insort(pane.latencies_us, latency_us)
-    else:
-        del pane.latencies_us[bisect_left(pane.latencies_us, latency_us)]
-
-
-def _keep_span(series: Series, span: Span) -> None:
-    if span.end_us is None:
-        insort(series.open_us, span.start_us)
-        return
-    at = bisect_right(series.over_us, span.end_us)
-    series.over_us.insert(at, span.end_us)
-    series.over_start_us.insert(at, span.start_us)
-
-
-def _drop_span(series: Series, span: Span) -> None:
-    if span.end_us is None:
-        at = bisect_left(series.open_us, span.start_us)
-        del series.open_us[at]
-        return
-    for at in range(bisect_left(series.over_us, span.end_us), bisect_right(series.over_us, span.end_us)):
-        if series.over_start_us[at] == span.start_us:
-            del series.over_us[at], series.over_start_us[at]
-            return
-
-
-def _open_at(series: Series, end: int) -> tuple[int, int | None]:
-    """How many passes were open at `end` (begun before it, not over before it), and the earliest start of them."""
-    backlog = bisect_left(series.open_us, end)
-    oldest = series.open_us[0] if backlog else None
-    for at in range(bisect_left(series.over_us, end), len(series.over_us)):
-        start = series.over_start_us[at]
-        if start < end:
-            backlog += 1
-            oldest = start if oldest is None else min(oldest, start)
-    return backlog, oldest
-
-
-def _coverage_change(old: Span | None, new: Span | None) -> tuple[int, int] | None:
-    """The stretch of time at whose instants the open passes, or the age of one, are not what they were."""
-    if old is None or new is None:
-        only = old or new
-        if only is None:
-            return None
-        return only.start_us, END_OF_TIME_US if only.end_us is None else only.end_us
-    was_end = END_OF_TIME_US if old.end_us is None else old.end_us
-    now_end = END_OF_TIME_US if new.end_us is None else new.end_us
-    if old.start_us != new.start_us:
-        return min(old.start_us, new.start_us), max(was_end, now_end)
-    return (min(was_end, now_end), max(was_end, now_end)) if was_end != now_end else None
 
 
 def _late_row(change: PassChange, handoff: str, late: list[tuple[int, str]]) -> LateEvent:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from operators.case_passes import Before, cancel, deadline_of, entries_of, pass_key_of, revised, time_name, touch
 from operators.case_plan import CasePlan, EventPlan, Part, compile_plans, time_field
 from operators.case_state import Case, CaseState, Finding, HandoffState, Marked, Pass, Seen, earlier
 from operators.findings import Cause, Output, PassChange, next_version
@@ -22,11 +23,7 @@ from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, field_of, type_name
 
 _Timer: TypeAlias = tuple[int, str, str, str, int, str]
-#: The passes that an event touches, as they showed before it; None where there was none.
-Before: TypeAlias = dict[tuple[int, str], Seen | None]
 _DEADLINE, _GRACE, _EXPIRY = "deadline", "grace", "expiry"
-
-
 _NOTHING: tuple[Finding, ...] = ()
 
 
@@ -60,14 +57,14 @@ class HandoffTracker:
     event's type) per event, O(log n) per timer.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, process: ProcessMap, owns: Callable[[str], bool] = _owns_all) -> None:
         self.process = process
-        self.entries, self.visible = _entries(process)
+        self.entries, self.visible = entries_of(process)
         expanded = msgspec.structs.replace(process, handoff=self.entries)
         self._plans = compile_plans(expanded)
-        self._timed = {
+        self._timed: dict[str, list[Handoff]] = {
             name: [one for one in self.entries if one.deadline_at is not None and one.deadline_at.field == name]
             for name in {one.deadline_at.field for one in self.entries if one.deadline_at is not None}
         }
@@ -122,36 +119,36 @@ class HandoffTracker:
         before: Before = {}
         if begins and not case.began:
             case.began = True
-            self._regrace(plan.kind, case_id, case, arrived.arrival_us)
+            self._regrace(case, arrived.arrival_us)
         if cancels:
-            _cancel(case, event, arrived.occurred_us, self.entries, before)
+            cancel(case, event, arrived.occurred_us, self.entries, before)
         for name in times:
             self._carry(case, name, event, arrived.occurred_us, before)
         for role in roles:
-            self._step(case, case_id, role.entry, role.part, arrived, before)
+            self._step(case, role.entry, role.part, arrived, before)
         if before:
             cause = _cause(arrived)
             for key, old in before.items():
-                self._settle(plan.kind, case_id, case, key, old, arrived.arrival_us, cause)
+                self._settle(case, key, old, arrived.arrival_us, cause)
         for mark in marks:
-            self._mark(case, case_id, mark.entry, arrived, is_after=mark.is_after)
+            self._mark(case, mark.entry, arrived, is_after=mark.is_after)
 
     def _case(self, kind: str, case_id: str, arrival_us: int) -> Case:
         cases = self._cases[kind]
         case = cases.get(case_id)
         if case is None:
-            case = cases[case_id] = Case(cancelled_lines={}, times={}, passes={}, marks={})
+            case = cases[case_id] = Case(kind, case_id, cancelled_lines={}, times={}, passes={}, marks={})
             case.expiry_us = arrival_us + self._rules[kind].retention
             heapq.heappush(self._timers, (case.expiry_us, _EXPIRY, kind, case_id, 0, ""))
         case.last_arrival_us = arrival_us
         return case
 
-    def _step(self, case: Case, case_id: str, entry: int, part: Part, arrived: Arrived, before: Before) -> None:
+    def _step(self, case: Case, entry: int, part: Part, arrived: Arrived, before: Before) -> None:
         """Note that a handoff was started, ended or given up."""
         handoff = self.entries[entry]
         event, occurred = arrived.event, arrived.occurred_us
-        pass_key = _pass_key(handoff, event)
-        current = _touch(case, (entry, pass_key), before)
+        pass_key = pass_key_of(handoff, event)
+        current = touch(case, (entry, pass_key), before)
         if "line_id" in handoff.per:
             line = case.cancelled_lines.get(field_of(event, "line_id"))
             current.cancelled_us = earlier(case.cancelled_us, line)
@@ -162,7 +159,9 @@ class HandoffTracker:
         known, known_id = (current.start_us, current.start_id) if is_start else (current.end_us, current.end_id)
         if known is not None:
             if handoff.repeat in ("flag", f"flag_{part}"):
-                self._out.extend(duplicate_findings(handoff, case_id, pass_key, known_id, arrived, is_start=is_start))
+                self._out.extend(
+                    duplicate_findings(handoff, case.case_id, pass_key, known_id, arrived, is_start=is_start)
+                )
             if (occurred, event.event_id) >= (known, known_id):
                 return
         scope = field_of(event, handoff.scope) if handoff.scope else ""
@@ -176,16 +175,16 @@ class HandoffTracker:
         moment = time_field(event, name)
         assert moment is not None
         said = (occurred_us, event.event_id, to_us(moment))
-        for name_of_time in {_time_name(handoff, name, event) for handoff in self._timed[name]}:
+        for name_of_time in {time_name(handoff, name, event) for handoff in self._timed[name]}:
             known = case.times.get(name_of_time)
             if known is None or known[:2] < said[:2]:
                 case.times[name_of_time] = said
         for key in case.passes:
             deadline = self.entries[key[0]].deadline_at
             if deadline is not None and deadline.field == name:
-                _touch(case, key, before)
+                touch(case, key, before)
 
-    def _mark(self, case: Case, case_id: str, entry: int, arrived: Arrived, *, is_after: bool) -> None:
+    def _mark(self, case: Case, entry: int, arrived: Arrived, *, is_after: bool) -> None:
         rule = self.process.forbidden[entry]
         marked = case.marks.setdefault(entry, Marked())
         event, occurred = arrived.event, arrived.occurred_us
@@ -197,7 +196,7 @@ class HandoffTracker:
         if marked.said or marked.after_us is None or marked.event_us is None or marked.event_us <= marked.after_us:
             return
         marked.said = True
-        self._out.append(forbidden_signal(rule, case_id, marked, arrived.arrival_us))
+        self._out.append(forbidden_signal(rule, case.case_id, marked, arrived.arrival_us))
 
     def _except(self, exceptions: Iterable[int], id_field: str, case_id: str, arrived: Arrived) -> None:
         for index in exceptions:
@@ -208,54 +207,45 @@ class HandoffTracker:
 
     # --- what follows from a change --------------------------------------------------------------------------
 
-    def _settle(
-        self,
-        kind: str,
-        case_id: str,
-        case: Case,
-        key: tuple[int, str],
-        old: Seen | None,
-        arrival_us: int,
-        cause: Cause | None,
-    ) -> None:
+    def _settle(self, case: Case, key: tuple[int, str], old: Seen | None, arrival_us: int, cause: Cause | None) -> None:
         """Draw the consequences of a changed pass: deadline, timers, signals, row, windows."""
         entry, pass_key = key
         current = case.passes[key]
         handoff = self.entries[entry]
         if current.start_us is None and (handoff.start_optional or current.end_us is None):
             return
-        current.deadline_us = _deadline(handoff, case, current, pass_key)
+        current.deadline_us = deadline_of(handoff, case, current, pass_key)
         if current.fired_us and current.deadline_us != current.fired_us and current.is_open:
             passed = current.deadline_us is not None and current.deadline_us < arrival_us
             current.fired_us = current.deadline_us if passed and current.deadline_us else 0
-        self._arm(kind, case_id, key, case, current, arrival_us)
+        self._arm(case, key, current, arrival_us)
         changed = self._judge(current, arrival_us)
         seen = current.seen()
         if not changed and old == seen:
             return
         current.version = next_version(current.version, arrival_us)
         if entry < self.visible:
-            self._out.append(pass_row(handoff, case_id, pass_key, current, seen, arrival_us))
+            self._out.append(pass_row(handoff, case.case_id, pass_key, current, seen, arrival_us))
             self._change(entry, old, seen, arrival_us, cause)
         elif not changed:
             return
         if changed:
-            self._out.extend(pass_signal(one, handoff, case_id, pass_key, current, arrival_us) for one in changed)
+            self._out.extend(pass_signal(one, handoff, case.case_id, pass_key, current, arrival_us) for one in changed)
 
-    def _arm(self, kind: str, case_id: str, key: tuple[int, str], case: Case, current: Pass, arrival_us: int) -> None:
+    def _arm(self, case: Case, key: tuple[int, str], current: Pass, arrival_us: int) -> None:
         """Set the timers that the pass needs now; those it no longer needs are passed over when they run out."""
         if current.deadline_us is not None and not current.fired_us and current.is_open:
             at = max(current.deadline_us, arrival_us)
             if at != current.timer_us:
                 current.timer_us = at
-                heapq.heappush(self._timers, (at, _DEADLINE, kind, case_id, *key))
+                heapq.heappush(self._timers, (at, _DEADLINE, case.kind, case.case_id, *key))
         else:
             current.timer_us = 0
         if current.end_us is not None and current.start_us is None:
             wanted = not self.entries[key[0]].start_optional and case.began
             if wanted and not current.grace_us and Finding.MISSING_STEP not in current.signals:
                 current.grace_us = arrival_us + self.entries[key[0]].sequence_grace
-                heapq.heappush(self._timers, (current.grace_us, _GRACE, kind, case_id, *key))
+                heapq.heappush(self._timers, (current.grace_us, _GRACE, case.kind, case.case_id, *key))
         else:
             current.grace_us = 0
 
@@ -266,7 +256,7 @@ class HandoffTracker:
         reversed_ = start is not None and end is not None and end < start
         if not (current.signals or late or reversed_ or (current.fired_us and over is None)):
             return _NOTHING
-        return _revised(current, arrival_us, is_late=late, is_reversed=reversed_)
+        return revised(current, arrival_us, is_late=late, is_reversed=reversed_)
 
     def _change(self, entry: int, old: Seen | None, seen: Seen, arrival_us: int, cause: Cause | None) -> None:
         """Tell the windows, scope by scope."""
@@ -289,7 +279,7 @@ class HandoffTracker:
             if case is None:
                 continue
             if what == _EXPIRY:
-                self._expire(kind, case_id, case, at)
+                self._expire(case, at)
                 continue
             key = (entry, pass_key)
             current = case.passes.get(key)
@@ -298,23 +288,23 @@ class HandoffTracker:
             if what == _DEADLINE and current.timer_us == at and current.is_open and current.deadline_us is not None:
                 old = current.seen()
                 current.timer_us, current.fired_us = 0, current.deadline_us
-                self._settle(kind, case_id, case, key, old, at, None)
+                self._settle(case, key, old, at, None)
             elif what == _GRACE and current.grace_us == at and current.start_us is None and current.end_us is not None:
                 current.grace_us = 0
                 current.signals[Finding.MISSING_STEP] = (current.end_us, None, at)
                 current.version = next_version(current.version, at)
                 self._out.append(pass_signal(Finding.MISSING_STEP, self.entries[entry], case_id, pass_key, current, at))
 
-    def _regrace(self, kind: str, case_id: str, case: Case, arrival_us: int) -> None:
+    def _regrace(self, case: Case, arrival_us: int) -> None:
         """The case's beginning has come to light: what is missing before its steps can now be told."""
         for key, current in case.passes.items():
-            self._arm(kind, case_id, key, case, current, arrival_us)
+            self._arm(case, key, current, arrival_us)
 
-    def _expire(self, kind: str, case_id: str, case: Case, at: int) -> None:
+    def _expire(self, case: Case, at: int) -> None:
         """Drop a case that is over, or ask again later."""
         if case.expiry_us != at:
             return
-        rule = self.process.case_rule(kind)
+        rule = self._rules[case.kind]
         still_open = [
             (key, current) for key, current in case.passes.items() if key[0] < self.visible and current.is_open
         ]
@@ -324,14 +314,14 @@ class HandoffTracker:
             due = max(due, max(case.last_arrival_us, min(latest, END_OF_TIME_US)) + rule.abandon_after)
         if due > at:
             case.expiry_us = due
-            heapq.heappush(self._timers, (due, _EXPIRY, kind, case_id, 0, ""))
+            heapq.heappush(self._timers, (due, _EXPIRY, case.kind, case.case_id, 0, ""))
             return
         for (entry, _), current in still_open:
             was = current.seen().span
             assert was is not None
             ended = msgspec.structs.replace(was, end_us=max(at, was.start_us))
             self._out.append(PassChange(at, entry, current.scope, was, ended, None))
-        del self._cases[kind][case_id]
+        del self._cases[case.kind][case.case_id]
 
     # --- state ----------------------------------------------------------------------------------------------
 
@@ -372,6 +362,8 @@ class HandoffTracker:
             if kept.kind not in self._cases:
                 continue
             case = Case(
+                kind=kept.kind,
+                case_id=kept.case_id,
                 began=kept.began,
                 cancelled_us=kept.cancelled_us,
                 last_arrival_us=kept.last_arrival_us,
@@ -395,146 +387,12 @@ class HandoffTracker:
         return out
 
 
-def _entries(process: ProcessMap) -> tuple[list[Handoff], int]:
-    """The handoffs, and behind them one for each `requires`: the required end, then this end, signals only.
-
-    A required end that is the start anyway is judged there, once.
-    """
-    by_name = {handoff.name: handoff for handoff in process.handoff}
-    required = [
-        msgspec.structs.replace(
-            handoff,
-            start=by_name[name].end,
-            start_case=by_name[name].end_case,
-            start_optional=False,
-            title=f"{handoff.title or handoff.name} requires {by_name[name].title or name}",
-            per=[],
-            scope="",
-            target=None,
-            deadline=None,
-            deadline_at=None,
-            requires=[],
-            repeat="first",
-            abandoned_by=[],
-        )
-        for handoff in process.handoff
-        for name in handoff.requires
-        if handoff.per
-        or handoff.start_optional
-        or (handoff.start, handoff.start_case) != (by_name[name].end, by_name[name].end_case)
-    ]
-    return [*process.handoff, *required], len(process.handoff)
-
-
 def _kinds(plans: Iterable[EventPlan]) -> set[str]:
     return {case.kind for plan in plans for case in plan.cases}
 
 
 def _entry_name(handoff: Handoff) -> str:
     return f"{handoff.name}|{handoff.start}|{handoff.end}"
-
-
-def _touch(case: Case, key: tuple[int, str], before: Before) -> Pass:
-    """The pass at `key`, made if there is none, with what it was kept in `before`."""
-    current = case.passes.get(key)
-    if key not in before:
-        before[key] = current.seen() if current is not None else None
-    if current is None:
-        current = case.passes[key] = Pass(signals={}, cancelled_us=case.cancelled_us)
-    return current
-
-
-def _cancel(case: Case, event: EventBase, occurred_us: int, entries: Sequence[Handoff], before: Before) -> None:
-    """Cancel the whole case, or the passes of one of its lines."""
-    line = field_of(event, "line_id")
-    if line:
-        case.cancelled_lines[line] = min(case.cancelled_lines.get(line, occurred_us), occurred_us)
-    else:
-        case.cancelled_us = earlier(case.cancelled_us, occurred_us)
-    for key in case.passes:
-        per = entries[key[0]].per
-        if line and ("line_id" not in per or _key_parts(per, key[1])[per.index("line_id")] != line):
-            continue
-        current = _touch(case, key, before)
-        current.cancelled_us = earlier(current.cancelled_us, occurred_us)
-
-
-def _pass_key(handoff: Handoff, event: EventBase) -> str:
-    """What tells this pass of the case from its others; several values are told apart by a slash."""
-    if len(handoff.per) < 2:
-        return field_of(event, handoff.per[0]) if handoff.per else ""
-    return "/".join(_escaped(field_of(event, name)) for name in handoff.per)
-
-
-def _key_parts(per: Sequence[str], pass_key: str) -> list[str]:
-    """The values that a pass key was made of."""
-    if len(per) < 2:
-        return [pass_key]
-    return [part.replace("%2F", "/").replace("%25", "%") for part in pass_key.split("/")]
-
-
-def _escaped(value: str) -> str:
-    return value.replace("%", "%25").replace("/", "%2F")
-
-
-def _time_name(handoff: Handoff, name: str, event: EventBase) -> str:
-    """Where a time is kept: with the pass, when the event names the pass, else with the case.
-
-    A handoff with passes keeps its case's times apart: what says a time of one pass is no word about the others.
-    """
-    if not handoff.per:
-        return name
-    if all(field_of(event, one) for one in handoff.per):
-        return f"{name}|{handoff.name}|{_pass_key(handoff, event)}"
-    return f"{name}|{handoff.name}"
-
-
-def _revised(current: Pass, arrival_us: int, *, is_late: bool, is_reversed: bool) -> list[Finding]:
-    """Open, correct and close the signals of a pass; the findings whose signal changed."""
-    end, over, deadline = current.end_us, current.over_us, current.deadline_us
-    changed: list[Finding] = []
-
-    def put(finding: Finding, opened_us: int, closed_us: int | None) -> None:
-        said = current.signals.get(finding)
-        if said is None or said[:2] != (opened_us, closed_us):
-            current.signals[finding] = (opened_us, closed_us, arrival_us if said is None else said[2])
-            changed.append(finding)
-
-    overdue = current.signals.get(Finding.OVERDUE)
-    if current.fired_us and over is None:
-        put(Finding.OVERDUE, current.fired_us, None)
-    elif is_late and deadline is not None:
-        put(Finding.OVERDUE, deadline, over)
-    elif overdue is not None and overdue[1] is None:
-        put(Finding.OVERDUE, overdue[0], arrival_us)
-    out_of_sequence = current.signals.get(Finding.OUT_OF_SEQUENCE)
-    if is_reversed and end is not None:
-        put(Finding.OUT_OF_SEQUENCE, end, None)
-    elif out_of_sequence is not None and out_of_sequence[1] is None:
-        put(Finding.OUT_OF_SEQUENCE, out_of_sequence[0], arrival_us)
-    missing = current.signals.get(Finding.MISSING_STEP)
-    if missing is not None and missing[1] is None and current.start_us is not None:
-        put(Finding.MISSING_STEP, missing[0], arrival_us)
-    elif missing is not None and current.start_us is None and current.end_us is not None:
-        put(Finding.MISSING_STEP, current.end_us, None)
-    return changed
-
-
-def _deadline(handoff: Handoff, case: Case, current: Pass, pass_key: str) -> int | None:
-    """When the end is due: a duration after the start, or the time that the pass, else the case, carries."""
-    if current.start_us is None:
-        return None
-    if handoff.deadline is not None:
-        return current.start_us + handoff.deadline
-    if handoff.deadline_at is None:
-        return None
-    name = handoff.deadline_at.field
-    if handoff.per:
-        own = case.times.get(f"{name}|{handoff.name}|{pass_key}")
-        said = own if own is not None else case.times.get(f"{name}|{handoff.name}")
-    else:
-        said = case.times.get(name)
-    return None if said is None else said[2] + handoff.deadline_at.plus
 
 
 def _cause(arrived: Arrived) -> Cause:

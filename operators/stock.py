@@ -16,8 +16,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from operators.findings import next_version, signal_id
+from operators.findings import next_version
 from operators.inbound import Expected
+from operators.stock_findings import late_stock_row, stock_signal
 from operators.stock_item import Item, ItemState
 from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
 from schemas.durations import (
@@ -26,9 +27,6 @@ from schemas.durations import (
     HOUR_US,
     MINUTE_US,
     Duration,
-    people_duration,
-    people_time,
-    rfc3339,
     to_us,
 )
 from schemas.errors import StateError
@@ -42,12 +40,8 @@ from schemas.events import (
     ReservationRejected,
     ReservationReleased,
     System,
-    type_name,
 )
 from schemas.rows import LateEvent, Signal, StockWindow
-
-DETECTOR = "stock_reconciler"
-STAGE = "stock_windows"
 
 StockOutput: TypeAlias = StockWindow | Signal | LateEvent
 _Timer: TypeAlias = tuple[int, str, str, str]
@@ -161,7 +155,7 @@ class StockReconciler:
         pane, now = self._windows.pane(occurred), arrived.arrival_us
         late = self._schedule.touch(key, occurred, now)
         if late:
-            self._out.append(_late_row(arrived, late[-1] - self._windows.size_us, event.system))
+            self._out.append(late_stock_row(arrived, late[-1] - self._windows.size_us, event.system))
         panes = item.panes
         fresh = len(late) < self._windows.size_us // self._windows.slide_us
         if not panes or panes[-1] < pane:
@@ -232,7 +226,10 @@ class StockReconciler:
         """The windows that end after `occurred`: what is available in them changed."""
         oldest = self._windows.first_end(occurred) - self._windows.size_us
         if item.panes and item.panes[-1] >= oldest:
-            self._touch_from(bisect_left(item.panes, oldest), key, item, None, now)
+            for pane in item.panes[bisect_left(item.panes, oldest) :]:
+                for end in self._windows.ends(pane):
+                    if end > occurred:
+                        self._schedule.touch_window(key, end, now)
 
     def _touch_from(self, at: int, key: Key, item: Item, until: int | None, now: int) -> None:
         """What the item's panes carry, from the one at `at` on up to event time `until`, has changed."""
@@ -248,7 +245,7 @@ class StockReconciler:
     def _judge(self, key: Key, item: Item, now: int) -> None:
         """Start, end or confirm the conditions of an item."""
         settings, since, quantities = self.settings, item.since_us, item.latest
-        beyond, delta = False, 0.0
+        beyond = False
         if quantities:
             values = quantities.values()
             high, low = max(values), min(values)
@@ -256,24 +253,25 @@ class StockReconciler:
             if delta > settings.margin_units:
                 beyond = delta > settings.margin_share * max(high, -low)
         if beyond is not ("stock_delta" in since):
-            self._condition("stock_delta", key, item, now, delta, holds=beyond, settle_us=settings.settle)
+            self._condition("stock_delta", key, item, now, holds=beyond)
         promise = self._available(key, item, quantities, now)
         short = promise is not None and promise < 0
         if short is not ("oversell" in since):
-            self._condition("oversell", key, item, now, promise or 0.0, holds=short, settle_us=settings.oversell_settle)
+            self._condition("oversell", key, item, now, holds=short)
 
-    def _condition(
-        self, kind: str, key: Key, item: Item, now: int, size: float, *, holds: bool, settle_us: int
-    ) -> None:
+    def _settle_us(self, kind: str) -> int:
+        return self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle
+
+    def _condition(self, kind: str, key: Key, item: Item, now: int, *, holds: bool) -> None:
         since = item.since_us.get(kind)
         if holds and since is None:
             item.since_us[kind] = now
-            heapq.heappush(self._timers, (now + settle_us, kind, key[0], key[1]))
+            heapq.heappush(self._timers, (now + self._settle_us(kind), kind, key[0], key[1]))
         elif not holds and since is not None:
             del item.since_us[kind]
             opened = item.opened.pop(kind, None)
             if opened is not None:
-                self._out.append(self._signal(kind, key, item, opened, now, size, closed=True))
+                self._out.append(self._signal(kind, key, item, opened, now, closed=True))
 
     def _available(self, key: Key, item: Item, quantities: dict[str, float], instant_us: int) -> float | None:
         """Available to promise at `instant_us`, None where no system's stock is known."""
@@ -316,56 +314,18 @@ class StockReconciler:
             if item is not None:
                 self._judge(key, item, at)
             return
-        settle = self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle
-        if item is None or kind in item.opened or item.since_us.get(kind) != at - settle:
+        if item is None or kind in item.opened or item.since_us.get(kind) != at - self._settle_us(kind):
             return
         quantities = item.quantities(END_OF_TIME_US)
         size = _delta(quantities) if kind == "stock_delta" else (self._available(key, item, quantities, at) or 0.0)
         opened = (item.since_us[kind], size)
         item.opened[kind] = opened
-        self._out.append(self._signal(kind, key, item, opened, at, size, closed=False))
+        self._out.append(self._signal(kind, key, item, opened, at, closed=False))
 
-    def _signal(
-        self, kind: str, key: Key, item: Item, opened: tuple[int, float], now: int, size: float, *, closed: bool
-    ) -> Signal:
-        sku, node = key
-        quantities = item.quantities(END_OF_TIME_US)
-        stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())
-        settle_us = self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle
-        settle = people_duration(settle_us)
-        since, first = opened
-        if kind == "stock_delta":
-            expected = (
-                f"a difference of at most {self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
-            )
-            said = f"{sku} at {node}: the systems differ by {first:g} units for more than {settle}"
-            severity = "medium"
-        else:
-            expected = "available to promise of at least 0"
-            said = f"{sku} at {node}: {-first:g} units more are promised than there are, for more than {settle}"
-            severity = "high"
-        now_said = f"{said}; settled at {people_time(now)} ({stock})." if closed else f"{said} ({stock})."
-        return Signal(
-            signal_id=signal_id(DETECTOR, kind, sku, node, str(since)),
-            detector=DETECTOR,
-            kind=kind,
-            handoff="",
-            scope={"sku": sku, "node": node},
-            case_id="",
-            opened_at_us=since,
-            found_at_us=since + settle_us,
-            closed_at_us=now if closed else None,
-            severity=severity,
-            score=_score(kind, first, quantities),
-            confidence=1.0,
-            expected=expected,
-            observed=stock if kind == "stock_delta" else f"{first:g} ({stock})",
-            method="rule",
-            explanation=now_said,
-            evidence=_evidence(item),
-            arrival_us=now,
-            version=next_version(0, now),
-        )
+    def _signal(self, kind: str, key: Key, item: Item, opened: tuple[int, float], now: int, *, closed: bool) -> Signal:
+        margins = f"{self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
+        settle_us = self._settle_us(kind)
+        return stock_signal(kind, key, item, opened, now, margins=margins, settle_us=settle_us, closed=closed)
 
     # --- windows --------------------------------------------------------------------------------------------
 
@@ -432,35 +392,3 @@ class StockReconciler:
 
 def _delta(quantities: dict[str, float]) -> float:
     return max(quantities.values()) - min(quantities.values()) if quantities else 0.0
-
-
-def _score(kind: str, size: float, quantities: dict[str, float]) -> float:
-    """How much of the item's stock the finding concerns, 0 to 1."""
-    largest = max(map(abs, quantities.values()), default=0.0)
-    if kind == "oversell":
-        return 1.0
-    return min(1.0, abs(size) / largest) if largest else 1.0
-
-
-def _evidence(item: Item) -> list[str]:
-    """The last event of each system."""
-    return [entries[-1][2] for _, entries in sorted(item.entries.items())]
-
-
-def _late_row(arrived: Arrived, window_start_us: int, system: str) -> LateEvent:
-    event = arrived.event
-    assert isinstance(event, InventoryLevel | InventoryAdjusted)
-    what = f"on_hand {event.on_hand:g}" if isinstance(event, InventoryLevel) else f"on_hand {event.delta:+g}"
-    return LateEvent(
-        topic=arrived.topic,
-        partition=arrived.partition,
-        offset=arrived.offset,
-        stage=STAGE,
-        type=type_name(event),
-        source=event.source,
-        event_id=event.event_id,
-        occurred_at_us=arrived.occurred_us,
-        window_start_us=window_start_us,
-        effect=f"{event.sku} at {event.node}, window from {rfc3339(window_start_us)}: {what} of {system}",
-        seen_at_us=arrived.arrival_us,
-    )

@@ -50,9 +50,7 @@ class Carriers:
             courier = order.service == "same_day"
             carrier = _COURIER if courier else _PARCELS[random.random() < 0.4]
             every = 20 if courier else 60 if job.node.is_store else 30
-            leaves = _next_collection(job.node, now, every * MINUTE_US) + int(
-                random.uniform(5, 150) * SECOND_US
-            )
+            leaves = _next_collection(job.node, now, every * MINUTE_US) + int(random.uniform(5, 150) * SECOND_US)
         self._world.agenda.at(leaves, self._dispatch, job, carrier)
 
     def _dispatch(self, job: Job, carrier: str) -> None:
@@ -65,9 +63,7 @@ class Carriers:
             "node": job.node.name,
             "carrier": carrier,
         }
-        lines = [
-            {"line_id": line.line_id, "sku": world.sku(line.sku), "qty": line.qty} for line in job.picked
-        ]
+        lines = [{"line_id": line.line_id, "sku": world.sku(line.sku), "qty": line.qty} for line in job.picked]
         fields = {**base, "expected_at": world.stamp(expected), "lines": lines}
         leaves = world.send(world.wms(job.node), "shipment.dispatched", fields, "fulfillment-status", order)
         self._ledger.goods_issue(job, leaves)

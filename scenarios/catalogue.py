@@ -24,14 +24,10 @@ class Catalogue:
     def __init__(self, size: int, random: Random) -> None:
         width = max(4, len(str(size)))
         self.names = [f"sku-{number:0{width}d}" for number in range(1, size + 1)]
-        self.prices = [
-            max(199, round(random.lognormvariate(3.2, 0.7) * 100) // 10 * 10 - 1) for _ in range(size)
-        ]
+        self.prices = [max(199, round(random.lognormvariate(3.2, 0.7) * 100) // 10 * 10 - 1) for _ in range(size)]
         self.costs = [round(price * random.uniform(0.45, 0.7)) for price in self.prices]
         self.promoted: list[int] = []
-        self._cumulated: list[float] = list(
-            accumulate(math.pow(rank + 2, -_ZIPF_EXPONENT) for rank in range(size))
-        )
+        self._cumulated: list[float] = list(accumulate(math.pow(rank + 2, -_ZIPF_EXPONENT) for rank in range(size)))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -76,9 +76,7 @@ class Customers:
             if world.catalogue.promoted and not wanted and random.random() < 0.04:
                 sku = world.catalogue.promoted[random.randrange(len(world.catalogue.promoted))]
             if all(line.sku != sku for line in lines):
-                lines.append(
-                    Line(str(number), sku, 1 + (random.random() < 0.12), world.catalogue.prices[sku])
-                )
+                lines.append(Line(str(number), sku, 1 + (random.random() < 0.12), world.catalogue.prices[sku]))
         chance = random.random()
         service = next(name for name, up_to in _SERVICES if chance < up_to)
         if wanted and service == "standard":

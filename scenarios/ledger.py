@@ -63,9 +63,7 @@ class Ledger:
         ready = max(due, job.consumed_at + 5 * SECOND_US)
         self._world.agenda.at(ready, self._attempt, GoodsIssue(job, due))
 
-    def post(
-        self, kind: str, reference: str, cents: int, order_id: str = "", node: Node | None = None
-    ) -> None:
+    def post(self, kind: str, reference: str, cents: int, order_id: str = "", node: Node | None = None) -> None:
         """Record a posting now."""
         self._postings += 1
         fields: dict[str, object] = {
@@ -79,9 +77,7 @@ class Ledger:
             fields["order_id"] = order_id
         if node is not None:
             fields["node"] = node.name
-        self._world.send(
-            self._world.erp, "posting.recorded", fields, "" if kind == "goods_issue" else "erp-finance"
-        )
+        self._world.send(self._world.erp, "posting.recorded", fields, "" if kind == "goods_issue" else "erp-finance")
 
     def _attempt(self, issue: GoodsIssue) -> None:
         leaves = self._world.queues[GOODS_MOVEMENTS].put(self._world.agenda.now, issue.job.order)

@@ -18,7 +18,5 @@ class Monitoring:
     def _sample(self, name: str) -> None:
         world = self._world
         depth, age = world.queues[name].depth(world.agenda.now)
-        world.send(
-            world.middleware, "queue.depth", {"queue": name, "depth": depth, "oldest_age_s": round(age, 3)}
-        )
+        world.send(world.middleware, "queue.depth", {"queue": name, "depth": depth, "oldest_age_s": round(age, 3)})
         world.agenda.at(world.agenda.now + world.settings.queue_sample, self._sample, name)

@@ -34,9 +34,7 @@ class Node:
         "weight",
     )
 
-    def __init__(
-        self, index: int, name: str, region: str, *, is_store: bool, carried: int, first_item: int
-    ) -> None:
+    def __init__(self, index: int, name: str, region: str, *, is_store: bool, carried: int, first_item: int) -> None:
         self.index = index
         self.name = name
         self.region = region
@@ -72,9 +70,7 @@ class Network:
             self.stores.append(self._add(name, region, number, carried, is_store=True))
         for number in range(settings.distribution_centres):
             name, region = f"dc-{number + 1:02d}", regions[number % len(regions)]
-            self.centres.append(
-                self._add(name, region, settings.stores + number, settings.skus, is_store=False)
-            )
+            self.centres.append(self._add(name, region, settings.stores + number, settings.skus, is_store=False))
         self.nodes = [*self.stores, *self.centres]
         self._weigh(settings, random)
         self._cumulated = list(accumulate(store.weight for store in self.stores))

@@ -151,9 +151,7 @@ class OrderManagement:
             world.send(world.oms, "order.allocated", fields)
         leaves = world.queues["work-orders"].put(world.agenda.now, order)
         self._call("oms-wms", order)
-        world.agenda.at(
-            leaves + int(self._random.uniform(0.9, 2.5) * SECOND_US), self.give, order, lines, node
-        )
+        world.agenda.at(leaves + int(self._random.uniform(0.9, 2.5) * SECOND_US), self.give, order, lines, node)
 
     def _cancel(self, order: Order, line: Line, *, alone: bool) -> None:
         fields = {"order_id": order.order_id, "reason": "out_of_stock"}

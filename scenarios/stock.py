@@ -62,9 +62,7 @@ class Stock:
         if sku >= node.carried:
             return 0
         item = node.first_item + sku
-        return (
-            self.on_hand["oms"][item] - self.reserved["oms"][item] - (_STORE_SAFETY if node.is_store else 0)
-        )
+        return self.on_hand["oms"][item] - self.reserved["oms"][item] - (_STORE_SAFETY if node.is_store else 0)
 
     def unreserved(self, node: Node, sku: int) -> int:
         """What the node itself has left beyond its reservations."""
@@ -127,9 +125,7 @@ class Stock:
     def _follow(self, system: str, item: int, delta: int, fields: Fields) -> None:
         """The OMS or the ERP books a movement that it heard of."""
         self.on_hand[system][item] += delta
-        self._world.send(
-            self._world.oms if system == "oms" else self._world.erp, "inventory.adjusted", fields
-        )
+        self._world.send(self._world.oms if system == "oms" else self._world.erp, "inventory.adjusted", fields)
 
     def _resync_oms(self, node: Node, item: int, on_hand: int) -> None:
         """The OMS takes a level of the WMS for the truth."""
@@ -155,9 +151,7 @@ class Stock:
     def _cycle(self, node: Node, system: str, part: int) -> None:
         for sku in range(part, node.carried, self._parts):
             self._level(node, system, sku)
-        self._world.agenda.at(
-            self._world.agenda.now + _SLICE_US, self._cycle, node, system, (part + 1) % self._parts
-        )
+        self._world.agenda.at(self._world.agenda.now + _SLICE_US, self._cycle, node, system, (part + 1) % self._parts)
 
     def _level(self, node: Node, system: str, sku: int, *, queued: bool = True) -> int:
         item, world = node.first_item + sku, self._world

@@ -65,15 +65,11 @@ class Supply:
         daily = settings.orders_per_day * 1.3 / len(self._world.network.centres)
         skus = random.sample(range(centre.carried), min(centre.carried, random.randint(3, 9)))
         lines = [(sku, 6 + int(2 * daily * catalogue.share(sku))) for sku in skus]
-        return PurchaseOrder(
-            f"PO-{70_000 + self._count}", f"supplier-{random.randint(1, _SUPPLIERS)}", centre, lines
-        )
+        return PurchaseOrder(f"PO-{70_000 + self._count}", f"supplier-{random.randint(1, _SUPPLIERS)}", centre, lines)
 
     def _lines(self, po: PurchaseOrder) -> list[dict[str, object]]:
         costs = self._world.catalogue.costs
-        return [
-            {"sku": self._world.sku(sku), "qty": qty, "unit_cost": money(costs[sku])} for sku, qty in po.lines
-        ]
+        return [{"sku": self._world.sku(sku), "qty": qty, "unit_cost": money(costs[sku])} for sku, qty in po.lines]
 
     def _order(self, po: PurchaseOrder, expected: int) -> None:
         fields = {
@@ -136,11 +132,7 @@ class Supply:
             transfer = f"TR-{self._transfers}"
             moved: list[tuple[int, int]] = []
             for sku in range(min(_TRANSFER_SKUS, store.carried)):
-                daily = (
-                    world.settings.counter_sales_per_day
-                    * world.catalogue.share(sku, store.carried)
-                    * store.weight
-                )
+                daily = world.settings.counter_sales_per_day * world.catalogue.share(sku, store.carried) * store.weight
                 missing = 3 + int(1.5 * daily) - self._stock.unreserved(store, sku)
                 spare = self._stock.unreserved(centre, sku) // 3
                 if 0 < missing <= spare:
@@ -150,9 +142,7 @@ class Supply:
                 arrives = world.agenda.now + int(random.uniform(1.2, 2.6) * HOUR_US)
                 value = sum(qty * costs[sku] for sku, qty in moved)
                 world.agenda.at(arrives, self._unload, store, transfer, moved)
-                world.agenda.at(
-                    arrives + 90 * SECOND_US, self._ledger.post, "transfer", transfer, value, "", store
-                )
+                world.agenda.at(arrives + 90 * SECOND_US, self._ledger.post, "transfer", transfer, value, "", store)
 
     def _unload(self, store: Node, transfer: str, moved: list[tuple[int, int]]) -> None:
         for sku, qty in moved:

@@ -34,9 +34,7 @@ class TruthRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     effects: dict[str, int] = {}
 
 
-def clean_periods(
-    begin_us: int, end_us: int, broken: list[tuple[int, int]], currency: str
-) -> list[TruthRecord]:
+def clean_periods(begin_us: int, end_us: int, broken: list[tuple[int, int]], currency: str) -> list[TruthRecord]:
     """The spans of an hour or more in which nothing was broken or still suffering."""
     out: list[TruthRecord] = []
     at = begin_us

@@ -141,9 +141,7 @@ class Warehouse:
         if reason:
             fields["reason"] = reason
         queue = "store-reservations" if job.node.is_store else "dc-reservations"
-        return self._world.send(
-            self._world.wms(job.node), f"reservation.{what}", fields, queue, (job.order, line)
-        )
+        return self._world.send(self._world.wms(job.node), f"reservation.{what}", fields, queue, (job.order, line))
 
     def _follow(self, item: int, qty: int) -> None:
         """The OMS has learnt of a reservation."""
@@ -155,9 +153,7 @@ class Warehouse:
             seconds = random.lognormvariate(5.0, 0.4) if store else random.lognormvariate(4.2, 0.35)
             self._queue(job, "pick", seconds, line, reservation)
 
-    def _queue(
-        self, job: Job, kind: str, seconds: float, line: Line | None = None, reservation: str = ""
-    ) -> None:
+    def _queue(self, job: Job, kind: str, seconds: float, line: Line | None = None, reservation: str = "") -> None:
         self._tasks += 1
         fields: dict[str, object] = {
             "task_id": f"T-{self._tasks}",

@@ -19,9 +19,7 @@ MINUTE = 60_000_000
 
 ONE_OF_EACH: tuple[Row, ...] = (
     HandoffPass("pick", "O-1", "0", "node", "N1", T0, T0 + 1, 0.000001, None, "done", T0, 1),
-    HandoffWindow(
-        "pick", "node", "N1", T0, T0 + MINUTE, 1, 1, 0, 0, 3, 1.5, 1.0, 2.0, 3.0, 4.0, {-3: 1, 7: 2}, T0, 1
-    ),
+    HandoffWindow("pick", "node", "N1", T0, T0 + MINUTE, 1, 1, 0, 0, 3, 1.5, 1.0, 2.0, 3.0, 4.0, {-3: 1, 7: 2}, T0, 1),
     StockWindow("S-1", "N1", T0, T0 + MINUTE, {"oms": 5.0, "wms": 3.0}, 2.0, 1.0, 19.98, "EUR", T0, 1),
     Signal(
         "s1",
@@ -44,9 +42,7 @@ ONE_OF_EACH: tuple[Row, ...] = (
         T0,
         1,
     ),
-    DeadLetter(
-        "orders", 0, 7, "schema", "$.lines[0].qty", "must be a number", "shop", "web", b'{"a"\xff\x00', T0
-    ),
+    DeadLetter("orders", 0, 7, "schema", "$.lines[0].qty", "must be a number", "shop", "web", b'{"a"\xff\x00', T0),
     LateEvent("orders", 0, 8, "handoff_windows", "order.created", "shop", "e1", T0, T0, "started +1", T0),
     DuplicateEvent("orders", 0, 9, "order.created", "shop", "e1", T0, T0 + 1),
     Health("orders/0", T0, 10, 8, 2, 1_000, 1.5, 1),

@@ -152,17 +152,15 @@ def _given_up(
             line = _text(event, "line_id")
             if not line or ("line_id" in handoff.per and values[handoff.per.index("line_id")] == line):
                 times.append(_at(event))
-        if _text(event, handoff.end_case or handoff.case) == case and any(
+        abandons = _text(event, handoff.end_case or handoff.case) == case and any(
             _fits(event, one) for one in handoff.abandoned_by
-        ):
-            if tuple(_text(event, name) for name in handoff.per) == values:
-                times.append(_at(event))
+        )
+        if abandons and tuple(_text(event, name) for name in handoff.per) == values:
+            times.append(_at(event))
     return min(times, default=None)
 
 
-def _deadline(
-    events: Sequence[Event], handoff: Handoff, case: str, values: tuple[str, ...], start: int
-) -> int | None:
+def _deadline(events: Sequence[Event], handoff: Handoff, case: str, values: tuple[str, ...], start: int) -> int | None:
     if handoff.deadline is not None:
         return start + handoff.deadline
     if handoff.deadline_at is None:
@@ -220,9 +218,7 @@ def _window_row(
     overdue = [
         one
         for one in passes
-        if one.deadline is not None
-        and begin <= one.deadline < end
-        and (one.over is None or one.over > one.deadline)
+        if one.deadline is not None and begin <= one.deadline < end and (one.over is None or one.over > one.deadline)
     ]
     waiting = [
         one.start
@@ -263,11 +259,8 @@ def case_findings(
             standing[Found("out_of_sequence", name, case, one.end, None)] += 1
         if one.status == "overdue" and one.deadline is not None:
             standing[Found("overdue", name, case, one.deadline, None)] += 1
-        elif (
-            one.start is not None and one.deadline is not None and one.over is not None and one.over >= one.start
-        ):
-            if one.over > one.deadline:
-                over[Found("overdue", name, case, one.deadline, one.over)] += 1
+        elif None not in (one.start, one.deadline, one.over) and one.deadline < one.over >= one.start:
+            over[Found("overdue", name, case, one.deadline, one.over)] += 1
     for handoff in process.handoff:
         for name in handoff.requires:
             standing.update(_requirement(events, process, handoff, by_name[name]))
@@ -277,14 +270,11 @@ def case_findings(
 def _began(events: Sequence[Event], process: ProcessMap, handoff: Handoff, case: str) -> bool:
     rule = process.case_rule(handoff.case)
     return any(
-        _text(event, handoff.case) == case and any(_fits(event, one) for one in rule.begins_with)
-        for event in events
+        _text(event, handoff.case) == case and any(_fits(event, one) for one in rule.begins_with) for event in events
     )
 
 
-def _requirement(
-    events: Sequence[Event], process: ProcessMap, handoff: Handoff, required: Handoff
-) -> Iterable[Found]:
+def _requirement(events: Sequence[Event], process: ProcessMap, handoff: Handoff, required: Handoff) -> Iterable[Found]:
     """The required handoff's end must have come before this one's; which is judged once for a case."""
     if not handoff.per and not handoff.start_optional and handoff.start == required.end:
         return  # already judged as its start
@@ -344,9 +334,7 @@ def stock_windows(
         holds = [
             event
             for event in events
-            if isinstance(
-                event, ReservationCreated | ReservationConsumed | ReservationReleased | ReservationRejected
-            )
+            if isinstance(event, ReservationCreated | ReservationConsumed | ReservationReleased | ReservationRejected)
             and (event.sku, event.node) == (sku, node)
         ]
         ends = {

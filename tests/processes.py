@@ -53,10 +53,12 @@ def query(sql: str, cwd: Path) -> list[dict[str, object]]:
 #: Every view, in full and in one order: what an analyst could see.
 VIEWS = {
     "handoffs": "case_id, handoff, scope, started_at, ended_at, latency_s, deadline_at, status",
-    "handoff_latency": "handoff, scope, window_start, window_end, started, completed, p50_s, p95_s, p99_s, max_s, backlog, "
-    "oldest_age_s, overdue",
-    "stock_deltas": "sku, node, window_start, window_end, on_hand, delta, available_to_promise, value_at_risk, currency",
-    "signals": "signal_id, kind, handoff, scope, case_id, opened_at, found_at, closed_at, severity, explanation, evidence",
+    "handoff_latency": "handoff, scope, window_start, window_end, started, completed, "
+    "p50_s, p95_s, p99_s, max_s, backlog, oldest_age_s, overdue",
+    "stock_deltas": "sku, node, window_start, window_end, on_hand, delta, "
+    "available_to_promise, value_at_risk, currency",
+    "signals": "signal_id, kind, handoff, scope, case_id, opened_at, found_at, closed_at, "
+    "severity, explanation, evidence",
     "dead_letters": "topic, partition, offset, reason, path, raw",
     "late_events": "topic, partition, offset, effect",
     "duplicate_events": "topic, partition, offset",

@@ -58,7 +58,9 @@ class Script:
         event_id = str(fields.pop("event_id", f"e{self.sent}"))
         base = {"type": type_, "event_id": event_id, "source": "oms-1", "system": "oms"}
         times = {
-            name: rfc3339(at(str(value))) if name in ("promised_at", "expected_at", "expires_at", "dispatch_by") else value
+            name: rfc3339(at(str(value)))
+            if name in ("promised_at", "expected_at", "expires_at", "dispatch_by")
+            else value
             for name, value in fields.items()
         }
         event = msgspec.convert(base | {"occurred_at": rfc3339(happened)} | times, Event)

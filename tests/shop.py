@@ -43,6 +43,13 @@ deadline = "5m"
 scope = "node"
 repeat = "flag_start"
 [[handoff]]
+name = "line_promise"
+case = "order_id"
+per = ["line_id"]
+start = {type = "order.approved"}
+end = {type = "order.allocated"}
+deadline_at = {field = "promised_at"}
+[[handoff]]
 name = "reserved_line"
 case = "order_id"
 per = ["node", "line_id"]
@@ -235,14 +242,18 @@ def said(*types: str, max_size: int = 60, span_s: int = 1_500) -> st.SearchStrat
     one = st.tuples(
         st.sampled_from(types),
         st.integers(0, 2),
-        st.integers(0, span_s),
+        st.integers(0, span_s // 10) | st.integers(0, span_s),
         delays,
         st.integers(0, 9),
         st.integers(0, 11),
     )
     drawn = st.lists(one, max_size=12).map(lambda rows: [Said(n, *rest) for n, rest in enumerate(rows)])
-    sizes, seeds = st.integers(0, max_size), st.integers(0, 1 << 32)
-    return drawn | st.builds(seeded, st.just(types), seeds, sizes, st.just(span_s))
+    sizes, seeds, spans = (
+        st.integers(0, max_size),
+        st.integers(0, 1 << 32),
+        st.sampled_from([span_s // 10, span_s // 3, span_s]),
+    )
+    return drawn | st.builds(seeded, st.just(types), seeds, sizes, spans)
 
 
 def seeded(types: Sequence[str], seed: int, size: int, span_s: int) -> list[Said]:

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.events import EVENT_TYPES, Event, EventBase, Id
 
-_WORDS = st.sampled_from(
-    ["o-1", "o-2", "SKU-1", "DC1", "wms-eu1", "Köln", "x" * 128, "é" * 64, "\x00", '"\\']
-)
+_WORDS = st.sampled_from(["o-1", "o-2", "SKU-1", "DC1", "wms-eu1", "Köln", "x" * 128, "é" * 64, "\x00", '"\\'])
 _OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
@@ -28,13 +26,11 @@ def _texts(meta: msgspec.Meta, *, is_id: bool) -> st.SearchStrategy[str]:
         drawn = st.from_regex(exact, fullmatch=True, alphabet=st.characters(codec="ascii"))
         return drawn.filter(lambda text: not text.endswith("\n"))
     shortest, longest = meta.min_length or 0, meta.max_length
-    free = st.text(
-        st.characters(exclude_categories=["Cs"]), min_size=shortest, max_size=min(longest or 40, 40)
-    )
+    free = st.text(st.characters(exclude_categories=["Cs"]), min_size=shortest, max_size=min(longest or 40, 40))
     return (free | _WORDS).filter(lambda text: len(text.encode()) <= 128) if is_id else free
 
 
-def of_type(hint: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401, PLR0911 - a type expression; one return a kind
+def of_type(hint: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a type expression; one return a kind
     """Valid values of a field's type."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is type(None):

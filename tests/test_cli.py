@@ -29,10 +29,10 @@ def line(**changes: object) -> bytes:
     ("arguments", "code", "words"),
     [
         (["replay"], 2, "Missing argument 'SOURCE...'"),
-        (["replay", "nowhere.jsonl", "elsewhere.jsonl"], 1, "nowhere.jsonl: no such file\nelsewhere.jsonl: no such file"),
+        (["replay", "here.jsonl", "there.jsonl"], 1, "here.jsonl: no such file\nthere.jsonl: no such file"),
         (["replay", "x.csv", "--mapping", "olistt"], 2, "olist"),
         (["replay", "x.jsonl", "--map", "defaultt"], 2, "shipped: bpi2019, default, ocel, olist, online_retail"),
-        (["replay", "x.jsonl", "--close-at", "tomorrow"], 2, '--close-at = tomorrow: must be "end" or a time with zone'),
+        (["replay", "x.jsonl", "--close-at", "soon"], 2, '--close-at = soon: must be "end" or a time with zone'),
         (["replay", "x.jsonl", "--clickhouse", "mysql://x"], 2, "chdb:///"),
         (["run"], 2, "source.files: name at least one file to follow"),
         (["run", "log.jsonl.gz"], 1, "a compressed file can't be followed"),
@@ -102,11 +102,13 @@ def test_dead_letters_are_listed_exported_and_replayed(tmp_path: Path) -> None:
     cases = query("SELECT uniqExact(case_id) AS n FROM handoffs", cwd=tmp_path)
     assert cases == [{"n": 3}]
     andon("dlq", "replay", "--export", "raw.txt", cwd=tmp_path)
-    assert sorted((tmp_path / "raw.txt").read_bytes().splitlines())[0] == b"not json"
+    assert b"not json" in (tmp_path / "raw.txt").read_bytes().splitlines()
 
 
 def test_files_are_merged_by_arrival_and_a_bad_clock_bends_nobodys_time(tmp_path: Path) -> None:
-    created = b"".join(line(event_id=f"c{n}", order_id=f"o{n}", occurred_at=f"2026-03-02T00:{n:02}:00Z") for n in range(60))
+    created = b"".join(
+        line(event_id=f"c{n}", order_id=f"o{n}", occurred_at=f"2026-03-02T00:{n:02}:00Z") for n in range(60)
+    )
     approved = b"".join(
         line(event_id=f"a{n}", type="order.approved", order_id=f"o{n}", occurred_at=f"2026-03-02T00:{n:02}:30Z")
         for n in range(60)
@@ -117,7 +119,7 @@ def test_files_are_merged_by_arrival_and_a_bad_clock_bends_nobodys_time(tmp_path
     (tmp_path / "approved.jsonl").write_bytes(approved)
     andon("replay", "created.jsonl.gz", "approved.jsonl", cwd=tmp_path)
     rows = query(
-        "SELECT status, count() AS n FROM handoffs WHERE handoff = 'order_approval' GROUP BY status ORDER BY status", cwd=tmp_path
+        "SELECT status, count() AS n FROM handoffs WHERE handoff = 'order_approval' GROUP BY status", cwd=tmp_path
     )
     assert rows == [{"status": "done", "n": 60}]
     assert query("SELECT reason, offset FROM dead_letters", cwd=tmp_path) == [{"reason": "rule", "offset": 31}]
@@ -137,15 +139,18 @@ def test_the_demo_finds_what_it_injects(tmp_path: Path) -> None:
     assert down["signals"]["posting_failed"] > 100
     assert down["orders_named"] == down["orders"]
     assert found["signals_besides"] < 60
-    shown = andon("sql", "SELECT kind, count() FROM signals GROUP BY kind", "--clickhouse", "chdb:///./demo-out/andon.db", cwd=tmp_path)
+    database = "chdb:///./demo-out/andon.db"
+    shown = andon("sql", "SELECT DISTINCT kind FROM signals", "--clickhouse", database, cwd=tmp_path)
     assert "posting_failed" in shown.stdout
 
 
 def test_reading_anew_with_another_map_can_begin_with_empty_tables(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_bytes(line())
     own = tmp_path / "own.toml"
-    handoff = '[[handoff]]\nname = "%s"\ncase = "order_id"\nstart = {type = "order.created"}\nend = {type = "order.approved"}\n'
-    own.write_text('name = "own"\n' + handoff % "mine")
+    own.write_text(
+        'name = "own"\n[[handoff]]\nname = "mine"\ncase = "order_id"\n'
+        'start = {type = "order.created"}\nend = {type = "order.approved"}\n'
+    )
     andon("replay", "log.jsonl", cwd=tmp_path)
     andon("replay", "log.jsonl", "--map", str(own), "--fresh", cwd=tmp_path)
     assert query("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]

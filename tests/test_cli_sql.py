@@ -28,11 +28,7 @@ def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         writer = BlockWriter(store, "run-1")
         writer.write(ONE_OF_EACH)
         writer.write(
-            [
-                DeadLetter(
-                    "erp", 1, 2, "rule", "", "a bad clock", "", "", "ünï\n".encode(), T0 + 86_400_000_000
-                )
-            ]
+            [DeadLetter("erp", 1, 2, "rule", "", "a bad clock", "", "", "ünï\n".encode(), T0 + 86_400_000_000)]
         )
         writer.flush()
     return name
@@ -43,9 +39,7 @@ def _run(command: click.Command, words: Sequence[str], dsn: str, stdin: str | No
 
 
 def test_a_table_a_person_reads(dsn: str) -> None:
-    found = _run(
-        sql, ["SELECT handoff, latency_s, deadline_at, started_at, toInt64(7) AS n FROM handoffs"], dsn
-    )
+    found = _run(sql, ["SELECT handoff, latency_s, deadline_at, started_at, toInt64(7) AS n FROM handoffs"], dsn)
     assert found.exit_code == 0, found
     lines = found.stdout.splitlines()
     assert lines[0].split() == ["handoff", "latency_s", "deadline_at", "started_at", "n"]
@@ -96,9 +90,7 @@ def test_json_and_csv_hold_every_row(dsn: str, query: str, rows: int) -> None:
 
 
 def test_csv_quotes_and_leaves_null_empty(dsn: str) -> None:
-    found = _run(
-        sql, ["SELECT 'a,\"b' AS x, NULL AS y, map('k', 1) AS m, started_at FROM handoffs", "--csv"], dsn
-    )
+    found = _run(sql, ["SELECT 'a,\"b' AS x, NULL AS y, map('k', 1) AS m, started_at FROM handoffs", "--csv"], dsn)
     assert list(csv.reader(io.StringIO(found.stdout))) == [
         ["x", "y", "m", "started_at"],
         ['a,"b', "", '{"k":1}', "2017-11-21T00:00:00Z"],
@@ -129,9 +121,7 @@ def test_a_long_table_ends_with_a_note(dsn: str) -> None:
 )
 def test_an_error_is_clickhouses_in_one_piece(dsn: str, query: str, words: str) -> None:
     found = _run(sql, [query], dsn)
-    assert isinstance(found.exception, StoreRefused), (
-        "the main command turns it into a message and exit code 1"
-    )
+    assert isinstance(found.exception, StoreRefused), "the main command turns it into a message and exit code 1"
     assert words in str(found.exception)
     assert "Stack trace" not in str(found.exception)
 

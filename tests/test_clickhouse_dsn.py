@@ -57,9 +57,7 @@ def test_bad_ones_are_refused_in_words_without_a_password(dsn: str, words: str) 
     assert "secret" not in str(caught.value)
 
 
-def test_the_password_comes_from_a_file_or_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
     assert read_password() is None
     monkeypatch.setenv(PASSWORD_VARIABLE, "from env")

@@ -25,9 +25,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def _schema(store: Store) -> list[tuple[object, ...]]:
-    return store.query(
-        "SELECT name, create_table_query FROM system.tables WHERE database = 'andon' ORDER BY name"
-    ).rows
+    return store.query("SELECT name, create_table_query FROM system.tables WHERE database = 'andon' ORDER BY name").rows
 
 
 def test_released_migrations_are_frozen_and_numbered_without_holes() -> None:
@@ -44,9 +42,7 @@ def test_forwards_and_again(store: Store) -> None:
     assert {record.TABLE for record in ROW_TYPES} <= {name for name, _ in first}
     assert migrate(store) == ()
     assert _schema(store) == first
-    assert [(entry.number, entry.checksum) for entry in applied(store)] == [
-        (m.number, m.checksum) for m in shipped()
-    ]
+    assert [(entry.number, entry.checksum) for entry in applied(store)] == [(m.number, m.checksum) for m in shipped()]
 
 
 def test_every_statement_can_be_run_again(store: Store) -> None:
@@ -88,8 +84,7 @@ def test_a_new_migration_is_applied_alone(store: Store) -> None:
     new = Migration(
         len(CHECKSUMS) + 1,
         "note",
-        "-- why;\nCREATE TABLE IF NOT EXISTS {database}.note (x String) "
-        "ENGINE = {replicated}MergeTree ORDER BY x;\n",
+        "-- why;\nCREATE TABLE IF NOT EXISTS {database}.note (x String) ENGINE = {replicated}MergeTree ORDER BY x;\n",
     )
     assert migrate(store, [*shipped(), new]) == (new,)
     assert store.query("SELECT engine FROM system.tables WHERE name = 'note'").rows == [("MergeTree",)]

@@ -30,18 +30,14 @@ def test_two_paths_at_once_are_refused_in_words(tmp_path: Path) -> None:
 def test_a_database_another_process_holds_is_refused_in_words(tmp_path: Path) -> None:
     code = f"from sinks.clickhouse.store import open_store\nopen_store('chdb://{tmp_path}/a')"
     with open_store(f"chdb://{tmp_path}/a"):
-        other = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-        )
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert other.returncode != 0
     assert "StoreRefused" in other.stderr
     assert "another process has it open" in other.stderr
 
 
 def test_without_chdb_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [
-        name for name in sys.modules if name.split(".")[0] == "chdb" or "chdb" in name.rsplit(".", 1)[-1]
-    ]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "chdb" or "chdb" in name.rsplit(".", 1)[-1]]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "chdb", None)
     with pytest.raises(StoreRefused, match=r"pip install 'andon\[embedded\]'"):
@@ -109,8 +105,7 @@ def test_errors_read_as_one_piece(tmp_path: Path) -> None:
         with pytest.raises(StoreRefused) as caught:
             store.query("SELECT nope FROM system.one", limit=5)
         assert (
-            str(caught.value)
-            == "Unknown expression identifier `nope`. In scope SELECT nope FROM system.one. "
+            str(caught.value) == "Unknown expression identifier `nope`. In scope SELECT nope FROM system.one. "
             "(UNKNOWN_IDENTIFIER)"
         )
         with pytest.raises(StoreRefused) as caught:
@@ -130,19 +125,10 @@ def test_errors_are_sorted_by_what_helps() -> None:
         type(understood(DatabaseError("Code: 252. DB::Exception: Too many parts", code=252), inserting=True))
         is StoreUnavailable
     )
-    assert (
-        type(understood(DatabaseError("Code: 117. DB::Exception: bad", code=117), inserting=True))
-        is BlockRejected
-    )
+    assert type(understood(DatabaseError("Code: 117. DB::Exception: bad", code=117), inserting=True)) is BlockRejected
     assert type(understood(DatabaseError("Code: 117. DB::Exception: bad", code=117))) is StoreRefused
-    assert (
-        type(understood(DatabaseError("Code: 497. DB::Exception: no", code=497), inserting=True))
-        is StoreRefused
-    )
-    assert (
-        type(understood(DatabaseError("HTTP driver received HTTP status 502"), inserting=True))
-        is StoreUnavailable
-    )
+    assert type(understood(DatabaseError("Code: 497. DB::Exception: no", code=497), inserting=True)) is StoreRefused
+    assert type(understood(DatabaseError("HTTP driver received HTTP status 502"), inserting=True)) is StoreUnavailable
     assert type(understood(OperationalError("Connection reset by peer"), inserting=True)) is StoreUnavailable
     assert type(understood(ConnectionResetError("reset"), inserting=True)) is StoreUnavailable
     assert type(understood(DataError("no array"), inserting=True)) is BlockRejected

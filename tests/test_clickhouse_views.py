@@ -23,8 +23,7 @@ KEYS = {
     Signal: ("signals", ("signal_id",)),
 }
 DESIGN = {
-    "stock_deltas": "window_start window_end sku node on_hand delta available_to_promise "
-    "value_at_risk currency",
+    "stock_deltas": "window_start window_end sku node on_hand delta available_to_promise value_at_risk currency",
     "handoff_latency": "window_start window_end handoff scope completed p50_s p95_s p99_s max_s "
     "backlog oldest_age_s overdue",
     "handoffs": "case_id handoff scope started_at ended_at latency_s deadline_at status",
@@ -186,14 +185,9 @@ def test_dead_letters_keep_their_bytes(store: Store) -> None:
 
 
 def test_times_out_of_range_are_clipped(store: Store) -> None:
-    rows = [
-        DeadLetter("clip", 0, n, "rule", "", "", "", "", b"", at)
-        for n, at in enumerate((-(1 << 62), 1 << 62, T0))
-    ]
+    rows = [DeadLetter("clip", 0, n, "rule", "", "", "", "", b"", at) for n, at in enumerate((-(1 << 62), 1 << 62, T0))]
     _write(store, rows, [], "run-1")
-    found = store.query(
-        "SELECT toString(seen_at), seen_at FROM dead_letters WHERE topic = 'clip' ORDER BY offset"
-    ).rows
+    found = store.query("SELECT toString(seen_at), seen_at FROM dead_letters WHERE topic = 'clip' ORDER BY offset").rows
     assert [row[0] for row in found] == [
         "1900-01-01 00:00:00.000000",
         "2299-12-31 23:59:59.999999",

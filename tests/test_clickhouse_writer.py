@@ -39,9 +39,7 @@ class Flaky:
         self._script = list(script)
         self.tokens: list[str] = []
 
-    def insert(
-        self, table: str, columns: Sequence[Sequence[object]], names: Sequence[str], token: str
-    ) -> None:
+    def insert(self, table: str, columns: Sequence[Sequence[object]], names: Sequence[str], token: str) -> None:
         self.tokens.append(token)
         step = self._script.pop(0) if self._script else "pass"
         if step != "fail":
@@ -67,8 +65,7 @@ def test_one_of_each_goes_in_and_comes_out(store: Store) -> None:
     for row in ONE_OF_EACH:
         table = TABLES[type(row)]
         found = store.query(
-            "SELECT run_id, written_at > now() - INTERVAL 1 HOUR, * EXCEPT (run_id, written_at) "
-            f"FROM {table.name}",
+            f"SELECT run_id, written_at > now() - INTERVAL 1 HOUR, * EXCEPT (run_id, written_at) FROM {table.name}",
             binary=True,
         )
         assert found.rows[0][:2] == (b"run-1", 1)
@@ -94,9 +91,7 @@ def test_blocks_go_by_size_age_and_flush(store: Store) -> None:
 
 def test_big_dead_letters_make_small_blocks(store: Store) -> None:
     writer = BlockWriter(store, "run-1", max_bytes=25_000_000)
-    letters = [
-        DeadLetter("orders", 0, n, "schema", "", "", "", "", bytes([n]) * 10_000_000, T0) for n in range(5)
-    ]
+    letters = [DeadLetter("orders", 0, n, "schema", "", "", "", "", bytes([n]) * 10_000_000, T0) for n in range(5)]
     for letter in letters:
         writer.write([letter])
         assert writer.pending <= 3
@@ -112,9 +107,7 @@ def test_whatever_the_line_does_each_row_is_in_once(opened: Store, script: list[
     opened.command("SYSTEM STOP MERGES pipeline_health_log")
     waits: list[float] = []
     flaky = Flaky(opened, script)
-    writer = BlockWriter(
-        flaky, f"run-{random.random()}", max_rows=4, sleep=waits.append, jitter=random.Random(seed)
-    )  # type: ignore[arg-type] # stands in for a store
+    writer = BlockWriter(flaky, f"run-{random.random()}", max_rows=4, sleep=waits.append, jitter=random.Random(seed))  # type: ignore[arg-type] # stands in for a store
     writer.write(_health(n) for n in range(10))
     writer.flush()
     assert opened.query("SELECT count() FROM pipeline_health_log").rows == [(10,)], (
@@ -145,17 +138,13 @@ BAD: list[Callable[[Health], Health]] = [
     lambda row: msgspec.structs.replace(row, messages=1 << 70),
     lambda row: msgspec.structs.replace(row, messages="many"),
     lambda row: msgspec.structs.replace(row, messages=None),
-    lambda row: msgspec.structs.replace(
-        row, component=None, version=int(row.component.removeprefix("orders/"))
-    ),
+    lambda row: msgspec.structs.replace(row, component=None, version=int(row.component.removeprefix("orders/"))),
     lambda row: msgspec.structs.replace(row, minute_us=None),
 ]
 
 
 @pytest.mark.parametrize("spoil", BAD)
-def test_a_bad_row_becomes_a_dead_letter_and_the_rest_is_in(
-    store: Store, spoil: Callable[[Health], Health]
-) -> None:
+def test_a_bad_row_becomes_a_dead_letter_and_the_rest_is_in(store: Store, spoil: Callable[[Health], Health]) -> None:
     writer = BlockWriter(store, "run-1")
     rows = [spoil(_health(n)) if n in (0, 37, 38, 99) else _health(n) for n in range(100)]
     writer.write(rows)

@@ -48,9 +48,7 @@ def test_good_and_bad_keep_their_places() -> None:
 
 @settings(deadline=None)
 @given(st.lists(events(), max_size=20), st.randoms(use_true_random=False))
-def test_encode_and_decode_is_identity_whatever_the_neighbours(
-    found: list[Event], rng: random.Random
-) -> None:
+def test_encode_and_decode_is_identity_whatever_the_neighbours(found: list[Event], rng: random.Random) -> None:
     raws = [msgspec.json.encode(event) for event in found]
     assert EventDecoder().decode(raws) == found
     mixed = [*((raw, True) for raw in raws), *((bad.raw, False) for bad in BAD_MESSAGES)]
@@ -108,12 +106,8 @@ def test_what_is_let_through() -> None:
     assert to_us(_level(occurred_at="9999-12-31T23:59:59.999999Z").occurred_at) == 253_402_300_799_999_999
     assert to_us(_level(occurred_at="0001-01-01T00:00:00Z").occurred_at) == -62_135_596_800_000_000
     assert _level(occurred_at="2026-11-21T07:00:00+01:00") == _level(occurred_at="2026-11-21T06:00:00Z")
-    assert _level(version=1) == _decode(
-        json.dumps({k: v for k, v in LEVEL.items() if k != "version"}).encode()
-    )
-    assert isinstance(_decode(json.dumps({**ORDER, "lines": []}).encode()), OrderCreated), (
-        "capture judges that"
-    )
+    assert _level(version=1) == _decode(json.dumps({k: v for k, v in LEVEL.items() if k != "version"}).encode())
+    assert isinstance(_decode(json.dumps({**ORDER, "lines": []}).encode()), OrderCreated), "capture judges that"
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
@@ -132,9 +126,7 @@ def test_nesting_in_text_or_beside_it_is_not_depth() -> None:
 
 
 def test_the_nesting_limit_does_not_hang_on_the_stack() -> None:
-    raws = [
-        json.dumps(LEVEL).encode()[:-1] + b',"x":' + b"[" * n + b"]" * n + b"}" for n in (254, 255, 256, 900)
-    ]
+    raws = [json.dumps(LEVEL).encode()[:-1] + b',"x":' + b"[" * n + b"]" * n + b"}" for n in (254, 255, 256, 900)]
 
     def deep(left: int) -> list[Event | Fault]:
         return deep(left - 1) if left else EventDecoder().decode(raws)

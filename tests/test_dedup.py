@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.dedup import Dedup, DedupState, duplicate_row
+from schemas.durations import from_us
 from schemas.errors import StateError
 from schemas.events import Arrived, SaleRecorded
-from schemas.durations import from_us
 
 HORIZON_US = 100
 START_US = 1_700_000_000_000_000
@@ -23,7 +23,11 @@ def arrived(offset: int, arrival: int, source: str, event_id: str) -> Arrived:
 
 #: (time since the one before, source, event id)
 DRAWN = st.lists(
-    st.tuples(st.sampled_from([0, 1, 30, 49, 50, 99, 100, 101, 250]), st.sampled_from(["a", "ab"]), st.sampled_from(["c", "bc", "d"])),
+    st.tuples(
+        st.sampled_from([0, 1, 30, 49, 50, 99, 100, 101, 250]),
+        st.sampled_from(["a", "ab"]),
+        st.sampled_from(["c", "bc", "d"]),
+    ),
     max_size=60,
 )
 

@@ -64,7 +64,10 @@ def test_a_silence_shorter_than_stale_after_is_no_finding() -> None:
 
 def test_a_quiet_night_is_no_finding() -> None:
     lines, _ = run(
-        ("wms-1", "10:00", "20:00"), ("erp-1", "10:00", "20:00"), ("wms-1", "1d 06:00", "1d 08:00"), ("erp-1", "1d 06:05", "1d 08:00")
+        ("wms-1", "10:00", "20:00"),
+        ("erp-1", "10:00", "20:00"),
+        ("wms-1", "1d 06:00", "1d 08:00"),
+        ("erp-1", "1d 06:05", "1d 08:00"),
     )
     assert lines == []
 

@@ -1,5 +1,6 @@
 """Handoffs as timed scripts: at this arrival exactly this is found, and nothing else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -91,7 +92,7 @@ def pick(play: Script, arrival: str, what: str, **fields: object) -> list[Any]:
     return list(play.send(arrival, f"task.{what}", **fields))
 
 
-def signals(outputs: Any) -> list[Signal]:
+def signals(outputs: Sequence[Any]) -> list[Signal]:
     return [one for one in outputs if isinstance(one, Signal)]
 
 
@@ -354,9 +355,7 @@ def test_a_required_step_that_is_the_start_is_judged_once() -> None:
     play = script(APPROVAL, ALLOCATION + 'requires = ["approval"]\n')
     created(play, "10:00")
     allocated(play, "10:01")
-    assert found(play.send("10:02", "order.approved", order_id="o1")) == [
-        "out_of_sequence allocation o1 since 10:01"
-    ]
+    assert found(play.send("10:02", "order.approved", order_id="o1")) == ["out_of_sequence allocation o1 since 10:01"]
 
 
 def test_an_end_without_an_optional_start_is_nothing_at_all() -> None:
@@ -370,7 +369,9 @@ def test_an_end_without_an_optional_start_is_nothing_at_all() -> None:
 # --- repeats and what must not be ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("repeat", "start", "end"), [("first", 0, 0), ("flag", 1, 1), ("flag_start", 1, 0), ("flag_end", 0, 1)])
+@pytest.mark.parametrize(
+    ("repeat", "start", "end"), [("first", 0, 0), ("flag", 1, 1), ("flag_start", 1, 0), ("flag_end", 0, 1)]
+)
 def test_a_repeat_is_ignored_or_found(repeat: str, start: int, end: int) -> None:
     play = script(APPROVAL + f'repeat = "{repeat}"\n')
     created(play, "10:00")
@@ -410,7 +411,13 @@ scope = "node"
 def test_an_exception_is_a_finding_by_itself() -> None:
     play = script('[[exception]]\nname = "refused"\nevent = {type = "posting.failed"}\nscope = "interface"\n')
     outputs = play.send(
-        "10:05", "posting.failed", occurred="10:01", posting_type="invoice", reference="o1", interface="sap", error_code="E7"
+        "10:05",
+        "posting.failed",
+        occurred="10:01",
+        posting_type="invoice",
+        reference="o1",
+        interface="sap",
+        error_code="E7",
     )
     assert found(outputs) == ["refused o1 since 10:01 until 10:01"]
     assert signals(outputs)[0].scope == {"interface": "sap"}

@@ -132,7 +132,10 @@ def test_a_stopped_run_ends_at_a_snapshot_and_goes_on_from_it(tmp_path: Path) ->
             log.write(_orders(first, first + 200, datetime.now(UTC)))
             log.flush()
         log.write(b'{"an incomplete line": ')
-    passes = "SELECT status, count() AS n, uniq(case_id) AS cases FROM handoffs WHERE handoff = 'order_approval' GROUP BY status"
+    passes = (
+        "SELECT status, count() AS n, uniq(case_id) AS cases FROM handoffs "
+        "WHERE handoff = 'order_approval' GROUP BY status"
+    )
     for _ in range(6):
         _run_and_stop(file, tmp_path)
         rows = query(passes, tmp_path)

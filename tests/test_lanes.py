@@ -22,7 +22,14 @@ Taken = tuple[list[Arrived], list[DeadLetter], list[Health]]
 
 def message(number: int, occurred: int | str, recorded: int | str | None = None, source: str = "mq-1") -> bytes:
     """A message about a queue; times are microseconds after midnight, or text."""
-    body = {"type": "queue.depth", "event_id": f"e{number}", "source": source, "system": "middleware", "queue": "q", "depth": 1}
+    body = {
+        "type": "queue.depth",
+        "event_id": f"e{number}",
+        "source": source,
+        "system": "middleware",
+        "queue": "q",
+        "depth": 1,
+    }
     body["occurred_at"] = occurred if isinstance(occurred, str) else rfc3339(DAY + occurred)
     if recorded is not None:
         body["recorded_at"] = recorded if isinstance(recorded, str) else rfc3339(DAY + recorded)
@@ -89,7 +96,12 @@ def test_arrival_is_what_the_log_says_raised_to_the_largest_before(
 
 @pytest.mark.parametrize(
     ("occurred", "path", "words"),
-    [(5 * MINUTE_US, None, ""), (5 * MINUTE_US + 1, "$.occurred_at", "ahead of its arrival"), (-30 * DAY_US, None, ""), (-30 * DAY_US - 1, "$.occurred_at", "before its arrival")],
+    [
+        (5 * MINUTE_US, None, ""),
+        (5 * MINUTE_US + 1, "$.occurred_at", "ahead of its arrival"),
+        (-30 * DAY_US, None, ""),
+        (-30 * DAY_US - 1, "$.occurred_at", "before its arrival"),
+    ],
 )
 def test_an_event_time_too_far_from_its_arrival_is_refused(occurred: int, path: str | None, words: str) -> None:
     events, dead, _ = stamped([message(0, 0, 0), message(1, occurred, 0, source="wms-9"), message(2, 1, 1)])
@@ -170,7 +182,9 @@ def file_of(path: Path, parts: Sequence[tuple[int, str]]) -> list[bytes]:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    parts=st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["good", "good", "blank", "broken", "ahead"])), max_size=30),
+    parts=st.lists(
+        st.tuples(st.integers(0, 30), st.sampled_from(["good", "good", "blank", "broken", "ahead"])), max_size=30
+    ),
     batch=st.integers(1, 12),
     kills=st.sets(st.integers(0, 30)),
 )

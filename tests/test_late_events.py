@@ -1,4 +1,4 @@
-"""What arrives too late for its windows: it changes none that is closed, is recorded once, and its pass is still right."""
+"""What arrives too late for its windows changes none that is closed, is recorded once, and still counts elsewhere."""
 
 from collections import Counter
 
@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from operators.process_map import ProcessMap
 from operators.windows import WindowSettings
-from schemas.durations import HOUR_US, MINUTE_US, rfc3339
+from schemas.durations import HOUR_US, MINUTE_US, SECOND_US, rfc3339
 from schemas.events import Event
 from schemas.rows import HandoffWindow, LateEvent, StockWindow
 from tests import oracles
 from tests.harness import START_US, PurePipeline
 from tests.shop import CASE_TYPES, STOCK_TYPES, Said, log_of, said, shop_map, shop_settings
-from tests.test_oracles import decoded, passes_said
+from tests.test_oracles import decoded, passes_said, windows_said
 
 COMMON = settings(
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -96,6 +96,12 @@ def test_late_events_change_no_closed_window_and_are_recorded_once(
     for row in late:
         assert row.effect.startswith(f"window from {rfc3339(row.window_start_us)}: ")
     passes = oracles.handoff_passes(decoded(events), chosen.process, CLOSE_US)
+    # Windows that could be corrected until all had arrived know all of it.
+    since = max((one.arrival_us for one in events), default=START_US) - RETENTION_US
+    expected = oracles.handoff_windows(passes, chosen.process, windows, CLOSE_US)
+    assert {key: row for key, row in windows_said(rows).items() if key[2] >= since} == {
+        key: row for key, row in expected.items() if key[2] >= since
+    }
     assert passes_said(rows) == {
         key: (one.start, one.end, one.deadline, one.scope, one.status) for key, one in passes.items()
     }
@@ -103,12 +109,8 @@ def test_late_events_change_no_closed_window_and_are_recorded_once(
 
 @COMMON
 @given(events=said(*STOCK_TYPES), shape=SHAPES, batch=st.integers(1, 20))
-def test_late_stock_is_recorded_once_and_still_counts(
-    events: list[Said], shape: tuple[int, int], batch: int
-) -> None:
-    chosen = shop_settings(
-        slide_s=shape[0], size_s=shape[1], retention_us=RETENTION_US, close_at_us=CLOSE_US, groups=2
-    )
+def test_late_stock_is_recorded_once_and_still_counts(events: list[Said], shape: tuple[int, int], batch: int) -> None:
+    chosen = shop_settings(slide_s=shape[0], size_s=shape[1], retention_us=RETENTION_US, close_at_us=CLOSE_US, groups=2)
     windows = chosen.stock_windows
     rows = PurePipeline(log_of(events), chosen, batch).run()
     recorded = [row for row in rows if isinstance(row, LateEvent) and row.stage == "stock_windows"]
@@ -129,15 +131,38 @@ def test_late_stock_is_recorded_once_and_still_counts(
     last = max((one.arrival_us for one in events), default=START_US)
     oracle = oracles.stock_windows(decoded(events), chosen.stock, windows, CLOSE_US)
     for key, row in final.items():
-        if key[2] >= last - RETENTION_US + windows.size_us:
+        if key[2] >= last - RETENTION_US:
             said_row = (row.on_hand, row.delta, row.available_to_promise, row.value_at_risk)
             assert said_row == oracle[key]
 
 
 def test_what_is_three_weeks_late_says_what_it_would_have_changed() -> None:
-    one = msgspec.structs.replace(Said(1, "inventory.level", 0, 0, 0, 3, 1), occurred_s=-20 * 86_400, delay_s=20 * 86_400)
+    one = msgspec.structs.replace(
+        Said(1, "inventory.level", 0, 0, 0, 3, 1), occurred_s=-20 * 86_400, delay_s=20 * 86_400
+    )
     chosen = shop_settings(retention_us=RETENTION_US, close_at_us=CLOSE_US)
     rows = PurePipeline(log_of([Said(0, "inventory.level", 0, 0, 0, 3, 1), one]), chosen, 10).run()
     (late,) = [row for row in rows if isinstance(row, LateEvent)]
     assert late.event_id == "e1"
     assert late.effect.endswith("on_hand 3.25 of ecom")
+
+
+def test_one_event_that_moves_several_passes_of_a_series_is_recorded_once() -> None:
+    chosen = shop_settings(retention_us=RETENTION_US, close_at_us=CLOSE_US)
+    tasks = [Said(number, "task.queued", 0, 0, 0, number, 0) for number in range(2)]  # t/0/0 and t/0/1
+    cancel = Said(2, "order.cancelled", 0, 60, 1_500, 0, 0)  # both had been overdue since 4 min
+    rows = PurePipeline(log_of([*tasks, cancel]), chosen, 10).run()
+    (late,) = [row for row in rows if isinstance(row, LateEvent)]
+    overdue = f"window from {rfc3339(START_US + 4 * MINUTE_US)}: overdue -1"
+    assert (late.event_id, late.stage, late.effect) == ("e2", "handoff_windows/pick/n/0", f"{overdue}; {overdue}")
+
+
+def test_what_is_late_for_one_of_its_windows_still_counts_in_the_others() -> None:
+    chosen = shop_settings(slide_s=30, size_s=90, retention_us=RETENTION_US, close_at_us=CLOSE_US)
+    task = Said(0, "task.queued", 0, 10, 331, 0, 0)  # its windows end at 30, 60 and 90 s, and are kept for 5 min
+    rows = PurePipeline(log_of([task]), chosen, 10).run()
+    (late,) = [row for row in rows if isinstance(row, LateEvent)]
+    assert late.window_start_us == START_US - 60 * SECOND_US  # the one that ends at 30 s
+    assert late.effect == f"window from {rfc3339(late.window_start_us)}: started +1"
+    begun = {row.window_end_us - START_US for row in rows if isinstance(row, HandoffWindow) and row.started}
+    assert begun == {60 * SECOND_US, 90 * SECOND_US}

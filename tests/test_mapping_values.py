@@ -199,9 +199,7 @@ lines = { set = { line_id = "{@row}", sku = "{s}", qty = "{q}", unit_price = "{p
 
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from("ABCD"), st.integers(0, 3), st.integers(1, 9), st.decimals("0", "99", places=2)
-        ),
+        st.tuples(st.sampled_from("ABCD"), st.integers(0, 3), st.integers(1, 9), st.decimals("0", "99", places=2)),
         max_size=30,
     ),
     st.booleans(),
@@ -220,8 +218,6 @@ def test_groups_equal_a_plain_grouping(
     for order, event in made.items():
         mine = [(number, *row[1:]) for number, row in enumerate(rows, 1) if row[0] == order]
         assert event["occurred_at"] == f"2025-01-0{mine[0][1] + 1}T00:00:00Z"
-        assert [(line["line_id"], line["qty"]) for line in event["lines"]] == [
-            (str(n), q) for n, _, q, _ in mine
-        ]  # type: ignore[attr-defined]
+        assert [(line["line_id"], line["qty"]) for line in event["lines"]] == [(str(n), q) for n, _, q, _ in mine]  # type: ignore[attr-defined]
         assert float(str(event["total"])) == pytest.approx(sum(q * float(str(p)) for _, _, q, p in mine))
     assert source.rows_skipped == 0

@@ -56,14 +56,10 @@ def passes_said(rows: list[Row]) -> dict[oracles.PassKey, tuple[object, ...]]:
 
 
 @COMMON
-@given(
-    events=said(*CASE_TYPES), shape=st.sampled_from([(60, 60), (30, 90), (60, 300)]), lanes=st.integers(1, 3)
-)
+@given(events=said(*CASE_TYPES), shape=st.sampled_from([(60, 60), (30, 90), (60, 300)]), lanes=st.integers(1, 3))
 def test_passes_and_windows_equal_the_oracle(events: list[Said], shape: tuple[int, int], lanes: int) -> None:
     slide_s, size_s = shape
-    chosen = shop_settings(
-        slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=lanes
-    )
+    chosen = shop_settings(slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=lanes)
     rows = PurePipeline(log_of(events, lanes), chosen, 7).run()
     passes = oracles.handoff_passes(decoded(events), chosen.process, CLOSE_US)
     assert passes_said(rows) == {
@@ -91,9 +87,7 @@ def test_findings_equal_the_oracle(events: list[Said]) -> None:
         for row in signals
         if row.kind in ("overdue", "missing_step", "out_of_sequence")
     )
-    standing, over = oracles.case_findings(
-        facts, process, oracles.handoff_passes(facts, process, CLOSE_US)
-    )
+    standing, over = oracles.case_findings(facts, process, oracles.handoff_passes(facts, process, CLOSE_US))
     assert Counter({one: count for one, count in found.items() if one.closed is None}) == standing
     assert over <= found
     repeated = Counter((row.handoff, row.case_id) for row in signals if row.kind == "duplicate")
@@ -108,9 +102,7 @@ def test_findings_equal_the_oracle(events: list[Said]) -> None:
 @given(events=said(*STOCK_TYPES), shape=st.sampled_from([(60, 60), (30, 90)]), groups=st.integers(1, 3))
 def test_stock_windows_equal_the_oracle(events: list[Said], shape: tuple[int, int], groups: int) -> None:
     slide_s, size_s = shape
-    chosen = shop_settings(
-        slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=groups
-    )
+    chosen = shop_settings(slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=groups)
     stock = msgspec.structs.replace(chosen.stock, safety_stock=1.0, safety_stock_by_node={"n/1": 2.5})
     rows = PurePipeline(log_of(events, 2), msgspec.structs.replace(chosen, stock=stock), 11).run()
     said_rows = {

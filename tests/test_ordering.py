@@ -37,7 +37,9 @@ def slices(lane: str, steps: list[int], cuts: int) -> list[Slice]:
         out.append(Slice(lane, watermark, piece[-1].arrival_us, held))
         if len(held) < len(piece):  # equal arrivals must come before the watermark passes them
             events[start + cuts : start + cuts] = []
-            out[-1] = Slice(lane, piece[0].arrival_us if not held else held[-1].arrival_us + 1, piece[-1].arrival_us, piece)
+            out[-1] = Slice(
+                lane, piece[0].arrival_us if not held else held[-1].arrival_us + 1, piece[-1].arrival_us, piece
+            )
     out.append(Slice(lane, now, now, [], final=True))
     return out
 
@@ -108,7 +110,9 @@ def test_a_lane_of_another_number_of_lanes_is_refused_in_words() -> None:
     with pytest.raises(StateError, match="input 'z' came to a group that knows a, b, c"):
         Reorder(LANES).push(Slice("z", 0, 0, []))
     kept = Reorder(("a", "b")).snapshot()
-    with pytest.raises(StateError, match=r"kept with 2 inputs \(a, b\) and is resumed with 3 \(a, b, c\).*new recovery"):
+    with pytest.raises(
+        StateError, match=r"kept with 2 inputs \(a, b\) and is resumed with 3 \(a, b, c\).*new recovery"
+    ):
         Reorder(LANES).restore(kept)
     with pytest.raises(StateError, match="order state of version 99; this code reads"):
         Frontier(["a"]).restore(FrontierState(99, {"a": 0}, {"a": 0}))

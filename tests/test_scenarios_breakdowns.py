@@ -95,11 +95,7 @@ def test_its_truth_names_the_orders_that_waited_or_were_picked_short(demo: Day, 
 
 def test_a_late_reservation_holds_the_goods_issue_up(demo: Day, clean: Day) -> None:
     def waits(day: Day, begin: int, end: int) -> list[float]:
-        at = {
-            p.reference: occurred(p)
-            for p in reversed(day.of(ev.PostingRecorded))
-            if p.posting_type == "goods_issue"
-        }
+        at = {p.reference: occurred(p) for p in reversed(day.of(ev.PostingRecorded)) if p.posting_type == "goods_issue"}
         sent = [s for s in day.of(ev.ShipmentDispatched) if s.node.startswith("store")]
         inside = [s for s in sent if begin <= occurred(s) < end and s.order_id in at]
         return [(at[s.order_id] - occurred(s)) / 1e6 for s in inside]
@@ -121,9 +117,7 @@ def test_a_stopped_feed_is_silent_and_comes_back_with_what_it_kept(demo: Day) ->
     kept = [event for event in mine if begin + slack <= occurred(event) < end - slack]
     assert len(kept) > 50
     assert all(end <= recorded(event) < end + MINUTE_US for event in kept)
-    other = [
-        e for e in demo.by_topic["inventory"] if e.node != record.scope["node"] and begin <= recorded(e) < end
-    ]
+    other = [e for e in demo.by_topic["inventory"] if e.node != record.scope["node"] and begin <= recorded(e) < end]
     assert len(other) > 500
     assert float(record.value_at_risk) > 0
 
@@ -151,9 +145,7 @@ def test_lost_adjustments_leave_the_erp_apart_for_good(tmp_path: Path) -> None:
     last: dict[tuple[str, str, str], float] = {}
     for event in sorted([*day.of(ev.InventoryLevel), *day.of(ev.InventoryAdjusted)], key=occurred):
         item = (event.system, event.node, event.sku)
-        last[item] = (
-            event.on_hand if isinstance(event, ev.InventoryLevel) else last.get(item, 0) + event.delta
-        )
+        last[item] = event.on_hand if isinstance(event, ev.InventoryLevel) else last.get(item, 0) + event.delta
     apart = {
         (node, sku)
         for system, node, sku in last
@@ -184,9 +176,7 @@ def test_refunds_lag_for_what_was_received_meanwhile(tmp_path: Path) -> None:
     settings = SimulationSettings(breakdowns=(BreakdownSpec(kind="refund_lag"),))
     day = Day(settings, tmp_path)
     record, begin, end = _truth(day, "refund_lag")
-    received = {
-        e.return_id for e in day.of(ev.ReturnReceived) if begin <= occurred(e) + 300_000 and occurred(e) < end
-    }
+    received = {e.return_id for e in day.of(ev.ReturnReceived) if begin <= occurred(e) + 300_000 and occurred(e) < end}
     assert abs(len(received) - len(record.cases)) <= 1
     refunded = {p.reference for p in day.of(ev.PostingRecorded) if p.posting_type == "refund"}
     assert not refunded & set(record.cases)

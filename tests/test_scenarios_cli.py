@@ -28,9 +28,7 @@ def test_it_tells_a_machine_the_same_and_options_win_over_the_file(tmp_path: Pat
         'stores = 9\nduration = "2h"\norders_per_day = 100\n[[breakdowns]]\nkind = "feed_stopped"\n'
         'begin = "1h"\nend = "2h"\n'
     )
-    shown = json.loads(
-        _run("--out", str(tmp_path / "out"), "--config", str(config), "--stores", "2", "--json")
-    )
+    shown = json.loads(_run("--out", str(tmp_path / "out"), "--config", str(config), "--stores", "2", "--json"))
     assert shown["truth"][-1]["scope"] == {"node": "store-002", "source": "wms-stores-north"}
     assert shown["events"]["inventory"] == len(Path(shown["files"]["inventory"]).read_bytes().splitlines())
 

@@ -1,4 +1,4 @@
-"""Stock as timed scripts: what the systems say arrives, and exactly that is found; and what is forgotten changes nothing."""
+"""Stock as timed scripts: this is said, exactly that is found; and what is forgotten changes no result."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operators.stock import StockReconciler, StockSettings, StockState
+from operators.stock_item import Item
 from operators.windows import WindowSettings
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 from schemas.errors import StateError
 from schemas.events import Arrived, Event
-from schemas.rows import Signal, StockWindow
+from schemas.rows import LateEvent, Signal, StockWindow
 from tests.harness import START_US
 from tests.scripts import Script, at, found
 from tests.shop import STOCK_TYPES, Said, said
@@ -23,7 +24,7 @@ WINDOWS = WindowSettings(5 * MINUTE, 5 * MINUTE, 5 * SECOND_US, DAY_US)
 PLAIN = StockSettings(settle=Duration(30 * MINUTE), oversell_settle=Duration(5 * MINUTE))
 
 
-def script(plain: StockSettings = PLAIN, windows: WindowSettings = WINDOWS, **changed: Any) -> Script:
+def script(plain: StockSettings = PLAIN, windows: WindowSettings = WINDOWS, **changed: object) -> Script:
     return Script(StockReconciler(msgspec.structs.replace(plain, **changed), windows))
 
 
@@ -86,7 +87,15 @@ def test_a_difference_that_changes_but_never_ends_is_found() -> None:
 
 @pytest.mark.parametrize(
     ("wms", "erp", "is_beyond"),
-    [(10, 8, False), (10, 7.5, True), (100, 95, False), (100, 94.5, True), (0, -2, False), (0, -3, True), (1, 1, False)],
+    [
+        (10, 8, False),
+        (10, 7.5, True),
+        (100, 95, False),
+        (100, 94.5, True),
+        (0, -2, False),
+        (0, -3, True),
+        (1, 1, False),
+    ],
 )
 def test_a_difference_must_pass_both_margins(wms: float, erp: float, *, is_beyond: bool) -> None:
     play = script(margin_units=2.0, margin_share=0.05)
@@ -153,6 +162,26 @@ def test_what_a_system_says_is_reserved_wins_over_reservations(how: str) -> None
     reserve(play, "10:31", how, 4)
     level(play, "10:31", "wms", 10)
     assert last_promise(play, "10:36") == 10
+
+
+def test_a_late_reservation_corrects_windows_in_which_only_a_level_before_it_was_seen() -> None:
+    play = script(windows=WindowSettings(15 * MINUTE, 5 * MINUTE, 5 * SECOND_US, DAY_US))
+    level(play, "10:01", "wms", 10)
+    assert [one.available_to_promise for one in windows_of(play.reach("10:30"))] == [10, 10, 10]
+    reserve(play, "10:30", "created", 4, occurred="10:07")
+    corrected = windows_of(play.reach("11:00"))
+    assert [(one.window_end_us, one.available_to_promise) for one in corrected] == [(at("10:10"), 6), (at("10:15"), 6)]
+
+
+@pytest.mark.parametrize("quantities", [(4, 7), (7, 4)])
+def test_of_two_reservations_under_one_id_at_one_time_the_order_of_arrival_does_not_choose(
+    quantities: tuple[int, int],
+) -> None:
+    play = script()
+    level(play, "10:00", "wms", 10)
+    for qty in quantities:
+        reserve(play, "10:01", "created", qty)
+    assert last_promise(play, "10:06") == 6
 
 
 def test_safety_stock_is_held_back_by_node() -> None:
@@ -230,7 +259,12 @@ def test_value_at_risk_is_the_difference_times_the_unit_cost_last_said() -> None
     level(play, "10:00", "wms", 10, unit_cost="2.50")
     level(play, "10:01", "erp", 4)
     (window,) = windows_of(play.reach("10:06"))
-    assert (window.on_hand, window.delta, window.value_at_risk, window.currency) == ({"erp": 4, "wms": 10}, 6, 15.0, "EUR")
+    assert (window.on_hand, window.delta, window.value_at_risk, window.currency) == (
+        {"erp": 4, "wms": 10},
+        6,
+        15.0,
+        "EUR",
+    )
     level(play, "10:07", "erp", 4, unit_cost="3")
     corrected = level(play, "10:08", "wms", 10, unit_cost="9.99", occurred="10:06")
     assert windows_of(corrected) == []
@@ -300,6 +334,46 @@ def test_what_is_forgotten_does_not_depend_on_how_time_was_cut(events: list[Said
     assert other == one
 
 
+@pytest.mark.parametrize("cut", range(6))
+def test_folding_changes_no_sum_to_the_last_bit(cut: int) -> None:
+    folded, whole = Item(), Item()
+    for item in (folded, whole):
+        item.note("wms", (0, 1, "level", 0.3, 2.0, "1.5"))
+    for number, delta in enumerate((0.1, 0.2, 0.7, -0.3, 1e-3, 1 / 3), start=1):
+        for item in (folded, whole):
+            item.note("wms", (number, 0, f"e{number}", delta, None, None))
+        if number == cut:
+            folded.forget(cut)
+    for instant in range(max(cut, 1), 8):
+        assert folded.quantity("wms", instant) == whole.quantity("wms", instant)
+        assert (folded.reserved("wms", instant), folded.unit_cost(instant)) == (2.0, 1.5)
+    for item in (folded, whole):
+        item.note("wms", (0, 0, "e0", -5.0, None, None))  # at the level's time: the level knew
+    assert folded.quantity("wms", 8) == whole.quantity("wms", 8)
+
+
+def test_what_is_folded_still_takes_an_adjustment_that_was_made_after_the_level() -> None:
+    item = Item()
+    for entry in ((0, 1, "level", 10.0, None, None), (5, 0, "e1", -1.0, None, None), (6, 0, "e2", -1.0, None, None)):
+        item.note("wms", entry)
+    item.forget(7)
+    item.note("wms", (3, 0, "late", -2.0, None, None))
+    assert item.quantity("wms", 7) == 6.0
+
+
+def test_a_late_adjustment_corrects_the_windows_that_still_can_be() -> None:
+    play = script(windows=WindowSettings(5 * MINUTE, 5 * MINUTE, 5 * SECOND_US, 5 * MINUTE))
+    level(play, "10:00", "wms", 10)
+    level(play, "10:16", "erp", 10)
+    assert [one.delta for one in windows_of(play.reach("10:21"))] == [0]
+    late = adjust(play, "10:22", "wms", -4, occurred="10:01")
+    (told,) = [one for one in late if isinstance(one, LateEvent)]
+    assert told.window_start_us == at("10:00")
+    assert told.effect.endswith(": on_hand -4 of wms")
+    corrected = windows_of(play.reach("11:00"))
+    assert [(one.window_end_us, one.on_hand) for one in corrected] == [(at("10:20"), {"erp": 10, "wms": 6})]
+
+
 def test_memory_of_an_item_is_bounded_by_retention() -> None:
     windows = WindowSettings(MINUTE, MINUTE, SECOND_US, 10 * MINUTE)
     play = script(windows=windows)
@@ -334,7 +408,7 @@ def test_state_of_another_version_is_refused_in_words() -> None:
 
 @pytest.mark.parametrize("bad", [{"margin_units": -1.0}, {"margin_share": -0.1}, {"window": Duration(0)}])
 def test_settings_that_cannot_be_meant_are_refused(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="margin_|window"):
+    with pytest.raises(ValueError, match=r"margin_|window"):
         StockSettings(**bad)
 
 

@@ -66,15 +66,12 @@ def _fill(store: Store) -> None:
         ]
     )
     writer.write(
-        [_signal(n, "oversell", "low", float(n)) for n in range(5)]
-        + [_signal(9, "oversell", "critical", 0.0)]
+        [_signal(n, "oversell", "low", float(n)) for n in range(5)] + [_signal(9, "oversell", "critical", 0.0)]
     )
     writer.write([_signal(20, "refund_lag", "high", 1.0)])
     writer.write(
         [
-            DeadLetter(
-                "orders", 0, n, "schema", "$.sku" if n < 3 else "$.qty", "is missing", "", "", b"{", T0
-            )
+            DeadLetter("orders", 0, n, "schema", "$.sku" if n < 3 else "$.qty", "is missing", "", "", b"{", T0)
             for n in range(4)
         ]
     )
@@ -85,12 +82,8 @@ def _fill(store: Store) -> None:
             DuplicateEvent("orders", 0, 8, "t", "src", "e", T0, T0),
         ]
     )
-    writer.write(
-        [StockWindow("A", "N1", T0, T0 + MINUTE, {"oms": 5.0, "wms": 5.0}, 0.0, None, None, "", T0, 1)]
-    )
-    writer.write(
-        [StockWindow("B", "N1", T0, T0 + MINUTE, {"oms": 9.0, "wms": 5.0}, 4.0, None, None, "", T0, 1)]
-    )
+    writer.write([StockWindow("A", "N1", T0, T0 + MINUTE, {"oms": 5.0, "wms": 5.0}, 0.0, None, None, "", T0, 1)])
+    writer.write([StockWindow("B", "N1", T0, T0 + MINUTE, {"oms": 9.0, "wms": 5.0}, 4.0, None, None, "", T0, 1)])
     writer.write(
         [
             StockWindow(

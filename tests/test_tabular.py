@@ -84,9 +84,7 @@ set = { order_id = "{o}" }
     ]
     source = source_of(tmp_path, mapping, "o,kind,t\n" + "\n".join(rows) + "\n")
     messages = list(source.messages())
-    assert [(m.offset, m.arrival_us) for m in messages] == [
-        (o, messages[0].arrival_us) for o in (1000, 2000, 4000)
-    ]
+    assert [(m.offset, m.arrival_us) for m in messages] == [(o, messages[0].arrival_us) for o in (1000, 2000, 4000)]
     refused = [m for m in messages if isinstance(m, RefusedRow)]
     assert [(m.reason, m.path) for m in refused] == [("rule", "t"), ("rule", "t")]
     assert json.loads(refused[0].raw) == {"o": "2", "kind": "b", "t": "1948-01-01T00:00:00Z"}
@@ -94,9 +92,7 @@ set = { order_id = "{o}" }
 
 
 def test_a_row_refused_before_any_good_one_has_arrival_zero(tmp_path: Path) -> None:
-    source = source_of(
-        tmp_path, '[table]\ntime = "t"\n' + APPROVED, "order,t\n1,never\n2,2025-01-01T00:00:00Z\n"
-    )
+    source = source_of(tmp_path, '[table]\ntime = "t"\n' + APPROVED, "order,t\n1,never\n2,2025-01-01T00:00:00Z\n")
     assert [m.arrival_us > 0 for m in source.messages()] == [False, True]
 
 
@@ -232,9 +228,7 @@ def test_two_files_give_different_ids_where_no_id_is_declared(tmp_path: Path) ->
         ("cut.csv.gz", gzip.compress(b"order,t\n" + b"1,2025-01-01T00:00:00Z\n" * 999)[:60], "can't be read"),
     ],
 )
-def test_a_file_that_is_no_table_is_said_to_be_none(
-    tmp_path: Path, name: str, content: bytes, said: str
-) -> None:
+def test_a_file_that_is_no_table_is_said_to_be_none(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     with pytest.raises(SourceError, match=said):
         list(source_of(tmp_path, '[table]\ntime = "t"\n' + APPROVED, content, name).messages())
 
@@ -273,25 +267,18 @@ def test_a_time_of_recording_is_the_arrival(tmp_path: Path) -> None:
     first, refused, second = source.messages()
     assert isinstance(refused, RefusedRow)
     assert (refused.reason, refused.path, refused.arrival_us) == ("rule", "r", first.arrival_us)
-    assert json.loads(second.raw)["recorded_at"] == from_us(second.arrival_us).isoformat().replace(
-        "+00:00", "Z"
-    )
+    assert json.loads(second.raw)["recorded_at"] == from_us(second.arrival_us).isoformat().replace("+00:00", "Z")
     assert (first.offset, second.offset) == (2000, 1000)
 
 
 def test_equal_rows_have_the_same_hash_and_others_not(tmp_path: Path) -> None:
     mapping = '[table]\ntime = "t"\n' + APPROVED.replace("{@row}", "{@hash}")
     row = "1,2025-01-01T00:00:00Z\n"
-    ids = [
-        e["event_id"]
-        for e in events_of(source_of(tmp_path, mapping, "order,t\n" + row + row + "2" + row[1:]))
-    ]
+    ids = [e["event_id"] for e in events_of(source_of(tmp_path, mapping, "order,t\n" + row + row + "2" + row[1:]))]
     assert ids[0] == ids[1] != ids[2]
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=60), st.integers(1, 9), st.integers(0, 70)
-)
+@given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=60), st.integers(1, 9), st.integers(0, 70))
 @settings(max_examples=60, deadline=None)
 def test_sorting_on_disk_and_skipping_give_the_same(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, bool]], run_length: int, skip: int
@@ -309,8 +296,7 @@ def test_sorting_on_disk_and_skipping_give_the_same(
     for message in plain:
         if isinstance(message, MappedMessage):
             assert (
-                from_us(message.arrival_us).isoformat().replace("+00:00", "Z")
-                == json.loads(message.raw)["occurred_at"]
+                from_us(message.arrival_us).isoformat().replace("+00:00", "Z") == json.loads(message.raw)["occurred_at"]
             )
     source._run_length = run_length
     assert list(source.messages(skip)) == plain[skip:]
@@ -375,9 +361,7 @@ CELLS = st.one_of(
 
 @given(
     st.one_of(
-        st.lists(st.lists(CELLS, max_size=6), max_size=12).map(
-            lambda rows: "\n".join(map(",".join, rows)).encode()
-        ),
+        st.lists(st.lists(CELLS, max_size=6), max_size=12).map(lambda rows: "\n".join(map(",".join, rows)).encode()),
         st.binary(max_size=300),
     )
 )

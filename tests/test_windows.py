@@ -57,7 +57,9 @@ def timed(drawn: list[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
 
 @settings(deadline=None, max_examples=400)
 @given(drawn=TOUCHES, windows=SHAPES, restore=st.booleans())
-def test_the_schedule_equals_a_simulation(drawn: list[tuple[int, str, int]], windows: WindowSettings, restore: bool) -> None:
+def test_the_schedule_equals_a_simulation(
+    drawn: list[tuple[int, str, int]], windows: WindowSettings, restore: bool
+) -> None:
     touches = timed(drawn)
     schedule, written, late = WindowSchedule(windows), [], []
     for now, key, instant in touches:
@@ -101,7 +103,10 @@ def test_sliding_windows_are_late_one_by_one() -> None:
     assert [end for _, entries in schedule.due(1_000) for end, _ in entries] == [30]
 
 
-@pytest.mark.parametrize(("size", "slide", "grace", "retention"), [(60, 7, 0, 0), (0, 60, 0, 0), (60, 0, 0, 0), (60, 60, -1, 0), (60, 60, 0, -1)])
+@pytest.mark.parametrize(
+    ("size", "slide", "grace", "retention"),
+    [(60, 7, 0, 0), (0, 60, 0, 0), (60, 0, 0, 0), (60, 60, -1, 0), (60, 60, 0, -1)],
+)
 def test_what_cannot_be_a_window_is_refused(size: int, slide: int, grace: int, retention: int) -> None:
     with pytest.raises(ValueError, match="window"):
         WindowSettings(size, slide, grace, retention)

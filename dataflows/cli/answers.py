@@ -91,7 +91,7 @@ def footer(answer: Answer, what: str = "row") -> str:
     return f"{rows} in {answer.elapsed_s:.3f} s{more}"
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911 - whatever a column holds, a line a type
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds, a line a type
     """`value` as JSON can say it without loss; decimals stay decimals, their digits are kept when encoded."""
     if isinstance(value, bytes):
         return readable(value)

@@ -17,7 +17,7 @@ from dataflows.cli.store import clickhouse_option, config_option, dlq
 @click.option("--json", "as_json", is_flag=True, help="The outcome as JSON.")
 @clickhouse_option
 @config_option
-def replay(  # noqa: PLR0913 - one parameter an option
+def replay(
     topic: str | None,
     reason: str | None,
     process_map: str | None,

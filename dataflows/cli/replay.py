@@ -23,11 +23,13 @@ from dataflows.cli.store import clickhouse_option, config_option
     help="Advance time past the last event; by default what is open stays open.",
 )
 @click.option("--recovery", metavar="DIR", help="Keep state here, and resume from it.")
-@click.option("--fresh", is_flag=True, help="Empty the database's tables first: after a change of mapping or process map.")
+@click.option(
+    "--fresh", is_flag=True, help="Empty the database's tables first: after a change of mapping or process map."
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @clickhouse_option
 @config_option
-def replay(  # noqa: PLR0913 - one parameter an option
+def replay(
     sources: tuple[str, ...],
     mapping: str | None,
     process_map: str | None,

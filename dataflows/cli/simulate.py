@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     help="TOML file with all settings (docs/scenarios.md); the options above win over it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def simulate(  # noqa: PLR0917 - click passes options by name
+def simulate(
     out: Path,
     seed: int | None,
     stores: int | None,

@@ -117,7 +117,7 @@ def dlq() -> None:
 @click.option("--json", "json_", is_flag=True, help="One JSON array of objects; raw is base64.")
 @clickhouse_option
 @config_option
-def dlq_list(  # noqa: PLR0917 - click passes options by name
+def dlq_list(
     reason: str | None,
     topic: str | None,
     since: str | None,

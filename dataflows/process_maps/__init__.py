@@ -11,9 +11,7 @@ from schemas.problems import Problem
 def shipped_process_maps() -> list[str]:
     """The names of the process maps that come with Andon."""
     return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in files(__name__).iterdir()
-        if entry.name.endswith(".toml")
+        entry.name.removesuffix(".toml") for entry in files(__name__).iterdir() if entry.name.endswith(".toml")
     )
 
 

@@ -29,18 +29,12 @@ class PostingInterfaceDown(Breakdown):
 
     def problem(self, retailer: Retailer) -> str:  # noqa: ARG002 - fits any retailer
         """Refuse a code that the contract would not carry."""
-        return (
-            ""
-            if 1 <= len(self.parameters.error_code.encode()) <= 128
-            else "error_code must have 1 to 128 bytes"
-        )
+        return "" if 1 <= len(self.parameters.error_code.encode()) <= 128 else "error_code must have 1 to 128 bytes"
 
     def install(self, retailer: Retailer) -> None:
         """Book the outage, and watch whose goods issues it hits."""
         self._agenda = retailer.world.agenda
-        retailer.ledger.fail(
-            Outage(self.begin_us, self.end_us, self.parameters.error_code, self.parameters.message)
-        )
+        retailer.ledger.fail(Outage(self.begin_us, self.end_us, self.parameters.error_code, self.parameters.message))
         retailer.ledger.watchers.append(self._posted)
 
     def scope(self) -> Scope:

@@ -17,8 +17,7 @@ from schemas.problems import Problem, declare_document
 
 #: Add a kind here after adding its file.
 KINDS: dict[str, type[Breakdown]] = {
-    kind.kind: kind
-    for kind in (QueueSaturation, FeedStopped, PostingInterfaceDown, AdjustmentsLost, RefundLag)
+    kind.kind: kind for kind in (QueueSaturation, FeedStopped, PostingInterfaceDown, AdjustmentsLost, RefundLag)
 }
 
 _FILE = "simulation settings"

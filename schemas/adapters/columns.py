@@ -29,9 +29,7 @@ class Columns:
     `timestamps` are columns that the file itself types as times (Parquet): they are read as ISO 8601 as well.
     """
 
-    def __init__(
-        self, declared: Declaration, names: Sequence[str], timestamps: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, declared: Declaration, names: Sequence[str], timestamps: frozenset[str] = frozenset()) -> None:
         self._declared = declared
         self._timestamps = timestamps
         self._places = {name: index for index, name in enumerate([*names, *BUILTINS])}

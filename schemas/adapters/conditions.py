@@ -19,9 +19,7 @@ def compile_when(
     normaliser: Callable[[str], Reader],
 ) -> Test | None:
     """Whether a row has all of `when` and all of at least one of `when_any`; None when every row has."""
-    alternatives = [
-        test for test in (_all_of(one, place, normaliser) for one in when_any) if test is not None
-    ]
+    alternatives = [test for test in (_all_of(one, place, normaliser) for one in when_any) if test is not None]
     every = _all_of(when, place, normaliser)
     if not alternatives:
         return every

@@ -24,9 +24,7 @@ def lint_fields(
     grouped = bool(rule.group_by)
     for kind in types:
         fields = fields_of(kind)
-        yield from _lint_set(
-            declared, rule.set, fields, (*path, "set"), kind, problem=problem, grouped=grouped
-        )
+        yield from _lint_set(declared, rule.set, fields, (*path, "set"), kind, problem=problem, grouped=grouped)
         if rule.lines is not None and "lines" not in fields:
             yield problem((*path, "lines"), None, f"{kind} has no lines")
         elif rule.lines is not None:
@@ -38,9 +36,7 @@ def lint_fields(
         for name, field in fields_of(kind).items():
             if field.required and name not in filled:
                 hint = " (lines = [] when the table has none)" if name == "lines" else ""
-                yield problem(
-                    (*path, "set", name), None, f"is missing: {kind} needs {DESCRIPTION[field.kind]}{hint}"
-                )
+                yield problem((*path, "set", name), None, f"is missing: {kind} needs {DESCRIPTION[field.kind]}{hint}")
 
 
 #: Required fields that `[mapping]` gives to every event.
@@ -97,9 +93,7 @@ def _lint_value(
         yield problem((*path, "sum"), "true", f"needs number or column, not {given[0]}")
 
 
-def _lint_steps(
-    declared: Declaration, value: Value, field: Field, path: Path, problem: _Problems
-) -> Iterable[Problem]:
+def _lint_steps(declared: Declaration, value: Value, field: Field, path: Path, problem: _Problems) -> Iterable[Problem]:
     if value.extract is not None:
         try:
             re.compile(value.extract)
@@ -142,9 +136,7 @@ def _changed(value: Value) -> bool:
     return any(step is not None for step in (value.extract, value.lookup, value.link, value.letters))
 
 
-def _lint_constant(
-    field: Field, constant: Scalar | list[str], path: Path, problem: _Problems
-) -> Iterable[Problem]:
+def _lint_constant(field: Field, constant: Scalar | list[str], path: Path, problem: _Problems) -> Iterable[Problem]:
     """Whether the contract takes this fixed value for the field."""
     shown: object = constant if not isinstance(constant, list) else ", ".join(constant)
     made: Any = constant
@@ -164,8 +156,4 @@ def _lint_constant(
 
 def _known(what: str, names: Iterable[str]) -> str:
     listed = ", ".join(names)
-    return (
-        f"must be {what} of this mapping: {listed}"
-        if listed
-        else f"must be {what} of this mapping; there is none"
-    )
+    return f"must be {what} of this mapping: {listed}" if listed else f"must be {what} of this mapping; there is none"

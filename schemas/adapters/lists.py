@@ -28,9 +28,7 @@ def _brackets(text: str) -> list[str]:
     if not text.startswith("["):
         return [text]
     entries = _loaded(text)
-    if not isinstance(entries, list) or any(
-        isinstance(entry, list | dict | tuple | set) for entry in entries
-    ):
+    if not isinstance(entries, list) or any(isinstance(entry, list | dict | tuple | set) for entry in entries):
         raise ValueError(f"{text[:60]!r} is not a list of plain values")
     return [shown for entry in entries if entry is not None and (shown := _shown(entry))]
 

@@ -194,9 +194,7 @@ class Rule:
     def _fields(self, declared: Declaration) -> dict[str, Field]:
         merged: dict[str, Field] = {}
         for kind in types_of(declared, self._rule):
-            merged |= {
-                name: field for name, field in fields_of(kind).items() if name not in merged or field.required
-            }
+            merged |= {name: field for name, field in fields_of(kind).items() if name not in merged or field.required}
         return merged
 
     def _compile_slots(
@@ -236,9 +234,7 @@ def types_of(declared: Declaration, rule: EventRule) -> list[str]:
     return [rule.type]
 
 
-def check_bounds(
-    instant: int, bounds: tuple[int | None, int | None], column: str, write: Callable[[int], str]
-) -> None:
+def check_bounds(instant: int, bounds: tuple[int | None, int | None], column: str, write: Callable[[int], str]) -> None:
     """Refuse an instant outside of what the mapping declares plausible: `from` <= time < `to`.
 
     Raises:

@@ -86,9 +86,7 @@ class Runs:
                 blocks.append((self._end, len(block)))
                 self._end += len(block)
         except OSError as error:
-            raise SourceError(
-                f"no room to sort the table in {tempfile.gettempdir()} (set TMPDIR): {error}"
-            ) from error
+            raise SourceError(f"no room to sort the table in {tempfile.gettempdir()} (set TMPDIR): {error}") from error
         self._runs.append(blocks)
         self._items = []
         self._bytes = 0

@@ -183,9 +183,7 @@ class _ParquetTable:
             self._rows = max(file.metadata.num_rows, 1)
         self.names: list[str] = list(schema.names)
         self.timestamps = frozenset(
-            field.name
-            for field in schema
-            if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
+            field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
         )
 
     def position(self) -> float:

@@ -132,8 +132,7 @@ class TabularSource:
         writer = rfc3339_writer()
         values = ValueCompiler(self._columns, self._declared.lookup, links, writer)
         rules = [
-            Rule(self._declared, number, self._columns, values, writer)
-            for number in range(len(self._declared.event))
+            Rule(self._declared, number, self._columns, values, writer) for number in range(len(self._declared.event))
         ]
         table = self._declared.table
         bounds = (table.earliest, table.latest)
@@ -259,9 +258,7 @@ class _Groups:
                 self._runs.add((arrival, offset, raw, "", "", ""))
             except CellError as error:
                 raw = orjson.dumps(group.first.event, default=str)
-                self._runs.add(
-                    (group.first.arrival_us, group.offset, raw, error.reason, error.column, error.detail)
-                )
+                self._runs.add((group.first.arrival_us, group.offset, raw, error.reason, error.column, error.detail))
         groups.clear()
 
 
@@ -278,9 +275,7 @@ def _items(made: list[Made], offset: int) -> list[Item]:
         if one.group is None:
             items.append((one.arrival_us, offset + number, encode(one.event), "", "", ""))
         else:
-            encode(
-                {**one.event, "lines": one.lines}
-            )  # what can't be encoded refuses this row, not the whole group
+            encode({**one.event, "lines": one.lines})  # what can't be encoded refuses this row, not the whole group
     return items
 
 

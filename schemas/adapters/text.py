@@ -21,9 +21,7 @@ CellNumber: TypeAlias = Callable[[Cells], Decimal | None]
 BUILTINS = ("@row", "@hash", "@file", "@each", "@index")
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?)|\{(?P<column>[^{}]+)\}|(?P<name>[a-z]+)|(?P<sign>[-+*/(),]))"
-)
+_TOKEN = re.compile(r"\s*(?:(?P<number>\d+(?:\.\d+)?)|\{(?P<column>[^{}]+)\}|(?P<name>[a-z]+)|(?P<sign>[-+*/(),]))")
 _FUNCTIONS = {"abs": (1, 1), "min": (2, 9), "max": (2, 9), "round": (1, 2)}
 ACCEPTED_ARITHMETIC = "numbers, {columns}, + - * / ( ), abs(x), min(x, y), max(x, y), round(x, digits)"
 
@@ -178,11 +176,7 @@ class _Parser:
         return TemplateError(f"is not a formula at {near}; accepted: {ACCEPTED_ARITHMETIC}")
 
     def _take(self, *signs: str) -> str:
-        if (
-            self._at < len(self._tokens)
-            and self._tokens[self._at][0] == "sign"
-            and self._tokens[self._at][1] in signs
-        ):
+        if self._at < len(self._tokens) and self._tokens[self._at][0] == "sign" and self._tokens[self._at][1] in signs:
             self._at += 1
             return self._tokens[self._at - 1][1]
         return ""

@@ -130,9 +130,7 @@ def time_reader(
         elif to_utc is not None:
             instant = to_utc(wall_us)
         else:
-            raise ValueError(
-                f"{text!r} has no offset from UTC and the mapping names no zone (set zone in [table])"
-            )
+            raise ValueError(f"{text!r} has no offset from UTC and the mapping names no zone (set zone in [table])")
         if not _FIRST_US <= instant < _LAST_US:
             raise ValueError(f"{text!r} is outside of the years 1 to 9999")
         if len(remembered) >= _REMEMBERED:
@@ -227,9 +225,7 @@ def _directives(text: str) -> _FormatReader:
     place = {name: index for index, name in enumerate(parts)}
     year_at, month_at, day_at = (place.get(name, -1) for name in ("year", "month", "day"))
     hour_at, minute_at, second_at = (place.get(name, -1) for name in ("hour", "minute", "second"))
-    plain = (
-        set(parts) <= {"year", "month", "day", "hour", "minute", "second"} and year_at >= 0 and month_at >= 0
-    )
+    plain = set(parts) <= {"year", "month", "day", "hour", "minute", "second"} and year_at >= 0 and month_at >= 0
     midnights: dict[tuple[str, str, str], int] = {}
 
     def read_plain(cell: str) -> tuple[int, int | None] | None:
@@ -321,9 +317,7 @@ def _wall_clock(zone: tzinfo, ambiguous: Ambiguous, nonexistent: Nonexistent) ->
         day = wall_us // DAY_US
         if day not in offsets:
             start = day * DAY_US
-            seen = {
-                offset for probe in (start, start + DAY_US // 2, start + DAY_US - 1) for offset in both(probe)
-            }
+            seen = {offset for probe in (start, start + DAY_US // 2, start + DAY_US - 1) for offset in both(probe)}
             offsets[day] = seen.pop() if len(seen) == 1 else None
         offset = offsets[day]
         return exact(wall_us) if offset is None else wall_us - offset

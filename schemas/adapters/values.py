@@ -154,9 +154,7 @@ class ValueCompiler:
     def _texts(self, value: Value) -> CellValue:
         """A list of texts: all entries of a column with a list, followed through links; else the one text."""
         columns = columns_of_value(value)
-        whole = value.column is not None or (
-            value.text is not None and value.text == f"{{{''.join(columns)}}}"
-        )
+        whole = value.column is not None or (value.text is not None and value.text == f"{{{''.join(columns)}}}")
         if not whole or value.extract is not None or value.lookup is not None:
             get = self.text(value)
             return lambda cells: [text] if (text := get(cells)) else None
@@ -198,9 +196,7 @@ def read_constant(kind: Kind) -> Reader:
 
 def sum_writer(kind: Kind) -> Callable[[Decimal], Any]:
     """How the sum over a group is written into a field."""
-    return (
-        write_money if kind == "money" else write_number if kind == "number" else lambda total: f"{total:f}"
-    )
+    return write_money if kind == "money" else write_number if kind == "number" else lambda total: f"{total:f}"
 
 
 def _text_or_none(get: CellText) -> CellValue:
@@ -209,9 +205,7 @@ def _text_or_none(get: CellText) -> CellValue:
 
 
 def _has_steps(value: Value) -> bool:
-    return any(
-        step is not None for step in (value.extract, value.lookup, value.link, value.letters, value.default)
-    )
+    return any(step is not None for step in (value.extract, value.lookup, value.link, value.letters, value.default))
 
 
 def _read(get: CellText, reader: Reader, column: str) -> CellValue:

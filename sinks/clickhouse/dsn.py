@@ -62,9 +62,7 @@ def parse_dsn(dsn: str, file: str = "--clickhouse") -> Target:
     except ValueError as error:
         raise _refused(file, _masked(dsn), f"{ACCEPTS}; {error}") from None
     if parts.password is not None:
-        words = (
-            f"must not hold a password; give it in {PASSWORD_VARIABLE} or in a file named by password_file"
-        )
+        words = f"must not hold a password; give it in {PASSWORD_VARIABLE} or in a file named by password_file"
         raise _refused(file, _masked(dsn), words)
     if parts.query or parts.fragment:
         raise _refused(file, dsn, f"{ACCEPTS}, and nothing behind that")
@@ -73,16 +71,12 @@ def parse_dsn(dsn: str, file: str = "--clickhouse") -> Target:
     if parts.scheme in _PORTS and parts.hostname:
         database = parts.path.strip("/") or DEFAULT_DATABASE
         if not _DATABASE.match(database):
-            words = (
-                f"database {database!r} must be letters, digits and _, not beginning with a digit, at most 64"
-            )
+            words = f"database {database!r} must be letters, digits and _, not beginning with a digit, at most 64"
             raise _refused(file, dsn, words)
         if port == 0:
             raise _refused(file, dsn, "port must be between 1 and 65535")
         scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
-        return Server(
-            scheme, parts.hostname, port or _PORTS[scheme], unquote(parts.username or "default"), database
-        )
+        return Server(scheme, parts.hostname, port or _PORTS[scheme], unquote(parts.username or "default"), database)
     raise _refused(file, dsn, ACCEPTS)
 
 

@@ -123,9 +123,7 @@ def readable(text: str) -> str:
 def _without_code(error: Exception, text: str, *, inserting: bool) -> StoreError:
     from clickhouse_connect.driver import exceptions  # noqa: PLC0415 - the driver is loaded when a store is opened
 
-    if isinstance(error, exceptions.DataError) or not isinstance(
-        error, (exceptions.ClickHouseError, OSError)
-    ):
+    if isinstance(error, exceptions.DataError) or not isinstance(error, (exceptions.ClickHouseError, OSError)):
         return BlockRejected(f"{type(error).__name__}: {text}") if inserting else StoreRefused(text)
     if isinstance(error, (exceptions.ProgrammingError, exceptions.NotSupportedError)):
         return StoreRefused(f"{text}; is the schema up to date? `andon migrate --status` says")

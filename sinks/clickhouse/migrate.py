@@ -120,8 +120,7 @@ def pending(store: Store, known: Sequence[Migration] | None = None) -> tuple[Mig
     missing = tuple(migration for migration in ours if migration.number not in have)
     if missing and have and missing[0].number < max(have):
         raise StoreRefused(
-            f"database {store.database!r} has migration {max(have):04} but not {missing[0]}: "
-            "its history has a hole"
+            f"database {store.database!r} has migration {max(have):04} but not {missing[0]}: its history has a hole"
         )
     return missing
 
@@ -171,15 +170,11 @@ def require_current(store: Store) -> None:
     missing = pending(store)
     if missing:
         names = ", ".join(map(str, missing))
-        raise StoreRefused(
-            f"database {store.database!r} lacks the schema of this Andon ({names}): run `andon migrate`"
-        )
+        raise StoreRefused(f"database {store.database!r} lacks the schema of this Andon ({names}): run `andon migrate`")
 
 
 def _places(store: Store) -> dict[str, str]:
-    engine = store.query(
-        "SELECT engine FROM system.databases WHERE name = {name:String}", {"name": store.database}
-    )
+    engine = store.query("SELECT engine FROM system.databases WHERE name = {name:String}", {"name": store.database})
     return {
         "{database}": store.database,
         "{replicated}": "Replicated" if engine.rows[0][0] == "Replicated" else "",

@@ -90,9 +90,7 @@ def block_of(record: type[Row], rows: Sequence[Row], run_id: str) -> Block:
         TypeError,
     ):  # an integer past 64 bits, say: the store will refuse the row, not this
         content = repr(columns).encode("utf-8", "replace")
-    digest = hashlib.blake2b(
-        content, digest_size=16, person=b"andon-block", salt=_short(table.name)
-    ).hexdigest()
+    digest = hashlib.blake2b(content, digest_size=16, person=b"andon-block", salt=_short(table.name)).hexdigest()
     all_columns: list[Sequence[object]] = [*columns, [run_id] * len(rows)]
     return Block(table.name, (*table.columns, RUN_COLUMN), all_columns, f"{run_id}:{digest}")
 

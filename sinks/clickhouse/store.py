@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 #: What a value sent as a query parameter may be.
 Parameters = dict[str, Any]
 
-_SELECT = re.compile(
-    r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:SELECT|WITH|FROM)\b", re.IGNORECASE | re.DOTALL
-)
+_SELECT = re.compile(r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:SELECT|WITH|FROM)\b", re.IGNORECASE | re.DOTALL)
 
 # The driver logs a trace for each block it can't serialise; that block becomes a dead letter, which says it
 # better.
@@ -72,9 +70,7 @@ class Store:
 
     def use_database(self) -> bool:
         """Make unqualified names mean our database; False where it does not exist yet."""
-        found = self.query(
-            "SELECT count() FROM system.databases WHERE name = {name:String}", {"name": self.database}
-        )
+        found = self.query("SELECT count() FROM system.databases WHERE name = {name:String}", {"name": self.database})
         if not found.rows[0][0]:
             return False
         self._client.database = self.database
@@ -129,9 +125,7 @@ class Store:
             raise understood(error) from error
         return tuple(str(row[0]) for row in described), tuple(str(row[1]) for row in described)
 
-    def insert(
-        self, table: str, columns: Sequence[Sequence[object]], names: Sequence[str], token: str
-    ) -> None:
+    def insert(self, table: str, columns: Sequence[Sequence[object]], names: Sequence[str], token: str) -> None:
         """Insert a block given as columns; when this returns, the rows are in.
 
         `token` names the block: the same block sent again under it is dropped, and so is another one, so
@@ -172,9 +166,7 @@ def open_store(dsn: str | Target, *, password: str | None = None, readonly: bool
     """
     target = parse_dsn(dsn) if isinstance(dsn, str) else dsn
     if readonly and isinstance(target, Embedded) and not target.path.is_dir():
-        raise StoreRefused(
-            f"there is no database at {target.path} yet: `andon demo` or `andon replay` makes one"
-        )
+        raise StoreRefused(f"there is no database at {target.path} yet: `andon demo` or `andon replay` makes one")
     client = _client(target, password)
     try:
         for name, value in _known(client, READ | READ_ONLY if readonly else READ).items():

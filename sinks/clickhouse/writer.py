@@ -94,9 +94,7 @@ class BlockWriter:
             return self.flush()
         out: list[DeadLetter] = []
         for kind in tuple(buffers):
-            if len(buffers[kind]) >= self._max_rows or (
-                kind is DeadLetter and self._raw_bytes >= self._max_bytes
-            ):
+            if len(buffers[kind]) >= self._max_rows or (kind is DeadLetter and self._raw_bytes >= self._max_bytes):
                 self._drain(kind, out)
         return out
 
@@ -149,9 +147,7 @@ class BlockWriter:
             return self._send(kind, rows[:middle]) + self._send(kind, rows[middle:])
         self._refusals_in_a_row += 1
         if self._refusals_in_a_row >= _REFUSALS_IN_A_ROW:
-            words = (
-                f"table {kind.TABLE} takes no row any more ({_REFUSALS_IN_A_ROW} refused in a row): {error}"
-            )
+            words = f"table {kind.TABLE} takes no row any more ({_REFUSALS_IN_A_ROW} refused in a row): {error}"
             raise StoreRefused(words) from error
         return [(rows[0], str(error))]
 

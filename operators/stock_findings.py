@@ -1,0 +1,93 @@
+"""What is said of an item's stock: its signals and late events, in words an operations lead understands."""
+
+from operators.findings import next_version, signal_id
+from operators.stock_item import Item
+from operators.windows import Key
+from schemas.durations import END_OF_TIME_US, people_duration, people_time, rfc3339
+from schemas.events import Arrived, InventoryAdjusted, InventoryLevel, type_name
+from schemas.rows import LateEvent, Signal
+
+DETECTOR = "stock_reconciler"
+STAGE = "stock_windows"
+
+
+def stock_signal(
+    kind: str,
+    key: Key,
+    item: Item,
+    opened: tuple[int, float],
+    now: int,
+    *,
+    margins: str,
+    settle_us: int,
+    closed: bool,
+) -> Signal:
+    """The signal of a `stock_delta` or an `oversell`; `opened` says since when (arrival) and how much it was then."""
+    sku, node = key
+    quantities = item.quantities(END_OF_TIME_US)
+    stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())
+    settle = people_duration(settle_us)
+    since, first = opened
+    if kind == "stock_delta":
+        expected = f"a difference of at most {margins}"
+        said = f"{sku} at {node}: the systems differ by {first:g} units for more than {settle}"
+        severity = "medium"
+    else:
+        expected = "available to promise of at least 0"
+        said = f"{sku} at {node}: {-first:g} units more are promised than there are, for more than {settle}"
+        severity = "high"
+    now_said = f"{said}; settled at {people_time(now)} ({stock})." if closed else f"{said} ({stock})."
+    return Signal(
+        signal_id=signal_id(DETECTOR, kind, sku, node, str(since)),
+        detector=DETECTOR,
+        kind=kind,
+        handoff="",
+        scope={"sku": sku, "node": node},
+        case_id="",
+        opened_at_us=since,
+        found_at_us=since + settle_us,
+        closed_at_us=now if closed else None,
+        severity=severity,
+        score=_score(kind, first, quantities),
+        confidence=1.0,
+        expected=expected,
+        observed=stock if kind == "stock_delta" else f"{first:g} ({stock})",
+        method="rule",
+        explanation=now_said,
+        evidence=_evidence(item),
+        arrival_us=now,
+        version=next_version(0, now),
+    )
+
+
+def _score(kind: str, size: float, quantities: dict[str, float]) -> float:
+    """How much of the item's stock the finding concerns, 0 to 1."""
+    largest = max(map(abs, quantities.values()), default=0.0)
+    if kind == "oversell":
+        return 1.0
+    return min(1.0, abs(size) / largest) if largest else 1.0
+
+
+def _evidence(item: Item) -> list[str]:
+    """The last event of each system."""
+    return [entries[-1][2] for _, entries in sorted(item.entries.items())]
+
+
+def late_stock_row(arrived: Arrived, window_start_us: int, system: str) -> LateEvent:
+    """The record of a level or an adjustment that came too late for its windows."""
+    event = arrived.event
+    assert isinstance(event, InventoryLevel | InventoryAdjusted)
+    what = f"on_hand {event.on_hand:g}" if isinstance(event, InventoryLevel) else f"on_hand {event.delta:+g}"
+    return LateEvent(
+        topic=arrived.topic,
+        partition=arrived.partition,
+        offset=arrived.offset,
+        stage=STAGE,
+        type=type_name(event),
+        source=event.source,
+        event_id=event.event_id,
+        occurred_at_us=arrived.occurred_us,
+        window_start_us=window_start_us,
+        effect=f"{event.sku} at {event.node}, window from {rfc3339(window_start_us)}: {what} of {system}",
+        seen_at_us=arrived.arrival_us,
+    )
