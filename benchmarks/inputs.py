@@ -15,7 +15,8 @@ import msgspec
 
 from dataflows.process_maps import load_process_map
 from dataflows.settings import Settings
-from operators.process_map import ProcessMap, read_process_map
+from operators.process_lint import read_process_map
+from operators.process_map import ProcessMap
 from scenarios.simulate import SimulationSettings, simulate
 from schemas.durations import HOUR_US, MINUTE_US, SECOND_US, Duration, Instant, rfc3339
 

@@ -1,4 +1,4 @@
-"""What is wrong with a process map whose keys and types are right: every problem at once."""
+"""Reading a process map, and what is wrong with one whose keys and types are right: every problem at once."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, get_type_hints
@@ -8,10 +8,19 @@ import msgspec
 from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.accepted import as_toml, branch_for, choices, plain
 from schemas.events import EVENT_TYPES, EventBase, field_names
-from schemas.problems import Problem, did_you_mean, path_text
+from schemas.problems import Declared, Problem, declare, did_you_mean, path_text
 from schemas.toml_lines import KeyPath, line_of
 
 _Problems: TypeAlias = Callable[[KeyPath, object, str], Problem]
+
+
+def read_process_map(text: str, file: str) -> Declared[ProcessMap]:
+    """Read and lint a process map written in TOML; every problem at once."""
+    declared = declare(text, ProcessMap, file)
+    if declared.value is None:
+        return declared
+    problems = tuple(sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line)))
+    return Declared(None if problems else declared.value, problems)
 
 
 def lint(process: ProcessMap, file: str, text: str) -> Iterable[Problem]:

@@ -12,7 +12,6 @@ from msgspec import Meta, field
 
 from schemas.durations import DAY_US, MINUTE_US, Duration
 from schemas.events import EventBase
-from schemas.problems import Declared, declare
 
 Name = Annotated[
     str,
@@ -145,14 +144,3 @@ class ProcessMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def case_rule(self, case: str) -> CaseRule:
         """The rule of a kind of case, the default where none is declared."""
         return self.case.get(case, CaseRule())  # type: ignore[call-overload,no-any-return] # keys are the literals
-
-
-def read_process_map(text: str, file: str) -> Declared[ProcessMap]:
-    """Read and lint a process map written in TOML; every problem at once."""
-    from operators.process_lint import lint  # noqa: PLC0415 - it needs the records above
-
-    declared = declare(text, ProcessMap, file)
-    if declared.value is None:
-        return declared
-    problems = tuple(sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line)))
-    return Declared(None if problems else declared.value, problems)

@@ -7,7 +7,8 @@ import msgspec
 from operators.groups import Group, PipelineSettings, Router, SitePiece, make_group
 from operators.lanes import LaneMerge, PartitionQueue, PartitionState, Read, TimeRules
 from operators.ordering import Slice
-from operators.process_map import ProcessMap, read_process_map
+from operators.process_lint import read_process_map
+from operators.process_map import ProcessMap
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
 from schemas.decode import EventDecoder

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from operators.process_map import ProcessMap, read_process_map
+from operators.process_lint import read_process_map
+from operators.process_map import ProcessMap
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Instant, rfc3339
 from schemas.events import Arrived, Event
 from schemas.rows import HandoffPass, Signal

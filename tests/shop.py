@@ -11,7 +11,8 @@ import msgspec
 from hypothesis import strategies as st
 
 from operators.groups import PipelineSettings
-from operators.process_map import ProcessMap, read_process_map
+from operators.process_lint import read_process_map
+from operators.process_map import ProcessMap
 from operators.windows import WindowSettings
 from schemas.durations import MINUTE_US, SECOND_US, rfc3339
 from tests.harness import START_US

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from operators.process_map import read_process_map
+from operators.process_lint import read_process_map
 from schemas.adapters.fields import fields_of, line_fields_of
 from schemas.adapters.mapping import load_mapping, read_mapping, shipped_mappings
 from schemas.errors import SettingsError

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from operators.process_map import Handoff, Pattern, ProcessMap, read_process_map
+from operators.process_lint import read_process_map
+from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.adapters.mapping import load_mapping
 from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
 from schemas.durations import to_us

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 import dataflows.process_maps
 import schemas.adapters
-from operators.process_map import read_process_map
+from operators.process_lint import read_process_map
 from schemas.accepted import as_toml
 from schemas.durations import Duration, Instant
 from schemas.problems import Problem, declare, parse_toml

@@ -9,7 +9,8 @@ import pytest
 
 import dataflows.process_maps
 from dataflows.process_maps import load_process_map, shipped_process_maps
-from operators.process_map import CaseTime, Pattern, ProcessMap, read_process_map
+from operators.process_lint import read_process_map
+from operators.process_map import CaseTime, Pattern, ProcessMap
 from schemas.durations import HOUR_US, MINUTE_US
 from schemas.errors import SettingsError
 from schemas.events import EVENT_TYPES

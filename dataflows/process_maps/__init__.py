@@ -3,7 +3,8 @@
 from importlib.resources import files
 from pathlib import Path
 
-from operators.process_map import ProcessMap, read_process_map
+from operators.process_lint import read_process_map
+from operators.process_map import ProcessMap
 from schemas.errors import SettingsError
 from schemas.problems import Problem
 
