@@ -30,6 +30,8 @@ class Reservations:
     The sum is kept at the step that was asked for last and walked from there: what is asked for lies close together
     (now, and the end of the last window), so an item with ten thousand reservations costs what one with ten does.
 
+    What arrives of a reservation after its end was forgotten counts as a new one.
+
     Memory: one record a reservation and two numbers a step. Cost: O(log n) a change, and a question O(log n + steps
     since the last one). State: the records; steps are made from them again.
     """

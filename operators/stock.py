@@ -95,8 +95,9 @@ class StockReconciler:
 
     Given events in arrival order, returns window rows (by event time, converging), and signals `stock_delta` and
     `oversell`. A condition becomes a finding when it has held, in arrival time, for its settle time without a
-    break; it closes when the condition ends. Events of an item are corrected by event time however late they come;
-    a window older than `retention` is not rewritten, and the event is returned as late.
+    break; it closes when the condition ends. An item is corrected by event time; a window older than `retention` is
+    not rewritten, and the event is returned as late. What is older is folded: an adjustment counts however late it
+    comes, a level only for the adjustments that are not folded yet.
 
     Memory: per item, what was said within `retention` (older is folded into one level per system), reservations
     that hold, and one version per window that can be corrected. Cost: O(log n) per event, O(systems) per check.
