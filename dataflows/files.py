@@ -163,11 +163,19 @@ class JsonLinesReader:
 class TableReader:
     """A table through a mapping: rows become canonical messages, sorted by time. Positions count messages."""
 
-    def __init__(self, source: FilePartition, mapping: Mapping, rules: TimeRules, resume: bytes | None = None) -> None:
+    def __init__(
+        self,
+        source: FilePartition,
+        mapping: Mapping,
+        rules: TimeRules,
+        resume: bytes | None = None,
+        on_read: Callable[[], None] | None = None,
+    ) -> None:
         self.queue = PartitionQueue(source.topic, source.partition, rules)
         if resume is not None:
             self.queue.restore(_state(resume))
         self.table = TabularSource(mapping, source.path)
+        self.table.on_read = on_read
         self._source = mapping.declared.mapping.source
         self._decoder = EventDecoder()
         self._messages: Iterator[MappedMessage | RefusedRow] | None = None
@@ -193,8 +201,9 @@ class TableReader:
         return True
 
     def progress(self) -> float:
-        """The share of reading and sorting that is done."""
-        return self.table.progress()
+        """Half for reading and sorting the table, half for the messages it made."""
+        made = self.table.messages_made
+        return (self.table.progress() + (self._position / made if made else 0.0)) / 2
 
     def close(self) -> None:
         """Let go of the sorted runs."""

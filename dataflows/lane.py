@@ -51,6 +51,7 @@ class FileLane:
         self._name = name
         self._source = source
         self._on_progress = on_progress
+        self._mine: dict[str, Reader] = {}
         kept: dict[str, bytes] = msgspec.msgpack.decode(resume, type=dict[str, bytes]) if resume else {}
         self._mine = {
             partition.name: self._open(partition, kept.get(partition.name))
@@ -66,7 +67,7 @@ class FileLane:
         rules = self._source.rules
         if self._source.mapping is not None:
             rules = msgspec.structs.replace(rules, guard_leaps=False)
-            return TableReader(partition, self._source.mapping, rules, resume)
+            return TableReader(partition, self._source.mapping, rules, resume, self._tell)
         return JsonLinesReader(partition, rules, resume, self._now if self._source.clock is not None else None)
 
     def _now(self) -> int:
@@ -92,9 +93,13 @@ class FileLane:
         merged = self._merge.release()
         if merged is not None and merged.final:
             self._ended = True
-        readers = self._mine.values()
-        self._on_progress(self._name, sum(reader.progress() for reader in readers) / len(readers) if readers else 1.0)
+        self._tell()
         return merged
+
+    def _tell(self) -> None:
+        """How far the lane's input has been read; a table tells it while it is being sorted, too."""
+        readers = list(self._mine.values())
+        self._on_progress(self._name, sum(reader.progress() for reader in readers) / len(readers) if readers else 1.0)
 
     def next_awake(self) -> datetime | None:
         """After a poll that found nothing new, when to look again."""

@@ -12,6 +12,7 @@ from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
 from operators.groups import PipelineSettings
 from operators.lanes import Merged, TimeRules
+from schemas.adapters.mapping import read_mapping
 from schemas.durations import SECOND_US
 from schemas.errors import SourceError, StateError
 from schemas.rows import Row
@@ -168,3 +169,25 @@ def test_time_stands_still_until_every_lane_was_heard(tmp_path: Path) -> None:
     many: list[Row] = []
     run(files, pipeline_settings(lanes=7), many)
     assert encoded(many) == encoded(one)
+
+
+def test_a_table_tells_its_progress_while_it_is_read_and_while_its_messages_are(tmp_path: Path) -> None:
+    table = tmp_path / "orders.csv"
+    table.write_text("id,at\n" + "".join(f"o{n},2026-03-02T00:00:{n % 60:02}Z\n" for n in range(20_000)))
+    declared = read_mapping(
+        '[mapping]\nname = "orders"\nsource = "shop"\nsystem = "oms"\n\n[table]\nformat = "csv"\n\n'
+        '[[event]]\ntype = "order.approved"\ntime = "at"\n[event.set]\norder_id = "{id}"\n',
+        "orders.toml",
+    )
+    assert declared.value is not None, declared.problems
+    told: list[float] = []
+    source = LaneInput(
+        partitions=tuple(partitions_of([str(table)])), rules=TimeRules(), batch=1_000, mapping=declared.value
+    )
+    lane = FileLane("lane-0", ["lane-0"], source, None, lambda _lane, share: told.append(share))
+    while not lane.ended:
+        lane.next()
+    assert told == sorted(told)
+    assert len([share for share in told if share < 0.5]) >= 3
+    assert len([share for share in told if 0.5 < share < 1.0]) >= 10
+    assert told[-1] == 1.0

@@ -33,6 +33,7 @@ class Runs:
         self._run_bytes = run_bytes
         self._items: list[Item] = []
         self._bytes = 0
+        self._count = 0
         self._runs: list[list[tuple[int, int]]] = []
         self._stack = ExitStack()
         self._file: int | None = None
@@ -44,6 +45,10 @@ class Runs:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def __len__(self) -> int:
+        """How many were added."""
+        return self._count
+
     def add(self, item: Item) -> None:
         """Take one item.
 
@@ -51,6 +56,7 @@ class Runs:
             SourceError: there is no room for the temporary file.
         """
         self._items.append(item)
+        self._count += 1
         self._bytes += len(item[2])
         if len(self._items) >= self._run_length or self._bytes >= self._run_bytes:
             self._spill()

@@ -11,7 +11,7 @@ Memory: one run of the sort (see sorting.py), the links (one entry for each pair
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as ReadMapping
 from itertools import islice
 from pathlib import Path
@@ -35,6 +35,7 @@ from schemas.toml_lines import line_of
 
 EVENTS_PER_ROW = 1_000
 _READING = 0.95
+_TELL_EVERY = 5_000
 #: Of a file's name, as much as leaves room for the rest of an id.
 _NAME_LENGTH = 64
 
@@ -100,7 +101,9 @@ class TabularSource:
         self._run_length = 200_000
         self.rows_read = 0
         self.rows_skipped = 0
+        self.messages_made = 0
         self.idle_rules: frozenset[int] = frozenset()
+        self.on_read: Callable[[], None] | None = None
 
     def progress(self) -> float:
         """How far reading and sorting have come, 0 to 1."""
@@ -120,6 +123,7 @@ class TabularSource:
         with Runs(self._run_length) as runs:
             self._read(runs)
             self._sorted = True
+            self.messages_made = len(runs)
             for arrival_us, offset, raw, reason, path, detail in islice(runs.merged(), skip, None):
                 if reason:
                     yield RefusedRow(arrival_us, offset, reason, path, detail, raw)
@@ -141,6 +145,8 @@ class TabularSource:
         arrival = 0
         for row in self._table.rows():
             self.rows_read += 1
+            if self.on_read is not None and self.rows_read % _TELL_EVERY == 0:
+                self.on_read()
             offset = self.rows_read * EVENTS_PER_ROW
             if isinstance(row, BadRow):
                 runs.add(self._refused(row.cells, arrival, offset, CellError("", "transport", row.detail)))
