@@ -4,7 +4,7 @@ A kind of case is a field of the contract (`order_id`, `return_id`, …). An eve
 names; a handoff may find its case under another field of the start or end event (a posting's `reference`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from zlib import crc32
@@ -13,9 +13,6 @@ import msgspec
 
 from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.events import EVENT_TYPES, EventBase, field_names
-
-#: A stable hash of a case id: the same in every process and after every restart.
-Owner = Callable[[str], bool]
 
 
 class Part(StrEnum):

@@ -84,7 +84,6 @@ class TabularSource:
     """
 
     def __init__(self, mapping: Mapping, path: str) -> None:
-        self._mapping = mapping
         self._declared = mapping.declared
         self._table: OpenTable = open_table(self._declared.table, path)
         problems = tuple(lint_columns(mapping, path, self._table.names))

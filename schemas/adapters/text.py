@@ -149,7 +149,6 @@ class _Parser:
     """Recursive descent over sums, products, signs, brackets and functions."""
 
     def __init__(self, formula: str, place: Callable[[str], CellNumber]) -> None:
-        self._formula = formula
         self._place = place
         self._tokens: list[tuple[str, str]] = []
         self.first_column = ""

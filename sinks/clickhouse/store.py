@@ -166,7 +166,10 @@ def open_store(dsn: str | Target, *, password: str | None = None, readonly: bool
     """
     target = parse_dsn(dsn) if isinstance(dsn, str) else dsn
     if readonly and isinstance(target, Embedded) and not target.path.is_dir():
-        raise StoreRefused(f"there is no database at {target.path} yet: `andon demo` or `andon replay` makes one")
+        raise StoreRefused(
+            f"there is no database at {target.path} yet: `andon replay` or `andon migrate` makes one; "
+            "`andon demo` makes its own, in demo-out/andon.db"
+        )
     client = _client(target, password)
     try:
         for name, value in _known(client, READ | READ_ONLY if readonly else READ).items():
