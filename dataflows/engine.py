@@ -4,8 +4,12 @@ Steps are named by constants, since recovery hangs on them. A lane is a source p
 the engine; a value is a batch. Every state handed to the engine is bytes that nothing changes any more.
 """
 
+import copyreg
 import gc
-from collections.abc import Callable, Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -17,22 +21,24 @@ from bytewax.inputs import AbortExecution, FixedPartitionedSource, StatefulSourc
 from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
-from bytewax.testing import run_main
+from bytewax.testing import cluster_main, run_main
 
-from operators.groups import Emitted, Group, Piece, PipelineSettings, Router, make_group
+from operators.groups import Emitted, Group, Piece, PipelineSettings, Router, SitePiece, make_group
 from operators.lanes import Merged
-from schemas.errors import AndonError
-from schemas.rows import Row
+from operators.ordering import Slice
+from schemas.errors import AndonError, PeerLost
+from schemas.rows import ROW_TYPES, Row
 
 FLOW = "andon"
 LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_sites", "sites", "rows"
 
-Keyed: TypeAlias = tuple[str, Piece]
+#: A value for a key group; None says that the job is to stop.
+Keyed: TypeAlias = tuple[str, Piece | None]
 Kept: TypeAlias = tuple[str, bytes]
 
 
 class LaneReader(Protocol):
-    """One lane's input: `dataflows.lane.FileLane`, later a Kafka consumer."""
+    """One lane's input: `dataflows.lane.FileLane` or `dataflows.kafka.lane.KafkaLane`."""
 
     def next(self) -> Merged | None:
         """What can be released now; None when there is nothing yet."""
@@ -61,16 +67,82 @@ class RowWriter(Protocol):
         """Have everything written when this returns."""
 
 
+class FlowWatch(Protocol):
+    """Who is told what the flow does: metrics and health hang on it."""
+
+    def beat(self) -> None:
+        """The engine goes on."""
+
+    def released(self, lane: str, merged: Merged) -> None:
+        """A lane has come further."""
+
+    def lane_kept(self, lane: str) -> None:
+        """A lane's position goes into the snapshot of the epoch that ends now."""
+
+    def group_kept(self, group: Group, seconds: float, size: int) -> None:
+        """A group's state goes into it: how long that took, and its bytes."""
+
+
+class Unwatched:
+    """Tells nobody."""
+
+    def beat(self) -> None:
+        """As `FlowWatch`."""
+
+    def released(self, lane: str, merged: Merged) -> None:
+        """As `FlowWatch`."""
+
+    def lane_kept(self, lane: str) -> None:
+        """As `FlowWatch`."""
+
+    def group_kept(self, group: Group, seconds: float, size: int) -> None:
+        """As `FlowWatch`."""
+
+
 class Stop:
     """Why a flow is to end before its input does.
 
-    `requested` is set by a signal handler: end at the next snapshot. `failure` is what a lane raised: end at once, as
-    a crash would (raised through the engine it would first print a trace of the engine's own).
+    `requested` is set by a signal handler, or by another process of the job through the flow: every lane ends where it
+    is, the last epoch is kept, and nothing is closed early, since the groups are not told that their input has ended.
+    `failure` is what a lane, a group or the writer raised: end at once, as a crash would.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self.failure: AndonError | None = None
+        self._muted: int | None = None
+
+    def fail(self, error: AndonError) -> None:
+        """Remember the error, and spare the person who gets its words the trace that the engine would print first."""
+        self.failure = error
+        if self._muted is None:
+            self._muted = os.dup(2)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+
+    def unmute(self) -> None:
+        """The engine has ended: standard error is the caller's again."""
+        if self._muted is not None:
+            os.dup2(self._muted, 2)
+            os.close(self._muted)
+            self._muted = None
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Run a part of the flow: what it raises of our own is remembered."""
+        try:
+            yield
+        except AndonError as error:
+            self.fail(error)
+            raise
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """The processes of one job, the same list in each, and which of them this one is."""
+
+    process: int = 0
+    addresses: tuple[str, ...] = ()
 
 
 class Pipeline(msgspec.Struct, frozen=True):
@@ -80,102 +152,159 @@ class Pipeline(msgspec.Struct, frozen=True):
     open_lane: Callable[[str, bytes | None], LaneReader]
     open_writer: Callable[[], RowWriter]
     stop: Stop
+    watch: FlowWatch = Unwatched()
 
 
-class _LanePartition(StatefulSourcePartition[tuple[str, Merged], bytes]):
-    def __init__(self, name: str, lane: LaneReader, stop: Stop, stopped: set[str], lanes: int) -> None:
-        self._name, self._lane, self._stop = name, lane, stop
-        self._stopped, self._lanes = stopped, lanes
+class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
+    def __init__(self, name: str, lane: LaneReader, pipeline: Pipeline) -> None:
+        self._name, self._lane = name, lane
+        self._stop, self._watch = pipeline.stop, pipeline.watch
+        self._told = False
 
-    def next_batch(self) -> Iterable[tuple[str, Merged]]:
-        if self._stop.requested:
-            if len(self._stopped) >= self._lanes:
-                raise AbortExecution
-            return []
+    def next_batch(self) -> Iterable[tuple[str, Merged | None]]:
+        self._watch.beat()
+        if self._stop.failure is not None:
+            raise AbortExecution
         if self._lane.ended:
-            self._stopped.add(self._name)
             raise StopIteration
+        if self._stop.requested:
+            if self._told:
+                raise StopIteration
+            self._told = True
+            return [(self._name, None)]
         try:
             merged = self._lane.next()
         except AndonError as error:
             self._stop.failure = error
             raise AbortExecution from error
-        return [] if merged is None else [(self._name, merged)]
+        if merged is None:
+            return []
+        self._watch.released(self._name, merged)
+        return [(self._name, merged)]
 
     def next_awake(self) -> datetime | None:
-        return self._lane.next_awake()
+        return None if self._stop.requested else self._lane.next_awake()
 
     def snapshot(self) -> bytes:
-        if self._stop.requested:
-            self._stopped.add(self._name)
+        self._watch.lane_kept(self._name)
         return self._lane.snapshot()
 
     def close(self) -> None:
         self._lane.close()
 
 
-class _LaneSource(FixedPartitionedSource[tuple[str, Merged], bytes]):
+class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._stopped: set[str] = set()
 
     def list_parts(self) -> list[str]:
         return list(self._pipeline.settings.lanes)
 
     def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> _LanePartition:
         del step_id
-        lane = self._pipeline.open_lane(for_part, resume_state)
-        return _LanePartition(for_part, lane, self._pipeline.stop, self._stopped, len(self._pipeline.settings.lanes))
+        with self._pipeline.stop.failing():
+            return _LanePartition(for_part, self._pipeline.open_lane(for_part, resume_state), self._pipeline)
 
 
 class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
     """A key group. The engine does not tell a logic its key: it comes with the values, and with the kept state."""
 
-    def __init__(self, settings: PipelineSettings, kept: Kept | None, *, keeps: bool) -> None:
-        self._settings = settings
+    def __init__(self, pipeline: Pipeline, kept: Kept | None, *, keeps: bool) -> None:
+        self._settings, self._stop, self._watch = pipeline.settings, pipeline.stop, pipeline.watch
         self._keeps = keeps
         self._group: Group | None = None
         if kept is not None:
-            self._group = make_group(kept[0], settings)
-            self._group.restore(kept[1])
+            self._group = make_group(kept[0], self._settings)
+            with self._stop.failing():
+                self._group.restore(kept[1])
 
     def on_batch(self, values: list[Keyed]) -> tuple[Iterable[Emitted], bool]:
         group = self._group
         if group is None:
             group = self._group = make_group(values[0][0], self._settings)
-        emitted = group.on_batch([piece for _, piece in values])  # type: ignore[misc] # a key's pieces are its space's
+        pieces = [piece for _, piece in values if piece is not None]
+        if len(pieces) < len(values):
+            self._stop.requested = True
+        if not pieces:
+            return [], StatefulBatchLogic.RETAIN
+        with self._stop.failing():
+            emitted = group.on_batch(pieces)  # type: ignore[arg-type] # a key's pieces are its space's
+        self._watch.beat()
         return [emitted], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Kept:
         assert self._group is not None
-        return self._group.name, self._group.snapshot() if self._keeps else b""
+        if not self._keeps:
+            return self._group.name, b""
+        began = time.perf_counter()
+        kept = self._group.snapshot()
+        self._watch.group_kept(self._group, time.perf_counter() - began, len(kept))
+        return self._group.name, kept
 
 
-class _SinkPartition(StatefulSinkPartition[list[Row], None]):
-    def __init__(self, writer: RowWriter) -> None:
-        self._writer = writer
+class _Rows(list[Row]):
+    """Rows on their way to the sink; in another process' they go as one piece for each kind."""
 
-    def write_batch(self, values: list[list[Row]]) -> None:
-        for rows in values:
-            self._writer.write(rows)
+
+class _SinkPartition(StatefulSinkPartition[_Rows, None]):
+    def __init__(self, writer: RowWriter, stop: Stop) -> None:
+        self._writer, self._stop = writer, stop
+
+    def write_batch(self, values: list[_Rows]) -> None:
+        with self._stop.failing():
+            for rows in values:
+                self._writer.write(rows)
 
     def snapshot(self) -> None:
-        self._writer.flush()
+        with self._stop.failing():
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.flush()
+        """Nothing to do: the last epoch's snapshot has flushed, and after a failure the rows come again."""
 
 
-class _RowSink(FixedPartitionedSink[list[Row], None]):
-    def __init__(self, open_writer: Callable[[], RowWriter]) -> None:
-        self._open_writer = open_writer
+class _RowSink(FixedPartitionedSink[_Rows, None]):
+    """As many partitions as there are lanes, so that each process has one that it can write by."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
 
     def list_parts(self) -> list[str]:
-        return [ROWS]
+        return [f"{ROWS}:{lane}" for lane in self._pipeline.settings.lanes]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition:
         del step_id, for_part, resume_state
-        return _SinkPartition(self._open_writer())
+        return _SinkPartition(self._pipeline.open_writer(), self._pipeline.stop)
+
+
+# Values that leave a process go as msgpack, not record by record.
+_ROW_LISTS = [msgspec.msgpack.Decoder(list[record]) for record in ROW_TYPES]  # type: ignore[valid-type] # is one
+_ROW_KINDS = {record: index for index, record in enumerate(ROW_TYPES)}
+_SLICE, _SITE_PIECE = msgspec.msgpack.Decoder(Slice), msgspec.msgpack.Decoder(SitePiece)
+
+
+def _rows_from(parts: list[tuple[int, bytes]]) -> _Rows:
+    return _Rows(row for kind, packed in parts for row in _ROW_LISTS[kind].decode(packed))
+
+
+def _packed_rows(rows: _Rows) -> tuple[object, ...]:
+    apart: dict[int, list[Row]] = {}
+    for row in rows:
+        apart.setdefault(_ROW_KINDS[type(row)], []).append(row)
+    return _rows_from, ([(kind, msgspec.msgpack.encode(some)) for kind, some in apart.items()],)
+
+
+def _slice_from(packed: bytes) -> Slice:
+    return _SLICE.decode(packed)
+
+
+def _site_piece_from(packed: bytes) -> SitePiece:
+    return _SITE_PIECE.decode(packed)
+
+
+copyreg.pickle(_Rows, _packed_rows)  # type: ignore[arg-type] # a reduction
+copyreg.pickle(Slice, lambda piece: (_slice_from, (msgspec.msgpack.encode(piece),)))
+copyreg.pickle(SitePiece, lambda piece: (_site_piece_from, (msgspec.msgpack.encode(piece),)))
 
 
 def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
@@ -187,62 +316,80 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
     settings = pipeline.settings
     router = Router(settings)
 
-    def route(item: tuple[str, Merged]) -> Iterable[tuple[str, Keyed]]:
-        return [(name, (name, piece)) for name, piece in router.slices(*item)]
+    def route(item: tuple[str, Merged | None]) -> Iterable[tuple[str, Keyed]]:
+        lane, merged = item
+        if merged is None:
+            return [(name, (name, None)) for name in router.names]
+        return [(name, (name, piece)) for name, piece in router.slices(lane, merged)]
 
-    def lane_rows(item: tuple[str, Merged]) -> Iterable[tuple[str, list[Row]]]:
-        rows: list[Row] = [*item[1].dead, *item[1].health]
-        return [(ROWS, rows)] if rows else []
+    def lane_rows(item: tuple[str, Merged | None]) -> Iterable[tuple[str, _Rows]]:
+        lane, merged = item
+        return [(lane, _Rows([*merged.dead, *merged.health]))] if merged and (merged.dead or merged.health) else []
 
     def site_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
         return [(name, (name, piece)) for name, piece in item[1].pieces]
 
-    def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, list[Row]]]:
-        return [(ROWS, item[1].rows)] if item[1].rows else []
+    def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, _Rows]]:
+        return [(item[0], _Rows(item[1].rows))] if item[1].rows else []
+
+    def logic(kept: Kept | None) -> _GroupLogic:
+        return _GroupLogic(pipeline, kept, keeps=keeps)
 
     flow = Dataflow(FLOW)
     lanes = op.input(LANES, flow, _LaneSource(pipeline))
-    routed = op.flat_map(ROUTE, lanes, route)
-    groups = op.stateful_batch(GROUPS, routed, lambda kept: _GroupLogic(settings, kept, keeps=keeps))
-    to_sites = op.flat_map(TO_SITES, groups, site_pieces)
-    sites = op.stateful_batch(SITES, to_sites, lambda kept: _GroupLogic(settings, kept, keeps=keeps))
+    groups = op.stateful_batch(GROUPS, op.flat_map(ROUTE, lanes, route), logic)
+    sites = op.stateful_batch(SITES, op.flat_map(TO_SITES, groups, site_pieces), logic)
     rows = op.merge(
         "all_rows",
         op.flat_map("lane_rows", lanes, lane_rows),
         op.flat_map("group_rows", groups, group_rows),
         op.flat_map("site_rows", sites, group_rows),
     )
-    op.output(ROWS, rows, _RowSink(pipeline.open_writer))
+    op.output(ROWS, rows, _RowSink(pipeline))
     return flow
 
 
-def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int) -> None:
+def init_recovery(recovery: Path, partitions: int) -> None:
+    """Make the engine's files in a recovery directory that has none."""
+    if not any(recovery.glob("part-*.sqlite3")):
+        recovery.mkdir(parents=True, exist_ok=True)
+        init_db_dir(recovery, partitions)
+
+
+def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: Cluster = Cluster()) -> None:  # noqa: B008 - frozen
     """Run to the end of the input, or to a requested stop; with `recovery`, from where an earlier run ended.
 
     Raises:
         AndonError: what a lane, a group or the writer raised, as itself.
+        PeerLost: another process of the job has gone.
     """
     config = None
     if recovery is not None:
-        if not any(recovery.glob("part-*.sqlite3")):
-            recovery.mkdir(parents=True, exist_ok=True)
-            init_db_dir(recovery, 1)
+        init_recovery(recovery, len(pipeline.settings.lanes))
         config = RecoveryConfig(recovery)
+    flow, epoch = build_flow(pipeline, keeps=config is not None), timedelta(microseconds=epoch_us)
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(1_000_000, 10, 10)
     try:
-        run_main(
-            build_flow(pipeline, keeps=config is not None),
-            epoch_interval=timedelta(microseconds=epoch_us),
-            recovery_config=config,
-        )
+        if len(cluster.addresses) > 1:
+            addresses = list(cluster.addresses)
+            cluster_main(flow, addresses, cluster.process, epoch_interval=epoch, recovery_config=config)
+        else:
+            run_main(flow, epoch_interval=epoch, recovery_config=config)
     except Exception as error:
-        own = _own_error(error)
+        own = pipeline.stop.failure or _own_error(error)
         if own is None or own is error:
             raise
         raise own from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException" or len(cluster.addresses) <= 1:
+            raise
+        if pipeline.stop.failure is None and not pipeline.stop.requested:
+            words = "another process of this job has gone; all of them stop and start together"
+            raise PeerLost(words) from error
     finally:
+        pipeline.stop.unmute()
         gc.set_threshold(*thresholds)
         gc.unfreeze()
     if pipeline.stop.failure is not None:

@@ -14,7 +14,7 @@ from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import END_OF_TIME_US
-from schemas.errors import SourceError, StateError
+from schemas.errors import SourceError
 
 #: A longer line is no message; its beginning is kept as a dead letter.
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -85,7 +85,7 @@ class JsonLinesReader:
         self,
         source: FilePartition,
         rules: TimeRules,
-        resume: bytes | None = None,
+        resume: PartitionState | None = None,
         now: Callable[[], int] | None = None,
     ) -> None:
         if now is not None:
@@ -93,7 +93,7 @@ class JsonLinesReader:
         self._rules = rules
         self.queue = PartitionQueue(source.topic, source.partition, rules)
         if resume is not None:
-            self.queue.restore(_state(resume))
+            self.queue.restore(resume)
         self._path = Path(source.path)
         self._now = now
         self._decoder = EventDecoder(max_message_bytes=MAX_LINE_BYTES)
@@ -168,12 +168,12 @@ class TableReader:
         source: FilePartition,
         mapping: Mapping,
         rules: TimeRules,
-        resume: bytes | None = None,
+        resume: PartitionState | None = None,
         on_read: Callable[[], None] | None = None,
     ) -> None:
         self.queue = PartitionQueue(source.topic, source.partition, rules)
         if resume is not None:
-            self.queue.restore(_state(resume))
+            self.queue.restore(resume)
         self.table = TabularSource(mapping, source.path)
         self.table.on_read = on_read
         self._source = mapping.declared.mapping.source
@@ -208,13 +208,3 @@ class TableReader:
     def close(self) -> None:
         """Let go of the sorted runs."""
         self._messages = None
-
-
-def _state(resume: bytes) -> PartitionState:
-    try:
-        return msgspec.msgpack.decode(resume, type=PartitionState)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StateError(
-            f"a kept position can't be read: {error}; finish with the version that kept it, or start with a new "
-            "recovery directory"
-        ) from error

@@ -9,7 +9,7 @@ from types import FrameType
 
 import msgspec
 
-from dataflows.engine import Pipeline, Stop, run_flow, wall_clock
+from dataflows.engine import Pipeline, Stop, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
@@ -40,6 +40,11 @@ class RunRecord(msgspec.Struct, frozen=True):
     case_groups: int
     item_groups: int
     site_groups: int
+
+    @staticmethod
+    def path(recovery: Path) -> Path:
+        """Where it is kept."""
+        return recovery / _RUN_FILE
 
 
 def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int = BEGIN_OF_TIME_US) -> PipelineSettings:
@@ -86,10 +91,12 @@ def run_record(settings: Settings, recovery: Path | None) -> RunRecord:
     fresh = RunRecord(uuid.uuid4().hex[:12], engine.lanes, engine.case_groups, engine.item_groups, engine.site_groups)
     if recovery is None:
         return fresh
-    path = recovery / _RUN_FILE
+    path = RunRecord.path(recovery)
     if not path.exists():
         recovery.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.encode(fresh))
+        made = path.with_suffix(".new")
+        made.write_bytes(msgspec.json.encode(fresh))
+        made.replace(path)
         return fresh
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=RunRecord)
@@ -128,11 +135,10 @@ def run_job(
     mapping: Mapping | None = None,
     recovery: Path | None = None,
     close_at_us: int = BEGIN_OF_TIME_US,
-    follow: bool = False,
     on_progress: OnProgress | None = None,
     on_rows: OnRows | None = None,
 ) -> str:
-    """Read `files` to their end (or for ever, when they are followed) and write what is found; gives the run's id.
+    """Read `files` to their end and write what is found; gives the run's id.
 
     `on_rows` is told in the end what became of the rows of tables.
 
@@ -153,9 +159,6 @@ def run_job(
         rules=settings.time.rules(),
         batch=settings.engine.batch,
         mapping=mapping,
-        poll_us=settings.source.poll,
-        idle_grace_us=settings.time.idle_grace,
-        clock=wall_clock if follow else None,
     )
     shares: dict[str, float] = dict.fromkeys(groups.lanes, 0.0)
 
@@ -179,7 +182,7 @@ def run_job(
     )
     with _stopping(stop):
         run_flow(pipeline, recovery, settings.engine.epoch)
-    if stop.requested and not follow:
+    if stop.requested:
         go_on = (
             f"the same command goes on from {recovery}" if recovery is not None else "nothing was kept to go on from"
         )

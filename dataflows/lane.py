@@ -2,22 +2,40 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 from zlib import crc32
 
 import msgspec
 
 from dataflows.files import FilePartition, JsonLinesReader, Reader, TableReader
-from operators.lanes import LaneMerge, Merged, TimeRules
+from operators.lanes import LaneMerge, LaneState, Merged, PartitionState, TimeRules
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import TabularSource
 from schemas.durations import to_us
+from schemas.errors import StateError
 
+T = TypeVar("T")
 Clock = Callable[[], datetime]
 
 
 def lane_names(count: int) -> tuple[str, ...]:
     """`lane-0000` …; recovery hangs on the names."""
     return tuple(f"lane-{index:04d}" for index in range(count))
+
+
+def lane_state(resume: bytes, kind: type[T]) -> T:
+    """What a lane's `snapshot` kept, of the record `kind`.
+
+    Raises:
+        StateError: it is of another shape.
+    """
+    try:
+        return msgspec.msgpack.decode(resume, type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise StateError(
+            f"a kept position can't be read: {error}; finish with the version that kept it, or start with a new "
+            "recovery directory"
+        ) from error
 
 
 class LaneInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,19 +69,20 @@ class FileLane:
         self._name = name
         self._source = source
         self._on_progress = on_progress
-        self._mine: dict[str, Reader] = {}
-        kept: dict[str, bytes] = msgspec.msgpack.decode(resume, type=dict[str, bytes]) if resume else {}
-        self._mine = {
+        self._merge = LaneMerge()
+        kept = self._merge.restore(lane_state(resume, LaneState)) if resume else {}
+        self._mine: dict[str, Reader] = {
             partition.name: self._open(partition, kept.get(partition.name))
             for partition in source.partitions
             if lanes[crc32(partition.name.encode()) % len(lanes)] == name
         }
-        self._merge = LaneMerge([reader.queue for reader in self._mine.values()])
+        for reader in self._mine.values():
+            self._merge.add(reader.queue)
         self._readers = {id(reader.queue): reader for reader in self._mine.values()}
         self._quiet = False
         self._ended = False
 
-    def _open(self, partition: FilePartition, resume: bytes | None) -> Reader:
+    def _open(self, partition: FilePartition, resume: PartitionState | None) -> Reader:
         rules = self._source.rules
         if self._source.mapping is not None:
             rules = msgspec.structs.replace(rules, guard_leaps=False)
@@ -109,9 +128,7 @@ class FileLane:
 
     def snapshot(self) -> bytes:
         """The position of each file."""
-        return msgspec.msgpack.encode(
-            {name: msgspec.msgpack.encode(reader.queue.snapshot()) for name, reader in self._mine.items()}
-        )
+        return msgspec.msgpack.encode(self._merge.snapshot())
 
     def tables(self) -> list[TabularSource]:
         """The tables among the files; what became of their rows is known when they have been read."""

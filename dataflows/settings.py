@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -18,14 +18,16 @@ from operators.lanes import TimeRules
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
 from schemas.accepted import as_toml
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, Instant
 from schemas.errors import SettingsError
+from schemas.events import TOPICS
 from schemas.problems import Problem, declare_document, did_you_mean, parse_toml
 from schemas.toml_lines import line_of
 
 DEFAULT_FILE = "andon.toml"
-#: Variables that are ours but no settings: a secret, and what tests and benchmarks read.
-_NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", "ANDON_SHARED_DATA", "ANDON_TEST_")
+#: Variables that are ours but no settings: secrets, and what tests and benchmarks read.
+KAFKA_VARIABLES = "ANDON_KAFKA_SECRET_"
+_NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", KAFKA_VARIABLES, "ANDON_SHARED_DATA", "ANDON_TEST_")
 
 
 class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +69,19 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_192
     epoch: Duration = Duration(10 * SECOND_US)
     dedup_max_ids: Annotated[int, Meta(ge=1)] = 1_000_000
+    recovery: str = ""
+    processes: list[str] = []
+    process: Annotated[int, Meta(ge=0)] = 0
+    stop_within: Duration = Duration(8 * SECOND_US)
+
+    def __post_init__(self) -> None:
+        """Refuse a process that is none of those listed.
+
+        Raises:
+            ValueError: `process` is beyond the list.
+        """
+        if self.process and self.process >= len(self.processes):
+            raise ValueError(f"process {self.process} is not among the {len(self.processes)} of processes")
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,6 +97,49 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     poll: Duration = Duration(SECOND_US // 2)
 
 
+class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The broker `andon run` reads.
+
+    `client` holds properties of the client library, passed on as they are; a secret among them comes from a file
+    (`"sasl.password.file"`) or the environment, never from here.
+    """
+
+    bootstrap: str = ""
+    topics: tuple[str, ...] = tuple(TOPICS)
+    group: str = "andon"
+    start: Literal["earliest", "latest", "stored", "timestamp"] = "earliest"
+    start_at: Instant | None = None
+    on_expired: Literal["stop", "earliest"] = "stop"
+    dead_letter_topic: str = ""
+    discover: Duration = Duration(5 * SECOND_US)
+    buffer: Annotated[int, Meta(ge=100, le=10_000_000)] = 20_000
+    client: dict[str, str | int | bool] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a start by time without the time.
+
+        Raises:
+            ValueError: `start` and `start_at` don't belong together.
+        """
+        if (self.start == "timestamp") != (self.start_at is not None):
+            raise ValueError('start = "timestamp" and start_at go together')
+
+
+class ObserveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the job is seen from outside.
+
+    The job counts as stalled without progress for `stalled_after`, and as unhealthy when more than `dead_letter_share`
+    of the messages of `dead_letter_window` are dead letters.
+    """
+
+    listen: str = "127.0.0.1:9464"
+    stalled_after: Duration = Duration(MINUTE_US)
+    dead_letter_share: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    dead_letter_window: Duration = Duration(5 * MINUTE_US)
+    log: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set."""
 
@@ -90,6 +148,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     engine: EngineSettings = EngineSettings()
     process: ProcessSettings = ProcessSettings()
     source: SourceSettings = SourceSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    observe: ObserveSettings = ObserveSettings()
     stock: StockSettings = StockSettings()
 
     def windows(self, size: Duration, slide: Duration | None = None) -> WindowSettings:
@@ -221,7 +281,7 @@ def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _value(text: str, kind: Any) -> object:  # noqa: ANN401 - a type expression
     """The text of a variable as the setting's type wants it: as it is for text, else as a TOML value."""
-    if kind in (str, Duration, str | None, Duration | None):
+    if kind in (str, Duration, Instant, str | None, Duration | None, Instant | None) or get_origin(kind) is Literal:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -41,6 +41,11 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     completed: bool
 
     @property
+    def is_open(self) -> bool:
+        """Whether the end is still awaited."""
+        return self.start_us is not None and self.over_us is None
+
+    @property
     def span(self) -> Span | None:
         """As windows count it; None without a start, or with an end before it (that has no latency)."""
         if self.start_us is None or self.status is Status.OUT_OF_SEQUENCE:

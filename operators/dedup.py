@@ -84,6 +84,10 @@ class Dedup:
         """How many ids are remembered."""
         return sum(map(len, self._current.values())) + sum(map(len, self._previous.values()))
 
+    def sizes(self) -> dict[str, int]:
+        """Ids remembered, and how often ids were let go before their horizon for want of room."""
+        return {"ids": len(self), "turned_early": self.turned_early}
+
     def snapshot(self) -> DedupState:
         """The ids of both generations."""
         return DedupState(self.VERSION, self._turned_us, self._current, self._previous)

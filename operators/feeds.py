@@ -51,6 +51,10 @@ class FeedBeats:
                     out.append(Beat(arrived.arrival_us, event.node, event.source, event.system))
         return out
 
+    def sizes(self) -> dict[str, int]:
+        """How many feeds are known."""
+        return {"feeds": len(self._cells)}
+
     def snapshot(self) -> dict[str, int]:
         """The last cell of each feed."""
         return dict(self._cells)
@@ -162,6 +166,10 @@ class FeedWatch:
             arrival_us=now,
             version=next_version(0, now),
         )
+
+    def sizes(self) -> dict[str, int]:
+        """How many feeds of how many nodes are known, and beats held back."""
+        return {"nodes": len(self._nodes), "feeds": sum(map(len, self._nodes.values())), "held": len(self._held)}
 
     def snapshot(self) -> FeedState:
         """Every feed, and the beats held back."""

@@ -5,7 +5,7 @@ their own watermarks, to site groups. Every group holds its input back until all
 repeats, and only then lets its operators see it (DESIGN rule: processing order is a function of the log alone).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 from zlib import crc32
 
@@ -29,6 +29,8 @@ from schemas.events import EVENT_TYPES, Arrived, EventBase, PoCreated, type_name
 from schemas.rows import Row
 
 T = TypeVar("T")
+#: (operator, what) → how many of it are kept.
+Sizes: TypeAlias = dict[tuple[str, str], int]
 
 CASE, ITEM, INTERFACE, SITE = "case", "item", "interface", "site"
 
@@ -110,7 +112,7 @@ def _route_of(record: type[EventBase], plan: EventPlan | None) -> _Route | None:
 class Router:
     """Which groups an event goes to: each of its cases' groups, its item's group, else one by its source.
 
-    Cost: one hash per key of the event.
+    Cost: one hash per key of the event. `names` are those of all groups that lanes feed.
     """
 
     def __init__(self, settings: PipelineSettings) -> None:
@@ -121,13 +123,13 @@ class Router:
             ITEM: group_names(ITEM, settings.item_groups),
             INTERFACE: group_names(INTERFACE, 1),
         }
-        self._all = [name for names in self._names.values() for name in names]
+        self.names = [name for names in self._names.values() for name in names]
         routes = {record: _route_of(record, self._plans.get(record)) for record in EVENT_TYPES.values()}
         self._routes = {record: route for record, route in routes.items() if route is not None}
 
     def slices(self, lane: str, merged: Merged) -> list[tuple[str, Slice]]:
         """A slice of a lane's output for every group: those without events too, since they carry time."""
-        parts: dict[str, list[Arrived]] = {name: [] for name in self._all}
+        parts: dict[str, list[Arrived]] = {name: [] for name in self.names}
         cases, items = [parts[name] for name in self._names[CASE]], [parts[name] for name in self._names[ITEM]]
         others, routes = parts[self._names[INTERFACE][0]], self._routes
         for arrived in merged.events:
@@ -217,6 +219,9 @@ class _Input:
         rows.extend(duplicate_row(arrived, first) for arrived, first in dropped)
         return kept, released.clock_us, released.ended
 
+    def sizes(self) -> dict[str, Mapping[str, int]]:
+        return {"order": self._reorder.sizes(), "dedup": self._dedup.sizes()}
+
     def snapshot(self) -> InputState:
         return InputState(self._reorder.snapshot(), self._dedup.snapshot())
 
@@ -262,6 +267,10 @@ class CaseGroup:
             for index, part in enumerate(changes)
         ]
         return Emitted(rows, pieces)
+
+    def sizes(self) -> Sizes:
+        """What is kept; cheap enough to be asked at every snapshot."""
+        return _sizes(**self._input.sizes(), handoffs=self._handoffs.sizes())
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
@@ -312,6 +321,10 @@ class ItemGroup:
         ]
         return Emitted(rows, pieces)
 
+    def sizes(self) -> Sizes:
+        """What is kept; cheap enough to be asked at every snapshot."""
+        return _sizes(**self._input.sizes(), stock=self._stock.sizes(), feed_beats=self._beats.sizes())
+
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
@@ -338,6 +351,10 @@ class InterfaceGroup:
         rows: list[Row] = []
         self._input.take(slices, rows)
         return Emitted(rows, [])
+
+    def sizes(self) -> Sizes:
+        """What is kept; cheap enough to be asked at every snapshot."""
+        return _sizes(**self._input.sizes())
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
@@ -382,6 +399,10 @@ class SiteGroup:
             rows.extend(self._feeds.advance(self._settings.close_at_us))
         return Emitted(rows, [])
 
+    def sizes(self) -> Sizes:
+        """What is kept; cheap enough to be asked at every snapshot."""
+        return _sizes(handoff_windows=self._windows.sizes(), feeds=self._feeds.sizes())
+
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
@@ -404,6 +425,10 @@ _SPACES: dict[str, type[Group]] = {CASE: CaseGroup, ITEM: ItemGroup, INTERFACE: 
 def make_group(name: str, settings: PipelineSettings) -> Group:
     """The group of that name."""
     return _SPACES[name.partition(":")[0]](name, settings)
+
+
+def _sizes(**operators: Mapping[str, int]) -> Sizes:
+    return {(name, what): count for name, sizes in operators.items() for what, count in sizes.items()}
 
 
 def _decoded(state: bytes, kind: type[T]) -> T:

@@ -270,6 +270,15 @@ class HandoffWindows:
 
     # --- state ----------------------------------------------------------------------------------------------
 
+    def sizes(self) -> dict[str, int]:
+        """Series, those with open passes, windows that wait to be written, and changes held back."""
+        return {
+            "series": len(self._series),
+            "backlogged": len(self._backlogged),
+            "windows": len(self._schedule),
+            "held": len(self._held),
+        }
+
     def snapshot(self) -> HandoffWindowsState:
         """Every series, the schedule, and the changes held back."""
         series = [

@@ -72,6 +72,7 @@ class HandoffTracker:
         self._rules = {kind: process.case_rule(kind) for kind in _kinds(self._plans.values())}
         self._cases: dict[str, dict[str, Case]] = {kind: {} for kind in self._rules}
         self._timers: list[_Timer] = []
+        self._open = 0
         self._out: list[Output] = []
 
     def update(self, events: Sequence[Arrived]) -> list[Output]:
@@ -225,6 +226,7 @@ class HandoffTracker:
             return
         current.version = next_version(current.version, arrival_us)
         if entry < self.visible:
+            self._open += seen.is_open - (old is not None and old.is_open)
             self._out.append(pass_row(handoff, case.case_id, pass_key, current, seen, arrival_us))
             self._change(entry, old, seen, arrival_us, cause)
         elif not changed:
@@ -316,6 +318,7 @@ class HandoffTracker:
             case.expiry_us = due
             heapq.heappush(self._timers, (due, _EXPIRY, case.kind, case.case_id, 0, ""))
             return
+        self._open -= len(still_open)
         for (entry, _), current in still_open:
             was = current.seen().span
             assert was is not None
@@ -324,6 +327,10 @@ class HandoffTracker:
         del self._cases[case.kind][case.case_id]
 
     # --- state ----------------------------------------------------------------------------------------------
+
+    def sizes(self) -> dict[str, int]:
+        """Cases, passes whose end is awaited, and timers (with those that will be passed over)."""
+        return {"cases": len(self), "open_passes": self._open, "timers": len(self._timers)}
 
     def snapshot(self) -> HandoffState:
         """Every case; timers are part of their passes."""
@@ -357,7 +364,7 @@ class HandoffTracker:
             raise StateError(f"handoff state of version {state.version}; this code reads {self.VERSION}")
         entry_of = {_entry_name(handoff): index for index, handoff in enumerate(self.entries)}
         rule_of = {rule.name: index for index, rule in enumerate(self.process.forbidden)}
-        self._cases, self._timers = {kind: {} for kind in self._rules}, []
+        self._cases, self._timers, self._open = {kind: {} for kind in self._rules}, [], 0
         for kept in state.cases:
             if kept.kind not in self._cases:
                 continue
@@ -376,6 +383,7 @@ class HandoffTracker:
             self._cases[kept.kind][kept.case_id] = case
             self._timers.append((case.expiry_us, _EXPIRY, kept.kind, kept.case_id, 0, ""))
             for key, current in case.passes.items():
+                self._open += key[0] < self.visible and current.is_open
                 if current.timer_us:
                     self._timers.append((current.timer_us, _DEADLINE, kept.kind, kept.case_id, *key))
                 if current.grace_us:

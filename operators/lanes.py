@@ -6,7 +6,7 @@ known. Both are pure: reading and decoding are someone else's (see dataflows/fil
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -151,9 +151,13 @@ class PartitionQueue:
         self._reads.extend(reads)
 
     def raise_to(self, clock_us: int) -> None:
-        """Nothing that comes from now on arrived before `clock_us` (a partition at its end, by the wall clock)."""
+        """Nothing that comes from now on arrived before `clock_us` (a partition at its end, by the wall clock).
+
+        What was read before keeps its arrival time, after a resume too.
+        """
         self._stamp_us = max(self._stamp_us, clock_us)
-        self.clock_us = max(self.clock_us, clock_us)
+        if not self._reads and not self._unstamped:
+            self.clock_us = max(self.clock_us, clock_us)
 
     @property
     def horizon_us(self) -> int:
@@ -164,6 +168,11 @@ class PartitionQueue:
     def last_us(self) -> int:
         """The largest arrival time so far."""
         return self._stamp_us
+
+    @property
+    def buffered(self) -> int:
+        """Messages read and not yet released."""
+        return len(self._reads) + len(self._unstamped)
 
     def take_before(self, watermark_us: int) -> tuple[list[Arrived], list[DeadLetter], list[Health]]:
         """Release what arrived before `watermark_us`: events, dead letters, and the minutes that are complete."""
@@ -309,6 +318,14 @@ class PartitionQueue:
         self._tally = state.tally
 
 
+class LaneState(msgspec.Struct, frozen=True, array_like=True):
+    """Where a lane is resumed: how far it had released, and each partition by its name."""
+
+    version: int
+    released_us: int
+    partitions: dict[str, PartitionState]
+
+
 class Merged(msgspec.Struct, frozen=True, gc=False):
     """What a lane releases: events in order, dead letters, complete minutes, and how far it has come."""
 
@@ -323,9 +340,17 @@ class Merged(msgspec.Struct, frozen=True, gc=False):
 class LaneMerge:
     """Merge the queues of a lane. Only the queues that hold the others back need more to be read."""
 
-    def __init__(self, queues: Sequence[PartitionQueue]) -> None:
-        self.queues = list(queues)
+    VERSION = 1
+
+    def __init__(self, queues: Iterable[PartitionQueue] = ()) -> None:
+        self.queues: list[PartitionQueue] = list(queues)
+        self.released_us = BEGIN_OF_TIME_US
         self._final = False
+
+    def add(self, queue: PartitionQueue) -> None:
+        """A partition that was not there before; what it brings arrived after all that was released."""
+        queue.raise_to(self.released_us)
+        self.queues.append(queue)
 
     def wanting(self) -> list[PartitionQueue]:
         """The queues that hold the lane back: what they say next decides how far it can go."""
@@ -335,12 +360,18 @@ class LaneMerge:
         least = min(queue.horizon_us for queue in open_queues)
         return [queue for queue in open_queues if queue.horizon_us == least]
 
-    def release(self) -> Merged | None:
-        """What can be released now; None when there is nothing new to say (and for ever once all have ended)."""
+    def release(self, ceiling_us: int = END_OF_TIME_US) -> Merged | None:
+        """What can be released now; None when there is nothing new to say (and for ever once all have ended).
+
+        `ceiling_us` bounds the watermark from outside: partitions that nobody knows of yet may hold what arrived since.
+        """
         if self._final:
             return None
         watermark = min((queue.horizon_us for queue in self.queues), default=END_OF_TIME_US)
+        watermark = max(min(watermark, ceiling_us), self.released_us)
         final = watermark == END_OF_TIME_US
+        if watermark == self.released_us:
+            return None
         runs, dead, health = [], [], []
         for queue in self.queues:
             events, refused, minutes = queue.take_before(watermark)
@@ -357,8 +388,26 @@ class LaneMerge:
             merged = [event for run in runs for event in run]
             merged.sort(key=_arrival)
         self._final = final
+        self.released_us = watermark
         last = max((queue.last_us for queue in self.queues), default=BEGIN_OF_TIME_US)
         return Merged(merged, dead, health, watermark, last, final)
+
+    def snapshot(self) -> LaneState:
+        """Where to resume the lane."""
+        partitions = {f"{queue.topic}/{queue.partition}": queue.snapshot() for queue in self.queues}
+        return LaneState(self.VERSION, self.released_us, partitions)
+
+    def restore(self, state: LaneState) -> Mapping[str, PartitionState]:
+        """Take over a snapshot, before any queue is added; what it kept of the partitions, by name.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        if state.version != self.VERSION:
+            raise StateError(f"lane state of version {state.version}; this code reads {self.VERSION}")
+        if state.released_us != END_OF_TIME_US:  # files that had ended may have grown
+            self.released_us = state.released_us
+        return state.partitions
 
 
 def _partition(run: list[Arrived]) -> tuple[str, int]:

@@ -158,6 +158,10 @@ class Reorder:
             events.sort()
         return Released(events, self._frontier.clock_us, self._frontier.ended)
 
+    def sizes(self) -> dict[str, int]:
+        """How many events are held back."""
+        return {"held": sum(map(len, self._held.values()))}
+
     def snapshot(self) -> ReorderState:
         """What is held and how far each lane has come."""
         return ReorderState(self._frontier.snapshot(), self._held)

@@ -367,6 +367,10 @@ class StockReconciler:
 
     # --- state ----------------------------------------------------------------------------------------------
 
+    def sizes(self) -> dict[str, int]:
+        """Items, windows that wait to be written, and timers."""
+        return {"items": len(self._items), "windows": len(self._schedule), "timers": len(self._timers)}
+
     def snapshot(self) -> StockState:
         """Every item, timers and schedule."""
         items = [item.kept(key[0], key[1]) for key, item in self._items.items()]

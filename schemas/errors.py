@@ -6,6 +6,7 @@
     ├── SettingsError      fix what a person wrote (settings, process map, mapping, command); exit code 2
     ├── SourceError        fix or bring back the input (no such file, not readable)
     ├── Stopped            a person asked for it; the same command with --recovery goes on
+    ├── PeerLost           another process of the job has gone: start all of them again
     ├── StateError         refuse the state: a snapshot from another version or shape
     └── StoreError         ClickHouse
         ├── StoreUnavailable   wait and retry
@@ -36,6 +37,10 @@ class SourceError(AndonError):
 
 class Stopped(AndonError):  # noqa: N818 - names the condition, as the tree does
     """A person stopped a bounded job before the end of its input."""
+
+
+class PeerLost(AndonError):  # noqa: N818 - names the condition, as the tree does
+    """Another process of the same job has gone; this one can't go on without it."""
 
 
 class StateError(AndonError):

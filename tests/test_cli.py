@@ -34,7 +34,7 @@ def line(**changes: object) -> bytes:
         (["replay", "x.jsonl", "--map", "defaultt"], 2, "shipped: bpi2019, default, ocel, olist, online_retail"),
         (["replay", "x.jsonl", "--close-at", "soon"], 2, '--close-at = soon: must be "end" or a time with zone'),
         (["replay", "x.jsonl", "--clickhouse", "mysql://x"], 2, "chdb:///"),
-        (["run"], 2, "source.files: name at least one file to follow"),
+        (["run"], 2, "kafka.bootstrap: nothing to read: set it to the broker's host:port, or name files to follow"),
         (["run", "log.jsonl.gz"], 1, "a compressed file can't be followed"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
         (["demo", "--seed", "x"], 2, "'x' is not a valid integer"),

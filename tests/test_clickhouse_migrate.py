@@ -8,7 +8,8 @@ import pytest
 from schemas.errors import StoreRefused
 from schemas.rows import ROW_TYPES
 from sinks.clickhouse.migrate import Migration, _filled, applied, migrate, pending, require_current, shipped
-from sinks.clickhouse.store import Store, open_store
+from sinks.clickhouse.store import Store
+from tests.clickhouse_stores import KINDS, place
 
 #: Frozen: a released migration is never edited. Add a line for a new one; a changed line is a broken
 #: database.
@@ -18,14 +19,17 @@ CHECKSUMS = {
 }
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"chdb://{tmp_path}/db") as opened:
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with place(request.param, tmp_path) as there, there.open() as opened:
         yield opened
 
 
 def _schema(store: Store) -> list[tuple[object, ...]]:
-    return store.query("SELECT name, create_table_query FROM system.tables WHERE database = 'andon' ORDER BY name").rows
+    return store.query(
+        "SELECT name, create_table_query FROM system.tables WHERE database = {database:String} ORDER BY name",
+        {"database": store.database},
+    ).rows
 
 
 def test_released_migrations_are_frozen_and_numbered_without_holes() -> None:
@@ -87,7 +91,11 @@ def test_a_new_migration_is_applied_alone(store: Store) -> None:
         "-- why;\nCREATE TABLE IF NOT EXISTS {database}.note (x String) ENGINE = {replicated}MergeTree ORDER BY x;\n",
     )
     assert migrate(store, [*shipped(), new]) == (new,)
-    assert store.query("SELECT engine FROM system.tables WHERE name = 'note'").rows == [("MergeTree",)]
+    found = store.query(
+        "SELECT engine FROM system.tables WHERE database = {database:String} AND name = 'note'",
+        {"database": store.database},
+    )
+    assert found.rows == [("MergeTree",)]
 
 
 def test_on_a_replicated_database_the_tables_are_replicated() -> None:

@@ -12,9 +12,10 @@ from schemas.durations import from_us
 from schemas.rows import DeadLetter, HandoffPass, HandoffWindow, Row, Signal, StockWindow
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.rows import TABLES
-from sinks.clickhouse.store import Store, open_store
+from sinks.clickhouse.store import Store
 from sinks.clickhouse.writer import BlockWriter
 from tests.clickhouse_rows import ONE_OF_EACH, T0, passes, signals, stocks, windows
+from tests.clickhouse_stores import KINDS, place
 
 KEYS = {
     HandoffPass: ("handoffs", ("handoff", "case_id", "pass_key")),
@@ -36,9 +37,9 @@ DESIGN = {
 }
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(f"chdb://{tmp_path_factory.mktemp('views')}/db") as opened:
+@pytest.fixture(scope="module", params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with place(request.param, tmp_path_factory.mktemp("views")) as there, there.open() as opened:
         migrate(opened)
         yield opened
 
@@ -128,8 +129,8 @@ def test_rows_of_an_old_log_stay(store: Store) -> None:
 @pytest.mark.parametrize("view", DESIGN)
 def test_views_have_the_columns_of_the_design_each_with_a_comment(store: Store, view: str) -> None:
     answer = store.query(
-        "SELECT name, comment FROM system.columns WHERE database = 'andon' AND table = {view:String}",
-        {"view": view},
+        "SELECT name, comment FROM system.columns WHERE database = {db:String} AND table = {view:String}",
+        {"db": store.database, "view": view},
     )
     comments = dict(answer.rows)
     assert set(DESIGN[view].split()) <= set(comments)
@@ -141,8 +142,8 @@ def test_a_records_fields_are_its_tables_columns_one_to_one(store: Store, kind: 
     table = TABLES[kind]
     answer = store.query(
         "SELECT name, type, comment FROM system.columns "
-        "WHERE database = 'andon' AND table = {t:String} ORDER BY position",
-        {"t": table.name},
+        "WHERE database = {db:String} AND table = {t:String} ORDER BY position",
+        {"db": store.database, "t": table.name},
     )
     assert tuple(row[0] for row in answer.rows) == (*table.columns, "run_id", "written_at")
     assert all(row[2] for row in answer.rows)

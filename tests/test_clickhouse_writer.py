@@ -9,17 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import StoreRefused, StoreUnavailable
-from schemas.rows import DeadLetter, DuplicateEvent, HandoffPass, Health, Row
+from schemas.rows import DeadLetter, DuplicateEvent, HandoffPass, Health, LateEvent, Row
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.rows import TABLES, block_of, by_record, columns_of, refused
-from sinks.clickhouse.store import Store, open_store
+from sinks.clickhouse.store import Store
 from sinks.clickhouse.writer import BlockWriter
 from tests.clickhouse_rows import ONE_OF_EACH, T0, passes
+from tests.clickhouse_stores import KINDS, FakeTime, Recorder, counts, place
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(f"chdb://{tmp_path_factory.mktemp('writer')}/db") as store:
+@pytest.fixture(scope="module", params=KINDS)
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with place(request.param, tmp_path_factory.mktemp("writer")) as there, there.open() as store:
         migrate(store)
         yield store
 
@@ -131,6 +132,95 @@ def test_patience_ends_and_nothing_is_lost(store: Store) -> None:
     flaky._script.clear()
     writer.flush()
     assert _count(store, "pipeline_health") == 1
+
+
+class GivesUp(Recorder):
+    """A watch that ends the waiting, in words or in a tick."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self._where = where
+
+    def waiting(self, error: StoreUnavailable, pause_s: float, waited_s: float) -> None:
+        super().waiting(error, pause_s, waited_s)
+        if self._where == "waiting":
+            raise InterruptedError
+
+    def tick(self) -> None:
+        super().tick()
+        if self._where == "tick":
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("where", ["waiting", "tick"])
+def test_a_watch_ends_the_waiting_and_the_same_block_is_sent_again(store: Store, where: str) -> None:
+    store.command("SYSTEM STOP MERGES pipeline_health_log")
+    flaky, watch = Flaky(store, ["lose"]), GivesUp(where)
+    writer = BlockWriter(flaky, f"run-{where}", watch=watch, sleep=FakeTime().sleep, max_rows=100)  # type: ignore[arg-type] # stands in for a store
+    writer.write(_health(n) for n in range(10))
+    with pytest.raises(InterruptedError):
+        writer.flush()
+    assert (len(watch.waits), watch.blocks) == (1, [])
+    writer.write(_health(n) for n in range(10, 20))
+    writer.flush()
+    assert (writer.pending, flaky.tokens[0]) == (0, flaky.tokens[1]), "what had been sent, goes as it was"
+    assert counts(store, "pipeline_health_log") == (20, 20)
+
+
+def test_a_watch_is_told_of_blocks_waits_and_refusals(store: Store) -> None:
+    time, watch = FakeTime(), Recorder()
+    flaky = Flaky(store, ["fail"] * 4 + ["pass"])
+    writer = BlockWriter(flaky, "run-1", watch=watch, sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
+    writer.write([_health(1, -1), _health(2), _health(3)])
+    letters = writer.flush()
+    assert [(record, count) for record, count, _ in watch.blocks] == [(Health, 2), (DeadLetter, 1)]
+    assert [error for error, _, _ in watch.waits] == ["fail"] * 4
+    assert (watch.letters, len(letters)) == (letters, 1)
+    assert watch.recoveries == [pytest.approx(time.now)]
+    writer.write([_health(4)])
+    flaky._script = ["fail", "fail"]
+    before = time.now
+    writer.flush()
+    assert watch.blocks[-1] == (Health, 1, pytest.approx(time.now - before)), "waiting is part of what it took"
+
+
+def test_flushing_nothing_asks_nothing(store: Store) -> None:
+    flaky = Flaky(store, [])
+    writer = BlockWriter(flaky, "run-1")  # type: ignore[arg-type] # stands in for a store
+    writer.flush()
+    writer.write(ONE_OF_EACH)
+    writer.flush()
+    sent = len(flaky.tokens)
+    assert (writer.flush(), writer.write([]), len(flaky.tokens)) == ([], [], sent)
+
+
+def test_all_tables_together_are_bounded(store: Store) -> None:
+    writer = BlockWriter(store, "run-1", max_rows=10, max_age_s=1e9)
+    most = 0
+    for n in range(100):
+        late = LateEvent("orders", 0, n, "s", "t", "shop", f"e{n}", T0, T0, "", T0)
+        for row in (_health(n), late, DuplicateEvent("orders", 0, n, "t", "s", "e", T0, T0)):
+            writer.write([row])
+            most = max(most, writer.pending)
+    assert most == 27
+    small = BlockWriter(store, "run-2", max_rows=10, max_pending=15, max_age_s=1e9)
+    for n in range(9):
+        small.write([_health(n), late])
+        assert small.pending < 15
+    assert small.blocks == 2
+
+
+def test_a_dead_letters_own_dead_letter_outlives_an_outage(store: Store) -> None:
+    watch = Recorder()
+    flaky = Flaky(store, ["pass", "fail"])
+    writer = BlockWriter(flaky, "run-1", patience_s=0.0, watch=watch)  # type: ignore[arg-type] # stands in for a store
+    writer.write([DeadLetter("orders", 1 << 40, 0, "schema", "", "", "shop", "", b"raw", T0)])
+    with pytest.raises(StoreUnavailable):
+        writer.flush()
+    assert (writer.pending, watch.letters) == (1, [])
+    letters = writer.flush()
+    assert watch.letters == letters
+    assert store.query("SELECT topic, raw FROM dead_letters").rows == [("andon.dead_letter_log", "raw")]
 
 
 BAD: list[Callable[[Health], Health]] = [

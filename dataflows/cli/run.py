@@ -1,6 +1,4 @@
-"""`andon run`: the job that is left running, over files that grow."""
-
-from pathlib import Path
+"""`andon run`: the job that is left running."""
 
 import click
 
@@ -11,39 +9,53 @@ from dataflows.cli.store import clickhouse_option, config_option
 @click.argument("sources", nargs=-1, metavar="[FILE...]")
 @click.option("--map", "process_map", metavar="NAME|FILE", help="Process map (default: the settings').")
 @click.option("--recovery", metavar="DIR", help="Keep state here, and resume from it.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="Run as so many processes on this machine (on several: engine.processes).",
+)
+@click.option(
+    "--on-expired",
+    type=click.Choice(["stop", "earliest"]),
+    help="When messages have expired unread: stop (the default), or go on with the earliest that is left.",
+)
 @clickhouse_option
 @config_option
 def run(
     sources: tuple[str, ...],
     process_map: str | None,
     recovery: str | None,
+    processes: int | None,
+    on_expired: str | None,
     clickhouse: str | None,
     config: str | None,
 ) -> None:
-    """Follow FILEs of canonical events (or those of `[source] files`) as they grow, until SIGTERM or Ctrl-C.
+    """Read the Kafka topics of the settings (or follow FILEs as they grow) until SIGTERM or Ctrl-C.
 
     A stop ends at a snapshot: with --recovery the next run goes on where this one ended, and nothing is closed early.
+    Killed, or cut off from broker or database, it loses nothing and counts nothing twice. `andon status` shows it.
     """
-    from dataflows.cli.store import store_from  # noqa: PLC0415 - `andon --help` loads none of this
-    from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
+    from dataflows.job import process_map_of  # noqa: PLC0415 - `andon --help` loads none of this
+    from dataflows.live import run_live  # noqa: PLC0415 - as above
+    from dataflows.logs import setup  # noqa: PLC0415 - as above
+    from dataflows.processes import run_processes  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
-    from schemas.errors import SettingsError  # noqa: PLC0415 - as above
-    from schemas.problems import Problem  # noqa: PLC0415 - as above
-    from sinks.clickhouse.migrate import require_current  # noqa: PLC0415 - as above
 
-    settings = load_settings(config, clickhouse=clickhouse, source__files=list(sources) or None)
-    if not settings.source.files:
-        raise SettingsError([Problem(config or "andon.toml", "source.files", "", "name at least one file to follow")])
+    settings = load_settings(
+        config,
+        clickhouse=clickhouse,
+        engine__recovery=recovery,
+        kafka__on_expired=on_expired,
+        source__files=list(sources) or None,
+    )
+    setup(settings.observe.log, settings.observe.level)
     process = process_map_of(settings, None, process_map)
-    with store_from(config, clickhouse) as store:
-        require_current(store)
-        click.echo(f"following {len(settings.source.files)} file(s) into {store.target}", err=True)
-        run_job(
-            settings,
-            process,
-            settings.source.files,
-            store,
-            recovery=Path(recovery) if recovery is not None else None,
-            follow=True,
-        )
-    click.echo("stopped at a snapshot" if recovery is not None else "stopped", err=True)
+    if processes is not None and processes > 1:
+        options = {"--map": process_map, "--recovery": recovery, "--on-expired": on_expired}
+        options |= {"--clickhouse": clickhouse, "--config": config}
+        given = [text for name, value in options.items() if value is not None for text in (name, value)]
+        run_processes(["run", *given, *sources], settings, processes)
+        click.echo("stopped at a snapshot", err=True)
+        return
+    kept = run_live(settings, process)
+    click.echo("stopped at a snapshot" if kept else "stopped", err=True)

@@ -1,6 +1,7 @@
 """Which of our errors a failure of driver or engine is, decided in one table by what helps against it."""
 
 import re
+from collections.abc import Iterator
 
 from schemas.errors import BlockRejected, StoreError, StoreRefused, StoreUnavailable
 
@@ -58,9 +59,18 @@ REJECTED: dict[int, str] = {
     691: "UNKNOWN_ELEMENT_OF_ENUM",
 }
 
+#: An insert that does not fit its table: each row of it would fail in the same way.
+MISFITS: dict[int, str] = {
+    8: "THERE_IS_NO_COLUMN",
+    10: "NOT_FOUND_COLUMN_IN_BLOCK",
+    16: "NO_SUCH_COLUMN_IN_TABLE",
+    20: "NUMBER_OF_COLUMNS_DOESNT_MATCH",
+}
+
+_SCHEMA = "is the schema up to date? `andon migrate --status` says"
 #: Refusals where the engine's own words leave the reader without the next step.
 REMEDIES: dict[int, str] = {
-    60: "is the schema up to date? `andon migrate --status` says",
+    60: _SCHEMA,
     81: "the database does not exist yet: run `andon migrate`",
     164: "this only reads; what writes goes through `andon replay`, `andon run` and `andon migrate`",
     192: "check the user in the DSN",
@@ -85,7 +95,29 @@ _OPENING = {
     "Error initializing EmbeddedServer": "the embedded database can't be opened: another process has it open "
     "(stop that, or use a server), or this user may not write to its directory",
 }
-_UNREACHABLE = "ClickHouse can't be reached"
+#: What happened on the way to a server, by the class of the error that says it best.
+_ON_THE_WAY = {
+    "ReadTimeoutError": "no answer in time",
+    "ConnectTimeoutError": "no connection in time",
+    "NameResolutionError": "there is no host of this name",
+    "ConnectionRefusedError": "connection refused",
+    "RemoteDisconnected": "it closed the connection without an answer",
+    "ConnectionResetError": "connection reset",
+    "BrokenPipeError": "connection reset",
+    "_IncompleteResponseError": "it closed the connection in the middle of an answer",
+}
+#: What no waiting helps against: whoever answers there is not the ClickHouse that the DSN means.
+_SOMEONE_ELSE = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate can't be verified; check host and certificate authorities",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS; check scheme and port in the DSN",
+    "too many redirects": "it sends elsewhere; check scheme, host and port in the DSN",
+    "Unexpected response to": "what answers is not ClickHouse; check host and port in the DSN",
+}
+_ADDRESS = re.compile(r"\((?:for url )?(https?://[^\s)]+)\)")
+_STATUS = re.compile(r"HTTP driver received HTTP status (\d+)")
+#: Of the statuses below 500 that come without ClickHouse's word: what passes, and "too large" (from a proxy).
+_PASSING_STATUSES = frozenset({408, 425, 429})
+_TOO_LARGE = 413
 
 
 def understood(error: Exception, *, inserting: bool = False) -> StoreError:
@@ -110,7 +142,7 @@ def understood(error: Exception, *, inserting: bool = False) -> StoreError:
         return StoreUnavailable(words)
     if inserting and code in REJECTED:
         return BlockRejected(words)
-    remedy = REMEDIES.get(code)
+    remedy = _SCHEMA if inserting and code in MISFITS else REMEDIES.get(code)
     return StoreRefused(f"{words}; {remedy}" if remedy else words)
 
 
@@ -126,6 +158,35 @@ def _without_code(error: Exception, text: str, *, inserting: bool) -> StoreError
     if isinstance(error, exceptions.DataError) or not isinstance(error, (exceptions.ClickHouseError, OSError)):
         return BlockRejected(f"{type(error).__name__}: {text}") if inserting else StoreRefused(text)
     if isinstance(error, (exceptions.ProgrammingError, exceptions.NotSupportedError)):
-        return StoreRefused(f"{text}; is the schema up to date? `andon migrate --status` says")
-    first = readable(text).splitlines()
-    return StoreUnavailable(f"{_UNREACHABLE}: {first[0] if first else type(error).__name__}")
+        return StoreRefused(f"{text}; {_SCHEMA}")
+    found = _ADDRESS.search(text)
+    where = f"ClickHouse at {found.group(1)}" if found else "ClickHouse"
+    for sign, words in _SOMEONE_ELSE.items():
+        if sign in text:
+            return StoreRefused(f"{where} can't be used: {words}")
+    return _by_status(error, text, where, inserting=inserting)
+
+
+def _by_status(error: Exception, text: str, where: str, *, inserting: bool) -> StoreError:
+    """Where ClickHouse itself has not spoken: a proxy's status, or nobody at all."""
+    found = _STATUS.search(text)
+    status = int(found.group(1)) if found else None
+    if status == _TOO_LARGE and inserting:
+        return BlockRejected(f"{where} is behind a proxy that takes no request of this size (HTTP status 413)")
+    if status is not None and status < 500 and status not in _PASSING_STATUSES:
+        return StoreRefused(
+            f"{where} can't be used: what answers (HTTP status {status}) is not ClickHouse; "
+            "check scheme, host and port in the DSN"
+        )
+    happened = next((_ON_THE_WAY[name] for name in _names(error) if name in _ON_THE_WAY), None)
+    if happened is None:
+        first = "" if status is not None else _ADDRESS.sub("", readable(text)).strip().partition("\n")[0]
+        happened = first or (f"HTTP status {status}" if status is not None else type(error).__name__)
+    return StoreUnavailable(f"{where} can't be reached: {happened}")
+
+
+def _names(error: BaseException | None) -> Iterator[str]:
+    """The classes of an error and of what caused it, outermost first."""
+    while error is not None:
+        yield type(error).__name__
+        error = error.__cause__ or error.__context__

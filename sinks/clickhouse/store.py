@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from schemas.errors import StoreError, StoreRefused
-from sinks.clickhouse.dsn import Embedded, Target, parse_dsn
+from schemas.errors import StoreError, StoreRefused, StoreUnavailable
+from sinks.clickhouse.dsn import Embedded, Server, Target, parse_dsn
 from sinks.clickhouse.failures import understood
 from sinks.clickhouse.pinned import INSERT, READ, READ_ONLY
+from sinks.clickhouse.waiting import Waiting, WaitWatch
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -22,9 +23,17 @@ Parameters = dict[str, Any]
 
 _SELECT = re.compile(r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:SELECT|WITH|FROM)\b", re.IGNORECASE | re.DOTALL)
 
-# The driver logs a trace for each block it can't serialise; that block becomes a dead letter, which says it
-# better.
-logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
+_BROKEN_OFF = "the answer of ClickHouse at {} broke off"
+
+#: Seconds to make a connection, and without a byte of an answer. While a statement runs the server is asked to
+#: send headers that say so, so the second is no limit for long queries.
+CONNECT_TIMEOUT_S = 10
+ANSWER_TIMEOUT_S = 60
+
+# What the driver and its pool log beside raising, is raised: a failed attempt is told once, by the writer's watch,
+# and a block that can't be serialised becomes a dead letter, which says it better.
+for _noisy in ("clickhouse_connect", "urllib3.connectionpool"):
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -54,6 +63,7 @@ class Store:
         self._client = client
         self._types: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._insert_settings = _known(client, INSERT)
+        self._sums_up = False
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +85,17 @@ class Store:
             return False
         self._client.database = self.database
         return True
+
+    def _whole(self, summary: Mapping[str, object]) -> bool:
+        """Whether an answer was whole, as far as one can know.
+
+        The driver takes an answer that breaks off in its headers for a good one, and of a long insert the first
+        headers come before it is done. The summary is the last of them; it is missed where the server, and what
+        is in front of it, has let one through before.
+        """
+        summed_up = len(summary) > 1  # the other key is the query's id, there in any case
+        self._sums_up = self._sums_up or (summed_up and isinstance(self.target, Server))
+        return summed_up or not self._sums_up
 
     def command(self, sql: str) -> str:
         """Run a statement whose answer is at most one value (DDL mostly)."""
@@ -108,9 +129,12 @@ class Store:
             rows = [tuple(row) for row in found.result_rows]
         except Exception as error:
             raise understood(error) from error
+        whole = self._whole(found.summary)
         more = limit is not None and len(rows) > limit
         names, types = tuple(found.column_names), tuple(kind.name for kind in found.column_types)
         if not names:
+            if not whole:
+                raise StoreUnavailable(_BROKEN_OFF.format(self.target))
             names, types = self._heading(sql, parameters)
         return Answer(names, types, rows[:limit], time.perf_counter() - started, more)
 
@@ -137,7 +161,7 @@ class Store:
         try:
             if key not in self._types:
                 self._types[key] = self._client.create_insert_context(table, list(names)).column_types
-            self._client.insert(
+            done = self._client.insert(
                 table,
                 columns,
                 column_names=list(names),
@@ -147,17 +171,27 @@ class Store:
             )
         except Exception as error:
             raise understood(error, inserting=True) from error
+        if not self._whole(done.summary):
+            raise StoreUnavailable(_BROKEN_OFF.format(self.target))
 
     def close(self) -> None:
         """Give the connection back; the embedded engine is free for another path then."""
         self._client.close()
 
 
-def open_store(dsn: str | Target, *, password: str | None = None, readonly: bool = False) -> Store:
+def open_store(
+    dsn: str | Target,
+    *,
+    password: str | None = None,
+    readonly: bool = False,
+    connect_timeout_s: int = CONNECT_TIMEOUT_S,
+    answer_timeout_s: int = ANSWER_TIMEOUT_S,
+) -> Store:
     """Connect to the database that `dsn` names.
 
     It need not have a schema, nor exist (`migrate` makes both); with `readonly` nothing can be written, and
-    an embedded database has to be there already.
+    an embedded database has to be there already. A server that gives no sign of life within the timeouts (whole
+    seconds) is unavailable, now and in every call later.
 
     Raises:
         SettingsError: `dsn` is not one.
@@ -165,12 +199,15 @@ def open_store(dsn: str | Target, *, password: str | None = None, readonly: bool
         StoreRefused: no rights, the embedded engine is not installed or its database in use.
     """
     target = parse_dsn(dsn) if isinstance(dsn, str) else dsn
-    if readonly and isinstance(target, Embedded) and not target.path.is_dir():
+    if isinstance(target, Server):
+        client = _server_client(target, password, connect_timeout_s, answer_timeout_s)
+    elif readonly and not target.path.is_dir():
         raise StoreRefused(
             f"there is no database at {target.path} yet: `andon replay` or `andon migrate` makes one; "
             "`andon demo` makes its own, in demo-out/andon.db"
         )
-    client = _client(target, password)
+    else:
+        client = _embedded_client(target)
     try:
         for name, value in _known(client, READ | READ_ONLY if readonly else READ).items():
             client.set_client_setting(name, value)
@@ -185,30 +222,70 @@ def open_store(dsn: str | Target, *, password: str | None = None, readonly: bool
     return store
 
 
-def _client(target: Target, password: str | None) -> "Client":
+def open_store_waiting(
+    dsn: str | Target,
+    *,
+    password: str | None = None,
+    readonly: bool = False,
+    watch: WaitWatch | None = None,
+    waiting: Waiting | None = None,
+    connect_timeout_s: int = CONNECT_TIMEOUT_S,
+    answer_timeout_s: int = ANSWER_TIMEOUT_S,
+) -> Store:
+    """`open_store`, again and again while nobody answers: for ever, or until `watch` raises.
+
+    `waiting` replaces the waiting altogether (`watch` is not asked then).
+
+    Raises:
+        SettingsError, StoreRefused: as `open_store` does.
+    """
+    target = parse_dsn(dsn) if isinstance(dsn, str) else dsn
+    return (waiting or Waiting(watch=watch)).answered(
+        lambda: open_store(
+            target,
+            password=password,
+            readonly=readonly,
+            connect_timeout_s=connect_timeout_s,
+            answer_timeout_s=answer_timeout_s,
+        )
+    )
+
+
+def _embedded_client(target: Embedded) -> "Client":
     import clickhouse_connect  # noqa: PLC0415 - half a second, and only commands that use the store pay it
 
     try:
-        if isinstance(target, Embedded):
-            try:
-                return clickhouse_connect.get_client(interface="chdb", path=str(target.path), tz_mode="aware")
-            except ImportError:
-                words = "the embedded database needs chDB: pip install 'andon[embedded]', or use --clickhouse http://…"
-                raise StoreRefused(words) from None
-        return clickhouse_connect.get_client(
+        return clickhouse_connect.get_client(interface="chdb", path=str(target.path), tz_mode="aware")
+    except ImportError:
+        words = "the embedded database needs chDB: pip install 'andon[embedded]', or use --clickhouse http://…"
+        raise StoreRefused(words) from None
+    except Exception as error:
+        raise understood(error) from error
+
+
+def _server_client(target: Server, password: str | None, connect_timeout_s: int, answer_timeout_s: int) -> "Client":
+    import clickhouse_connect  # noqa: PLC0415 - as above
+    from clickhouse_connect.driver.httpclient import HttpClient  # noqa: PLC0415 - as above
+
+    try:
+        client = clickhouse_connect.get_client(
             host=target.host,
             port=target.port,
             username=target.user,
             password=password or "",
             secure=target.scheme == "https",
             tz_mode="aware",
+            connect_timeout=connect_timeout_s,
+            send_receive_timeout=answer_timeout_s,
             autogenerate_session_id=False,  # a session would let one statement run at a time, and locks
             query_retries=0,  # retrying is the writer's decision
+            dedicated_pool=True,  # its connections end with the store, not with the process
         )
-    except StoreError:
-        raise
     except Exception as error:
         raise understood(error) from error
+    if isinstance(client, HttpClient):
+        client.http_retries = 0  # as query_retries: a server that is gone would take two connect timeouts
+    return client
 
 
 def _known(client: "Client", wanted: Mapping[str, str | int]) -> dict[str, str | int]:

@@ -1,0 +1,1 @@
+"""Kafka as the source: what is there, where to begin, and lanes that read it."""

@@ -1,0 +1,101 @@
+"""One partition of a lane: where it stands, what is said when it can't go on, and who is told how lanes do."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from zlib import crc32
+
+import msgspec
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message, TopicPartition
+
+from dataflows.kafka.topics import Place
+from operators.lanes import PartitionQueue
+from schemas.rows import DeadLetter
+
+
+def name_of(place: Place) -> str:
+    """`orders/3`."""
+    return f"{place[0]}/{place[1]}"
+
+
+class Feed:
+    """One partition: its queue, and what is known of where it stands.
+
+    `next_offset` is that of the message to be read next. `asked_us` is when the broker was last asked whether there is
+    more, `ended_us` the time as of which there was none.
+    """
+
+    def __init__(self, place: Place, queue: PartitionQueue, offset: int, asked_us: int) -> None:
+        self.place = place
+        self.queue = queue
+        self.next_offset = offset
+        self.asked_us = asked_us
+        self.ended_us = 0
+        self.answered = False
+        self.paused = False
+        self.end_offset: int | None = None
+
+    def partition(self, offset: int | None = None) -> TopicPartition:
+        """As the client library names it."""
+        return TopicPartition(*self.place) if offset is None else TopicPartition(*self.place, offset)
+
+
+class LaneReport(msgspec.Struct, frozen=True):
+    """How a lane stands: its partitions, those that hold it back, and where the log ends as far as that is known."""
+
+    lane: str
+    now_us: int
+    feeds: list[Feed]
+    holding: list[Place]
+    ends: dict[Place, int]
+
+
+def lane_of(place: Place, lanes: Sequence[str]) -> str:
+    """The lane that a partition belongs to."""
+    topic, number = place
+    return lanes[(crc32(topic.encode()) + number) % len(lanes)]
+
+
+class LaneWatch(Protocol):
+    """Who is told how a lane does (metrics, logs)."""
+
+    def lane_state(self, report: LaneReport) -> None:
+        """How it stands, about once a second."""
+
+    def committed(self, lane: str, error: str | None) -> None:
+        """Offsets went to the consumer group, or why not."""
+
+    def trouble(self, lane: str, why: str) -> None:
+        """The client library reports what it will get over by itself."""
+
+    def passed_over(self, lane: str, place: Place, first: int, last: int) -> None:
+        """Messages that had expired were passed over, as the settings say."""
+
+
+def claim_us(message: Message) -> int | None:
+    """The message's timestamp in microseconds, if it has one."""
+    kind, at_ms = message.timestamp()
+    return None if kind == TIMESTAMP_NOT_AVAILABLE or at_ms < 0 else at_ms * 1_000
+
+
+def beyond(name: str, offset: int, end: int) -> str:
+    """What is said when the log has become shorter than what was read of it."""
+    return (
+        f"{name}: the job stands at offset {offset}, but the log ends at {end}: the topic was made anew, or has lost "
+        f"its end. To read it from its beginning, start with a new recovery directory and another kafka.group"
+    )
+
+
+def expired_letter(feed: Feed, offset: int, low: int) -> DeadLetter:
+    """The record of messages that nobody will read any more."""
+    return DeadLetter(
+        topic=feed.place[0],
+        partition=feed.place[1],
+        offset=offset,
+        reason="transport",
+        path="",
+        detail=f"offsets {offset} to {low - 1} had expired before they were read",
+        source="",
+        channel="",
+        raw=b"",
+        seen_at_us=max(feed.queue.last_us, 0),
+    )

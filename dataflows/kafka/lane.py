@@ -1,0 +1,337 @@
+"""A lane over Kafka: one consumer for its share of all topics' partitions, merged by message time.
+
+**Which partitions.** Those of topic t whose (hash of t + number) modulo the number of lanes is the lane's: a topic's
+partitions are spread evenly, and a partition stays with its lane whatever the number of processes.
+
+**Back-pressure.** A partition of which more than `buffer` messages wait for the others is paused until three quarters
+of them are released; the client library holds no more than `queued.max.messages.kbytes` for the lane.
+
+**A partition at its end** must not hold the others back, but that it is at its end is believed only when it was asked:
+the consumer is sent to where it stands, and when the broker then answers with nothing, there was nothing at the time of
+asking. A broker that does not answer holds the lane back.
+
+**Partitions that come later** are begun at their first message; what they bring counts as arrived no earlier than what
+was released before. The lane does not run further ahead of the last listing of the topics than the listings are apart.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from logging import Logger
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from dataflows.kafka.client import Properties
+from dataflows.kafka.feeds import Feed, LaneReport, LaneWatch, beyond, claim_us, expired_letter, lane_of, name_of
+from dataflows.kafka.topics import Begin, Place, TopicWatch
+from dataflows.lane import Clock, lane_state
+from operators.lanes import LaneMerge, LaneState, Merged, PartitionQueue, PartitionState, Read, TimeRules
+from schemas.decode import EventDecoder
+from schemas.durations import SECOND_US, to_us
+from schemas.errors import SourceError
+from schemas.rows import DeadLetter
+
+_POLL_US = 20_000
+#: How old the proof that a partition is at its end may be before it is asked for again, at most.
+_PROOF_US = SECOND_US
+_SILENT_US = 10 * SECOND_US
+
+
+class KafkaInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What lanes read, and how; the same in every process. `now` is the wall clock."""
+
+    properties: Properties
+    topics: tuple[str, ...]
+    begin: Begin
+    skip_expired: bool
+    rules: TimeRules
+    batch: int
+    buffer: int
+    idle_grace_us: int
+    discover_us: int
+    now: Clock
+    watch: LaneWatch
+    logger: Logger
+
+
+class KafkaLaneState(msgspec.Struct, frozen=True, array_like=True):
+    """Where a lane is resumed, and the topics it had listed by then: for one that is new, `kafka.start` holds."""
+
+    lane: LaneState
+    topics: list[str]
+
+
+class KafkaLane:
+    """The partitions that fall to one lane.
+
+    Memory: `buffer` messages and one batch of each partition, and what the client library holds.
+
+    Args:
+        topics: asks the broker what there is; shared by the lanes of a process.
+        resume: what `snapshot` gave.
+    """
+
+    ended = False
+
+    def __init__(
+        self, name: str, lanes: Sequence[str], source: KafkaInput, topics: TopicWatch, resume: bytes | None
+    ) -> None:
+        self._name, self._lanes, self._source, self._topics = name, lanes, source, topics
+        self._merge = LaneMerge()
+        self._kept: dict[str, PartitionState] = {}
+        self._known: frozenset[str] = frozenset()
+        if resume is not None:
+            state = lane_state(resume, KafkaLaneState)
+            self._kept = dict(self._merge.restore(state.lane))
+            self._known = frozenset(state.topics)
+        self._feeds: dict[Place, Feed] = {}
+        self._by_queue: dict[int, Feed] = {}
+        self._decoder = EventDecoder()
+        self._consumer = Consumer(
+            source.properties | {"error_cb": self._on_error, "on_commit": self._on_commit},
+            logger=source.logger,
+        )
+        self._listed_us = 0
+        self._durable: list[TopicPartition] = []
+        self._commit(self._positions(self._kept))
+        self._quiet = False
+        self._dead: list[DeadLetter] = []
+        self._reported_us = 0
+
+    def next(self) -> Merged | None:
+        """Take what has come, and release what that allows."""
+        now_us = to_us(self._source.now())
+        self._open_new(now_us)
+        messages = self._consumer.consume(self._source.batch, 0)
+        self._quiet = not messages
+        if messages:
+            self._take(messages, now_us)
+        self._ask_for_ends(now_us)
+        merged = self._merge.release(self._listed_us + self._source.discover_us)
+        self._let_flow()
+        if now_us - self._reported_us >= SECOND_US:
+            self._reported_us = now_us
+            self._report(now_us)
+        if not self._dead:
+            return merged
+        dead, self._dead = self._dead, []
+        if merged is None:
+            return Merged([], dead, [], self._merge.released_us, self._merge.released_us, final=False)
+        return msgspec.structs.replace(merged, dead=[*dead, *merged.dead])
+
+    def next_awake(self) -> datetime | None:
+        """After a poll that found nothing, when to look again."""
+        return self._source.now() + timedelta(microseconds=_POLL_US) if self._quiet else None
+
+    def snapshot(self) -> bytes:
+        """Where to resume. The engine asks when what the last one gave has been kept: that goes to the group now."""
+        self._commit(self._durable)
+        state = self._merge.snapshot()
+        waiting = {name: kept for name, kept in self._kept.items() if name not in state.partitions}
+        state = msgspec.structs.replace(state, partitions=state.partitions | waiting)
+        self._durable = self._positions(state.partitions)
+        return msgspec.msgpack.encode(KafkaLaneState(state, sorted(self._known)))
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+    def _report(self, now_us: int) -> None:
+        feeds = list(self._feeds.values())
+        holding = [self._by_queue[id(queue)].place for queue in self._merge.wanting()]
+        ends = {feed.place: self._consumer.get_watermark_offsets(feed.partition(), cached=True)[1] for feed in feeds}
+        report = LaneReport(self._name, now_us, feeds, holding, ends)
+        self._source.watch.lane_state(report)
+        self._check_ends(report)
+
+    # --- partitions ---------------------------------------------------------------------------------------------------
+
+    def _open_new(self, now_us: int) -> None:
+        """Begin the partitions of the newest listing that are this lane's and not yet read."""
+        listing = self._topics.listing
+        if listing is None or listing.asked_us == self._listed_us:
+            return
+        complete = True
+        for topic, count in listing.partitions.items():
+            for number in range(count):
+                place = (topic, number)
+                if place not in self._feeds and lane_of(place, self._lanes) == self._name:
+                    complete = self._open(place, now_us) and complete
+        if complete:
+            self._listed_us = listing.asked_us
+            self._known = frozenset(self._source.topics)
+
+    def _open(self, place: Place, now_us: int) -> bool:
+        """Begin a partition where it was left, or where the broker says; False while it has not said."""
+        queue = PartitionQueue(*place, msgspec.structs.replace(self._source.rules, guard_leaps=False))
+        kept = self._kept.get(name_of(place))
+        if kept is not None:
+            queue.restore(kept)
+            offset = kept.position
+        else:
+            begun = self._topics.begin_of(place, self._begin(place))
+            if begun is None:
+                return False
+            offset = begun
+            queue.read_to(offset, offset - 1)
+            queue.position, queue.offset = offset, offset - 1
+        self._merge.add(queue)
+        feed = self._feeds[place] = Feed(place, queue, offset, now_us)
+        self._by_queue[id(queue)] = feed
+        self._consumer.incremental_assign([feed.partition(offset)])
+        return True
+
+    def _begin(self, place: Place) -> Begin:
+        """As the settings say for what is there when its topic is first read; what comes later is all new."""
+        first = self._listed_us == 0 and place[0] not in self._known
+        return self._source.begin if first else "earliest"
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def _take(self, messages: Iterable[Message], now_us: int) -> None:
+        """Put messages into their partitions' queues, decoded in one go."""
+        parts: dict[Place, list[Message]] = {}
+        errors: list[tuple[Message, KafkaError]] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                errors.append((message, error))
+                continue
+            place: Place = (message.topic(), message.partition())  # type: ignore[assignment] # has both without an error
+            if place in parts:
+                parts[place].append(message)
+            else:
+                parts[place] = [message]
+        latest_us = now_us + self._source.rules.max_future_us
+        for place, mine in parts.items():
+            feed = self._feeds[place]
+            raws = [message.value() or b"" for message in mine]
+            offsets: list[int] = [message.offset() for message in mine]  # type: ignore[misc] # as above
+            claims = [claim_us(message) for message in mine]
+            reads = list(map(Read, offsets, offsets, raws, self._decoder.decode(raws), claims))
+            feed.next_offset = offsets[-1] + 1
+            feed.answered = False
+            feed.queue.read_to(feed.next_offset, offsets[-1])
+            feed.queue.add(reads, ended=False, latest_us=latest_us)
+        for message, error in errors:  # an end of partition comes behind its messages
+            self._take_error(message, error)
+
+    def _take_error(self, message: Message, error: KafkaError) -> None:
+        code = error.code()
+        feed = self._feeds.get((message.topic() or "", message.partition() or 0))
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name for its local error
+            if feed is not None and message.offset() == feed.next_offset:
+                feed.ended_us, feed.answered, feed.end_offset = feed.asked_us, True, message.offset()
+        elif feed is not None and code in _OUT_OF_RANGE:
+            self._expired(feed)
+        elif code in _REFUSED:
+            words = f"{message.topic()}: the broker refuses to let {self._source.properties.get('group.id')} read it"
+            raise SourceError(f"{words} ({error.str()}); grant READ and DESCRIBE on the topic and READ on the group")
+        else:
+            self._source.watch.trouble(self._name, error.str())
+
+    def _expired(self, feed: Feed) -> None:
+        """The offset to be read next is not in the log (any more): nothing comes until we say what to do.
+
+        Raises:
+            SourceError: unless the settings say to pass over what is lost.
+        """
+        limits = self._topics.range_of(feed.place)
+        name, offset = name_of(feed.place), feed.next_offset
+        if limits is None:
+            self._source.watch.trouble(self._name, f"{name}: offset {offset} is out of range, and the range is unknown")
+            self._begin_again(feed, offset)
+            return
+        low, high = limits
+        if low <= offset <= high:  # it was a moment of the broker's, or its leader's
+            self._begin_again(feed, offset)
+            return
+        if offset > high:
+            raise SourceError(beyond(name, offset, high))
+        if not self._source.skip_expired:
+            raise SourceError(
+                f"{name}: offset {offset} is no longer in the log, which begins at {low}: {low - offset} messages have "
+                f"expired unread. Bring them back, or accept that they are lost and go on with --on-expired earliest "
+                f"(kafka.on_expired); they will be on record in the dead letters"
+            )
+        self._source.watch.passed_over(self._name, feed.place, offset, low - 1)
+        self._dead.append(expired_letter(feed, offset, low))
+        feed.next_offset = low
+        feed.queue.read_to(low, low - 1)
+        if not feed.queue.buffered:
+            feed.queue.position, feed.queue.offset = low, low - 1
+        self._begin_again(feed, low)
+
+    def _begin_again(self, feed: Feed, offset: int) -> None:
+        """Read a partition from `offset`; after an error of its offset the library has let go of it."""
+        self._consumer.incremental_unassign([feed.partition()])
+        self._consumer.incremental_assign([feed.partition(offset)])
+        if feed.paused:
+            self._consumer.pause([feed.partition()])
+
+    def _check_ends(self, report: LaneReport) -> None:
+        """Some brokers say nothing at all to one who stands beyond the end of the log.
+
+        Raises:
+            SourceError: the log ends before where the job stands.
+        """
+        for feed in report.feeds:
+            end = report.ends[feed.place]
+            silent = not feed.answered and not feed.paused and report.now_us - feed.asked_us > _SILENT_US
+            if silent and 0 <= end < feed.next_offset:
+                raise SourceError(beyond(name_of(feed.place), feed.next_offset, end))
+
+    # --- flow ---------------------------------------------------------------------------------------------------------
+
+    def _ask_for_ends(self, now_us: int) -> None:
+        """Let go of the partitions that hold the lane back and are proven to be at their end; ask the others."""
+        grace_us = self._source.idle_grace_us
+        for queue in self._merge.wanting():
+            feed = self._by_queue[id(queue)]
+            if feed.ended_us and feed.answered:
+                queue.raise_to(feed.ended_us - grace_us)
+            if feed.answered and now_us - feed.asked_us >= min(_PROOF_US, max(grace_us // 4, _POLL_US)):
+                feed.asked_us, feed.answered = now_us, False
+                try:
+                    self._consumer.seek(feed.partition(feed.next_offset))
+                except KafkaException as error:  # an error of this partition is on its way to us
+                    self._source.watch.trouble(self._name, str(error))
+
+    def _let_flow(self) -> None:
+        """Pause what has run ahead, resume what has been used up."""
+        limit = self._source.buffer
+        pause = [feed for feed in self._feeds.values() if not feed.paused and feed.queue.buffered >= limit]
+        resume = [feed for feed in self._feeds.values() if feed.paused and feed.queue.buffered <= limit // 4]
+        for feeds, act in ((pause, self._consumer.pause), (resume, self._consumer.resume)):
+            if feeds:
+                act([feed.partition() for feed in feeds])
+                for feed in feeds:
+                    feed.paused = not feed.paused
+
+    # --- the consumer group -------------------------------------------------------------------------------------------
+
+    def _positions(self, partitions: Mapping[str, PartitionState]) -> list[TopicPartition]:
+        found = []
+        for name, state in partitions.items():
+            topic, _, number = name.rpartition("/")
+            found.append(TopicPartition(topic, int(number), state.position))
+        return found
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        """Tell the group; nothing of ours hangs on it but `start = "stored"`."""
+        if offsets:
+            try:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as error:
+                self._source.watch.committed(self._name, str(error))
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        worst = error or next((one.error for one in partitions if one.error is not None), None)
+        self._source.watch.committed(self._name, None if worst is None else worst.str())
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._source.watch.trouble(self._name, error.str())
+
+
+_OUT_OF_RANGE = {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}  # noqa: SLF001 - the library's own name
+_REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}

@@ -1,0 +1,189 @@
+"""What the broker has: topics and partitions as they come, and where each is to be begun. Asked from a thread.
+
+The engine's thread must never wait for a broker, so everything that waits for an answer is here.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from logging import Logger
+from typing import Literal, Protocol
+
+import msgspec
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+
+from dataflows.kafka.client import Properties
+from schemas.durations import SECOND_US
+
+#: An answer that takes longer than this is none.
+_ANSWER_S = 10.0
+_RETRY_S = 1.0
+
+#: How a partition is begun that has no kept position.
+Begin = Literal["earliest", "latest", "stored", "timestamp"]
+Place = tuple[str, int]
+
+
+class Told(Protocol):
+    """Who is told of the broker coming and going (logs, readiness)."""
+
+    def reachable(self) -> None:
+        """The broker answers."""
+
+    def unreachable(self, why: str) -> None:
+        """It doesn't; the job waits."""
+
+    def missing(self, topics: Iterable[str]) -> None:
+        """Topics that don't exist yet; empty when all do."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What there was when the broker was last asked: the wall clock then (µs), and topic → number of partitions."""
+
+    asked_us: int
+    partitions: dict[str, int]
+
+
+class TopicWatch:
+    """List the topics again and again, and find the offsets at which partitions begin.
+
+    Args:
+        properties: as a consumer takes them.
+        topics: names; one that does not exist yet is waited for.
+        every_s: how often to look.
+        now: the wall clock in microseconds.
+        begin_at_us: the time that `timestamp` means.
+
+    Attributes:
+        listing: the newest answer, None before the first.
+    """
+
+    def __init__(
+        self,
+        properties: Properties,
+        topics: Iterable[str],
+        *,
+        every_s: float,
+        now: Callable[[], int],
+        told: Told,
+        logger: Logger,
+        begin_at_us: int | None = None,
+    ) -> None:
+        self.listing: Listing | None = None
+        self._topics = list(topics)
+        self._every_s, self._now, self._told = every_s, now, told
+        self._begin_at_us = begin_at_us
+        self._consumer = Consumer(properties, logger=logger)
+        self._wanted: dict[Place, Begin] = {}
+        self._found: dict[Place, int] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="topics", daemon=True)
+        self._thread.start()
+
+    def begin_of(self, place: Place, begin: Begin) -> int | None:
+        """The offset at which (topic, partition) is to be begun; None while the broker is being asked."""
+        with self._lock:
+            if place in self._found:
+                return self._found.pop(place)
+            if place not in self._wanted:
+                self._wanted[place] = begin
+                self._wake.set()
+            return None
+
+    def range_of(self, place: Place) -> tuple[int, int] | None:
+        """The first offset in the log and the one after the last; None when the broker does not say. Waits."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_S)
+        except KafkaException:
+            return None
+        return low, high
+
+    def close(self) -> None:
+        """End the thread; waits for an answer that is under way."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _run(self) -> None:
+        while not self._closed:
+            wait_s = self._every_s
+            try:
+                self._list()
+                while self._wanted and not self._closed:
+                    self._find()
+                self._told.reachable()
+            except KafkaException as error:
+                self._told.unreachable(words_of(error))
+                wait_s = min(_RETRY_S, self._every_s)
+            self._wake.wait(wait_s)
+            self._wake.clear()
+
+    def _list(self) -> None:
+        asked_us = self._now()
+        answer = self._consumer.list_topics(timeout=_ANSWER_S).topics
+        found: dict[str, int] = {}
+        for topic in self._topics:
+            listed = answer.get(topic)
+            if listed is not None and listed.error is None and listed.partitions:
+                found[topic] = len(listed.partitions)
+            elif listed is not None and listed.error is not None:
+                raise_unless_passing(listed.error)
+        self.listing = Listing(asked_us, found)
+        self._told.missing([topic for topic in self._topics if topic not in found])
+
+    def _find(self) -> None:
+        """Answer what is wanted, one partition at a time where the protocol has it so."""
+        with self._lock:
+            place, begin = next(iter(self._wanted.items()))
+        offset = self._begin(TopicPartition(*place), begin)
+        with self._lock:
+            del self._wanted[place]
+            self._found[place] = offset
+
+    def _begin(self, partition: TopicPartition, begin: Begin) -> int:
+        if begin == "stored":
+            committed = self._consumer.committed([partition], timeout=_ANSWER_S)[0]
+            if committed.error is not None:
+                raise KafkaException(committed.error)
+            if committed.offset != OFFSET_INVALID and committed.offset >= 0:
+                return int(committed.offset)
+            begin = "earliest"
+        if begin == "timestamp":
+            assert self._begin_at_us is not None
+            partition.offset = self._begin_at_us * 1_000 // SECOND_US
+            found = self._consumer.offsets_for_times([partition], timeout=_ANSWER_S)[0]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            if found.offset >= 0:
+                return int(found.offset)
+            begin = "latest"  # everything is older
+        low, high = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER_S)
+        return int(low if begin == "earliest" else high)
+
+
+#: Errors after which waiting can help: what they are about comes into being or comes back.
+_PASSING = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the library's own name for its local error
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
+}
+
+
+def raise_unless_passing(error: KafkaError) -> None:
+    """Go on where waiting can help.
+
+    Raises:
+        KafkaException: it can't (no right to read the topic, say).
+    """
+    if error.code() not in _PASSING and not error.retriable():
+        raise KafkaException(error)
+
+
+def words_of(error: KafkaException) -> str:
+    """What the client library says, in one piece."""
+    first = error.args[0] if error.args else error
+    return first.str() if isinstance(first, KafkaError) else str(first)

@@ -1,0 +1,283 @@
+"""`andon run`: the job that is left running, over Kafka or files that grow, alone or as one of several processes."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from logging import Logger, getLogger
+from pathlib import Path
+from types import FrameType
+
+from dataflows.engine import Cluster, LaneReader, Pipeline, Stop, init_recovery, run_flow, wall_clock
+from dataflows.files import partitions_of
+from dataflows.job import RunRecord, pipeline_settings, run_record
+from dataflows.kafka.client import check_client, consumer_properties, producer_properties
+from dataflows.kafka.lane import KafkaInput, KafkaLane
+from dataflows.kafka.topics import TopicWatch
+from dataflows.lane import FileLane, LaneInput
+from dataflows.observe import serve
+from dataflows.settings import Settings
+from dataflows.telemetry import InputLimit, Telemetry
+from dataflows.watch import JobWatch
+from operators.groups import PipelineSettings
+from operators.process_map import ProcessMap
+from schemas.durations import to_us
+from schemas.errors import SettingsError, StateError
+from schemas.problems import Problem
+from schemas.rows import DeadLetter, Row
+from sinks.clickhouse.dsn import Embedded, parse_dsn, read_password
+from sinks.clickhouse.migrate import require_current
+from sinks.clickhouse.store import Store, open_store_waiting
+from sinks.clickhouse.writer import BlockWriter
+from sinks.kafka import DeadLetterTopic
+
+_RECORD_WAIT_S = 60.0
+
+
+class RowsOut:
+    """Where this process's rows go: blocks to ClickHouse, dead letters to the topic as well, if there is one.
+
+    All of the engine's sink partitions in a process share it.
+    """
+
+    def __init__(self, writer: BlockWriter, topic: DeadLetterTopic | None) -> None:
+        self._writer, self._topic = writer, topic
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Take rows; blocks that are full go out."""
+        self._forward([row for row in rows if isinstance(row, DeadLetter)])
+        self._forward(self._writer.write(rows))
+
+    def flush(self) -> None:
+        """Have everything in the store, and in the topic."""
+        self._forward(self._writer.flush())
+        if self._topic is not None:
+            self._topic.flush()
+
+    def _forward(self, letters: Sequence[DeadLetter]) -> None:
+        if self._topic is not None and letters:
+            self._topic.write(letters)
+
+
+def check_live(settings: Settings, file: str) -> None:
+    """What can be seen to be wrong before anything runs.
+
+    Raises:
+        SettingsError: with every problem.
+    """
+    problems: list[Problem] = []
+    if settings.kafka.bootstrap and settings.source.files:
+        problems.append(Problem(file, "source.files", "", "can't be followed beside kafka.bootstrap: choose one"))
+    if not settings.kafka.bootstrap and not settings.source.files:
+        expected = "nothing to read: set it to the broker's host:port, or name files to follow"
+        problems.append(Problem(file, "kafka.bootstrap", "", expected))
+    if settings.kafka.bootstrap and not settings.engine.recovery:
+        expected = "must name a directory to keep state in, so that nothing is lost or counted twice (--recovery DIR)"
+        problems.append(Problem(file, "engine.recovery", "", expected))
+    processes = len(settings.engine.processes)
+    if processes > 1 and not settings.engine.recovery:
+        problems.append(Problem(file, "engine.recovery", "", "must name a directory when there are several processes"))
+    if processes > settings.engine.lanes:
+        expected = f"must be at least the number of processes ({processes}), or some of them would read nothing"
+        problems.append(Problem(file, "engine.lanes", str(settings.engine.lanes), expected))
+    try:
+        if processes > 1 and isinstance(parse_dsn(settings.clickhouse.dsn), Embedded):
+            expected = "is embedded, which one process can open: several need a server (http://…)"
+            problems.append(Problem(file, "clickhouse.dsn", settings.clickhouse.dsn, expected))
+    except SettingsError as error:
+        problems += error.problems
+    try:
+        check_client(settings.kafka)
+    except SettingsError as error:
+        problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+
+
+def run_live(settings: Settings, process: ProcessMap, *, on_started: Callable[[str], None] | None = None) -> bool:
+    """Run until SIGTERM or SIGINT; gives whether it ended at a snapshot (False: nothing is kept).
+
+    Raises:
+        SettingsError: settings don't fit together.
+        SourceError: the source can't be read on.
+        StateError: the kept state can't be resumed, or is in use.
+        StoreError: ClickHouse refuses what it is given, or was away when the job was stopped.
+        PeerLost: another process of the job has gone.
+    """
+    check_live(settings, "settings")
+    cluster = Cluster(settings.engine.process, tuple(settings.engine.processes))
+    recovery = Path(settings.engine.recovery) if settings.engine.recovery else None
+    stop = Stop()
+    limit = InputLimit(settings.observe.dead_letter_window.seconds, settings.observe.dead_letter_share)
+    stalled_after_s = settings.observe.stalled_after.seconds
+    telemetry = Telemetry(cluster.process, stalled_after_s=stalled_after_s, limit=limit)
+    watch = JobWatch(telemetry, stop, now_us, settings.engine.stop_within.seconds)
+    with ExitStack() as open_now:
+        open_now.enter_context(_stopping(stop, settings.engine.stop_within.seconds))
+        if settings.observe.listen:
+            open_now.enter_context(serve(telemetry, settings.observe.listen, stalled_after_s))
+        groups = pipeline_settings(settings, process)
+        record = _begin(settings, recovery, cluster, open_now, stop)
+        store = open_now.enter_context(_open_store(settings, watch))
+        require_current(store)
+        pipeline = Pipeline(
+            settings=groups,
+            open_lane=_lanes(settings, groups, watch, open_now),
+            open_writer=_writer(settings, store, record, watch, open_now),
+            stop=stop,
+            watch=watch,
+        )
+        if on_started is not None:
+            on_started(str(store.target))
+        run_flow(pipeline, recovery, settings.engine.epoch, cluster)
+    return recovery is not None
+
+
+def now_us() -> int:
+    """The wall clock in microseconds."""
+    return to_us(wall_clock())
+
+
+def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now: ExitStack, stop: Stop) -> RunRecord:
+    """Make or find the run's record; the first process of a job makes it, the others wait for it.
+
+    Raises:
+        StateError: another job holds the directory, or the first process has not made it.
+    """
+    if recovery is None:
+        return run_record(settings, None)
+    recovery.mkdir(parents=True, exist_ok=True)
+    open_now.enter_context(_locked(recovery / f"process-{cluster.process}.lock"))
+    if cluster.process == 0:
+        init_recovery(recovery, settings.engine.lanes)
+        return run_record(settings, recovery)
+    end = time.monotonic() + _RECORD_WAIT_S
+    while not RunRecord.path(recovery).exists():
+        if time.monotonic() > end or stop.requested:
+            raise StateError(f"process 0 has not begun a run in {recovery} within {_RECORD_WAIT_S:.0f} s")
+        time.sleep(0.05)
+    return run_record(settings, recovery)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock as long as this process lives: two jobs over one directory would ruin its state."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            words = f"{path.parent} is in use by another running job (or another process with the same number)"
+            raise StateError(words) from None
+        yield
+
+
+@contextmanager
+def _open_store(settings: Settings, watch: JobWatch) -> Iterator[Store]:
+    password = read_password(settings.clickhouse.password_file)
+    target = parse_dsn(settings.clickhouse.dsn)
+    with open_store_waiting(target, password=password, watch=watch) as store:
+        watch.store_opened()
+        yield store
+
+
+def _lanes(
+    settings: Settings, groups: PipelineSettings, watch: JobWatch, open_now: ExitStack
+) -> Callable[[str, bytes | None], LaneReader]:
+    """What opens a lane: over Kafka where a broker is named, else over the files."""
+    rules = settings.time.rules()
+    if not settings.kafka.bootstrap:
+        source = LaneInput(
+            partitions=tuple(partitions_of(settings.source.files)),
+            rules=rules,
+            batch=settings.engine.batch,
+            poll_us=settings.source.poll,
+            idle_grace_us=settings.time.idle_grace,
+            clock=wall_clock,
+        )
+        return lambda name, resume: FileLane(name, groups.lanes, source, resume, watch.file_lane)
+    kafka, logger = settings.kafka, _client_logger()
+    properties = consumer_properties(kafka)
+    topics = TopicWatch(
+        properties,
+        kafka.topics,
+        every_s=kafka.discover.seconds,
+        now=now_us,
+        told=watch,
+        logger=logger,
+        begin_at_us=kafka.start_at,
+    )
+    open_now.callback(topics.close)
+    kafka_input = KafkaInput(
+        properties=properties,
+        topics=tuple(kafka.topics),
+        begin=kafka.start,
+        skip_expired=kafka.on_expired == "earliest",
+        rules=rules,
+        batch=settings.engine.batch,
+        buffer=kafka.buffer,
+        idle_grace_us=settings.time.idle_grace,
+        discover_us=kafka.discover,
+        now=wall_clock,
+        watch=watch,
+        logger=logger,
+    )
+    return lambda name, resume: KafkaLane(name, groups.lanes, kafka_input, topics, resume)
+
+
+def _writer(
+    settings: Settings, store: Store, record: RunRecord, watch: JobWatch, open_now: ExitStack
+) -> Callable[[], RowsOut]:
+    """What gives the process's one way out for rows."""
+    writer = BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows, patience_s=None, watch=watch)
+    topic = None
+    if settings.kafka.bootstrap and settings.kafka.dead_letter_topic:
+        properties = producer_properties(settings.kafka)
+        topic = DeadLetterTopic(properties, settings.kafka.dead_letter_topic, watch, _client_logger())
+        open_now.callback(topic.close)
+    out = RowsOut(writer, topic)
+    return lambda: out
+
+
+def _client_logger() -> Logger:
+    """Where the client library's own lines go: what matters of them comes back as errors that are told."""
+    logger = getLogger("andon.kafka.client")
+    logger.setLevel("ERROR")
+    return logger
+
+
+@contextmanager
+def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for a stop; a second one, or the end of the time for it, ends the process at once.
+
+    What was kept last is then what the next run goes on from; rows written since come again and replace themselves.
+    """
+    timers: list[threading.Timer] = []
+
+    def give_up() -> None:
+        os.write(
+            2, f"andon: not at a snapshot within {within_s:g} s; the next run goes on from the last one\n".encode()
+        )
+        os._exit(1)
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        if stop.requested and timers:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.requested = True
+        timer = threading.Timer(within_s + 1.0, give_up)
+        timer.daemon = True
+        timer.start()
+        timers.append(timer)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,113 @@
+"""One job as several processes on this machine: started together, stopped together."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+import msgspec
+
+from dataflows.logs import get_log
+from dataflows.settings import Settings
+from dataflows.status import split_address
+from schemas.errors import PeerLost
+
+_LOOK_S = 0.1
+_PR_SET_PDEATHSIG = 1
+_LOG = get_log("processes")
+
+
+def run_processes(arguments: list[str], settings: Settings, count: int) -> None:
+    """Run the same command line in `count` processes, each told which it is, until all have ended.
+
+    SIGTERM and SIGINT go on to all of them. They answer `andon status` at consecutive ports from that of
+    `observe.listen`.
+
+    Args:
+        arguments: the command line without `--processes`.
+        settings: as that command line reads them.
+        count: how many, at least 2.
+
+    Raises:
+        PeerLost: one of them failed; the others end by themselves then.
+    """
+    addresses = free_addresses(count)
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(_child(arguments, _environment(settings, addresses, number))) for number in range(count)
+        ]
+        stack.enter_context(_passing_on(children))
+        _LOG.info("processes_started", f"{count} processes run", pids=[child.pid for child in children])
+        while any(child.poll() is None for child in children):
+            time.sleep(_LOOK_S)
+    failed = {number: child.returncode for number, child in enumerate(children) if child.returncode}
+    if failed:
+        told = ", ".join(f"process {number} ended with {_how(code)}" for number, code in failed.items())
+        raise PeerLost(f"{told}: start the job again, it goes on from the last snapshot")
+
+
+def free_addresses(count: int) -> list[str]:
+    """Loopback addresses that nobody listens at."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+
+
+def _environment(settings: Settings, addresses: list[str], number: int) -> dict[str, str]:
+    told = {
+        "ANDON_ENGINE_PROCESSES": msgspec.json.encode(addresses).decode(),
+        "ANDON_ENGINE_PROCESS": str(number),
+    }
+    if settings.observe.listen:
+        host, port = split_address(settings.observe.listen)
+        told["ANDON_OBSERVE_LISTEN"] = f"{host}:{port + number if port else 0}"
+    return {**os.environ, **told}
+
+
+@contextmanager
+def _child(arguments: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-c", "from dataflows.cli import main; main()", *arguments]
+    with subprocess.Popen(  # noqa: S603 - our own command line
+        command,
+        env=environment,
+        start_new_session=True,  # Ctrl-C comes once, through us
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs here yet
+    ) as child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.terminate()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that started it has gone (killed, it could not pass a signal on)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def _passing_on(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,150 @@
+"""Dead letters out to a Kafka topic, each with its raw bytes and headers that say why."""
+
+from collections.abc import Callable, Iterable, Mapping
+from logging import Logger
+from typing import Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.errors import SettingsError
+from schemas.problems import Problem
+from schemas.rows import DeadLetter
+
+#: What a message is cut to when the broker finds it too large; ClickHouse has it whole.
+SHORTENED_BYTES = 262_144
+_SLICE_S = 0.5
+#: Errors that waiting does not mend.
+_REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.MSG_SIZE_TOO_LARGE,
+}
+
+
+class ForwardWatch(Protocol):
+    """Who is told; `forwarding` may raise to give up waiting."""
+
+    def forwarded(self, count: int) -> None:
+        """So many dead letters are in the topic."""
+
+    def forwarding(self, left: int, error: str | None) -> None:
+        """So many are not yet; called twice a second while `flush` waits."""
+
+
+class DeadLetterTopic:
+    """Write dead letters to a topic: at least once, under a key that is the same each time.
+
+    The key is `topic/partition/offset` of the message that could not be used. After `flush` everything written before
+    is in the topic, acknowledged by all in-sync replicas. A broker that is away holds `flush` back.
+
+    Headers, UTF-8: `andon-reason`, `andon-path`, `andon-detail`, `andon-topic`, `andon-partition`, `andon-offset`,
+    `andon-source`, `andon-channel`, `andon-seen-at` (microseconds since 1970 UTC), and, where the broker found the
+    message too large and it was shortened, `andon-bytes` with its true length.
+
+    Memory: what was written since the last `flush`; `write` flushes by itself past `max_pending`.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, str | int | bool],
+        topic: str,
+        watch: ForwardWatch,
+        logger: Logger,
+        *,
+        max_pending: int = 5_000,
+        make: Callable[..., Producer] = Producer,
+    ) -> None:
+        self._topic, self._watch, self._max_pending = topic, watch, max_pending
+        self._again: list[tuple[DeadLetter, int | None]] = []
+        self._refused: str | None = None
+        self._error: str | None = None
+        self._delivered = 0
+        self._producer = make({**properties, "error_cb": self._on_error}, logger=logger)
+
+    def write(self, letters: Iterable[DeadLetter]) -> None:
+        """Send them on; raises as `flush`."""
+        for letter in letters:
+            if len(self._producer) >= self._max_pending:
+                self.flush()
+            self._produce(letter, None)
+
+    def flush(self) -> None:
+        """Wait until all of them are in the topic.
+
+        Raises:
+            SettingsError: the broker will never take them (no such right, no such name).
+        """
+        while len(self._producer) or self._again:
+            again, self._again = self._again, []
+            for letter, limit in again:
+                self._produce(letter, limit)
+            left = self._producer.flush(_SLICE_S)
+            if self._refused is not None:
+                raise SettingsError([Problem("kafka", "dead_letter_topic", f'"{self._topic}"', self._refused)])
+            if left:
+                self._watch.forwarding(left, self._error)
+        if self._delivered:
+            self._watch.forwarded(self._delivered)
+            self._delivered = 0
+
+    def close(self) -> None:
+        """Let go of the broker; what was not flushed comes again after a restart."""
+        self._producer.purge()
+        self._producer.flush(_SLICE_S)
+
+    def _produce(self, letter: DeadLetter, limit: int | None) -> None:
+        headers = headers_of(letter)
+        raw = letter.raw
+        if limit is not None and len(raw) > limit:
+            headers.append(("andon-bytes", str(len(raw)).encode()))
+            raw = raw[:limit]
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            del message
+            self._answered(letter, limit, error)
+
+        key = f"{letter.topic}/{letter.partition}/{letter.offset}".encode()
+        while True:
+            try:
+                self._producer.produce(self._topic, key=key, value=raw, headers=headers, on_delivery=delivered)
+            except BufferError:  # the library's queue is full: let some of it go out
+                self._producer.poll(_SLICE_S)
+                self._watch.forwarding(len(self._producer), self._error)
+            except KafkaException as error:  # larger than the producer itself would send
+                self._answered(letter, limit, error.args[0])
+                return
+            else:
+                return
+
+    def _answered(self, letter: DeadLetter, limit: int | None, error: KafkaError | None) -> None:
+        """The broker's answer for one dead letter."""
+        if error is None:
+            self._delivered += 1
+            self._error = None
+        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE and limit is None:
+            self._again.append((letter, SHORTENED_BYTES))
+        elif error.code() in _REFUSED:
+            self._refused = f"the broker refuses it: {error.str()}"
+        else:
+            self._error = error.str()
+            self._again.append((letter, limit))
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._error = error.str()
+
+
+def headers_of(letter: DeadLetter) -> list[tuple[str, str | bytes | None]]:
+    """Why a message could not be used, and where it was."""
+    said = {
+        "reason": letter.reason,
+        "path": letter.path,
+        "detail": letter.detail,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "source": letter.source,
+        "channel": letter.channel,
+        "seen-at": letter.seen_at_us,
+    }
+    return [(f"andon-{name}", str(value).encode("utf-8", "replace")) for name, value in said.items()]
