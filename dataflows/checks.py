@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from dataflows.kafka.client import check_client
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.settings import ReadSettings, read_settings
 from operators.process_map import ProcessMap
@@ -82,12 +83,25 @@ def check_settings(settings: ReadSettings) -> Checked:
             read_password(password_file)
     except SettingsError as error:
         problems += (_moved(problem, settings, "password_file") for problem in error.problems)
+    try:
+        if settings.value is not None:
+            check_client(settings.value.kafka)
+    except SettingsError as error:
+        problems += (_of_kafka(problem, settings) for problem in error.problems)
     if settings.value is None or problems:
         return Checked(settings.file, "settings", "", tuple(problems))
     keys = sum(len(section) for section in settings.document.values())
     said = f"{_count(keys, 'key')} set" if keys else "all defaults"
     database, process = settings.value.clickhouse.dsn, settings.value.process.map
-    return Checked(settings.file, "settings", f"{said}; database {database}, process map {process}")
+    kafka = settings.value.kafka
+    broker = f"; broker {kafka.bootstrap}, {_count(len(kafka.topics), 'topic')}" if kafka.bootstrap else ""
+    return Checked(settings.file, "settings", f"{said}; database {database}, process map {process}{broker}")
+
+
+def _of_kafka(problem: Problem, settings: ReadSettings) -> Problem:
+    """A problem with a property of the client library, at its place in the file."""
+    line = line_of(settings.text, ("kafka", "client", problem.key.removeprefix('client."').removesuffix('"')))
+    return msgspec.structs.replace(problem, file=settings.file, key=f"kafka.{problem.key}", line=line)
 
 
 def _moved(problem: Problem, settings: ReadSettings, key: str) -> Problem:

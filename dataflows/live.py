@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from logging import Logger, getLogger
+from logging import CRITICAL, DEBUG, Logger, getLogger
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +18,7 @@ from dataflows.kafka.client import check_client, consumer_properties, producer_p
 from dataflows.kafka.lane import KafkaInput, KafkaLane
 from dataflows.kafka.topics import TopicWatch
 from dataflows.lane import FileLane, LaneInput
+from dataflows.logs import ROOT
 from dataflows.observe import serve
 from dataflows.settings import Settings
 from dataflows.telemetry import InputLimit, Telemetry
@@ -31,6 +32,7 @@ from schemas.rows import DeadLetter, Row
 from sinks.clickhouse.dsn import Embedded, parse_dsn, read_password
 from sinks.clickhouse.migrate import require_current
 from sinks.clickhouse.store import Store, open_store_waiting
+from sinks.clickhouse.waiting import Waiting
 from sinks.clickhouse.writer import BlockWriter
 from sinks.kafka import DeadLetterTopic
 
@@ -122,7 +124,7 @@ def run_live(settings: Settings, process: ProcessMap, *, on_started: Callable[[s
         groups = pipeline_settings(settings, process)
         record = _begin(settings, recovery, cluster, open_now, stop)
         store = open_now.enter_context(_open_store(settings, watch))
-        require_current(store)
+        Waiting(watch=watch).answered(lambda: require_current(store))
         pipeline = Pipeline(
             settings=groups,
             open_lane=_lanes(settings, groups, watch, open_now),
@@ -242,9 +244,9 @@ def _writer(
 
 
 def _client_logger() -> Logger:
-    """Where the client library's own lines go: what matters of them comes back as errors that are told."""
+    """Where the client library's own lines go; what matters of them comes back as errors that are told better."""
     logger = getLogger("andon.kafka.client")
-    logger.setLevel("ERROR")
+    logger.setLevel("DEBUG" if getLogger(ROOT).isEnabledFor(DEBUG) else CRITICAL)
     return logger
 
 

@@ -1,7 +1,7 @@
 """Structured logs: what a program may count on (`event` and fields), and words for a person.
 
-    log = get_log("source")
-    log.warning("broker_unreachable", "the broker does not answer; trying again", key=lane, lane=lane, error=str(error))
+    source = get_log("source")
+    source.warning("broker_unreachable", "the broker does not answer", key=lane, lane=lane, error=str(error))
 
 On a terminal a short line, elsewhere a JSON object a line, on standard error both. For lifecycle and the abnormal only:
 in normal running nothing is logged per message, batch or epoch. Warnings and errors are limited to one per
@@ -37,7 +37,7 @@ _SECRET_TEXT = (
     (
         re.compile(
             r"\b([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api_?key|sasl\.\w+)[\w.-]*"
-            r"""["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&)}\]]+)""",
+            r"""["']?\s*[=:]\s*)(?!\[redacted\])("[^"]*"|'[^']*'|[^\s,;&)}\]]+)""",
             re.IGNORECASE,
         ),
         rf"\1{_REDACTED}",

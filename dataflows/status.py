@@ -83,7 +83,7 @@ def quantile(buckets: Sequence[float], counts: Sequence[int], q: float) -> float
     rank, below, lower = q * total, 0, 0.0
     for upper, count in zip(buckets, counts, strict=False):
         if count and below + count >= rank:
-            return lower + (upper - lower) * (rank - below) / count
+            return min(upper, lower + (upper - lower) * (rank - below) / count)
         below, lower = below + count, upper
     return buckets[-1]
 

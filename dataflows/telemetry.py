@@ -38,6 +38,7 @@ PROGRESS, INPUT = "progress", "input"
 RATES_OVER_S, QUANTILES_OVER_S = 10.0, 60.0
 _SAMPLE_EVERY_S = 1.0
 _WINDOW_PARTS = 60
+_CATALOGUE = frozenset(metric.name for metric in METRICS)
 
 
 class InputLimit(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ class Telemetry:
             raise ValueError(f"{metric.name} only grows; got {by}")
         key = _key(metric, "counter", labels)
         with self._lock:
-            series = self._numbers_of(metric)
+            series = self._numbers[metric.name]
             series[key] = series.get(key, 0) + by
 
     def count_many(self, metric: Metric, by: Mapping[str, int]) -> None:
@@ -167,14 +168,14 @@ class Telemetry:
         """A gauge stands at `value`."""
         key = _key(metric, "gauge", labels)
         with self._lock:
-            self._numbers_of(metric)[key] = float(value)
+            self._numbers[metric.name][key] = float(value)
 
     def drop(self, metric: Metric, *labels: str | int) -> None:
         """Forget the series of a gauge whose labels begin with these: the lane or partition is no longer ours."""
         begin = tuple(map(str, labels))
         _key(metric, "gauge", (*labels, *metric.labels[len(labels) :]))
         with self._lock:
-            series = self._numbers_of(metric)
+            series = self._numbers[metric.name]
             for key in [key for key in series if key[: len(begin)] == begin]:
                 del series[key]
 
@@ -182,7 +183,7 @@ class Telemetry:
         """One source's share of a gauge that is the sum over all sources; replaces its last one."""
         given = {_key(metric, "gauge", key): value for key, value in values.items()}
         with self._lock:
-            series = self._numbers_of(metric)
+            series = self._numbers[metric.name]
             shares = self._shares.setdefault(metric.name, {})
             for key, value in shares.get(source, {}).items():
                 series[key] = series.get(key, 0) - value
@@ -222,7 +223,7 @@ class Telemetry:
         total = float(given.sum())
         if not math.isfinite(total):
             raise ValueError(f"{metric.name} was given what is not a finite number")
-        bounds = self._bounds.get(metric.name, np.array(metric.buckets))
+        bounds = self._bounds[metric.name]
         counts = np.bincount(np.searchsorted(bounds, given, side="left"), minlength=len(bounds) + 1)
         with self._lock:
             histogram = self._histogram(metric, key)
@@ -286,7 +287,6 @@ class Telemetry:
         now = self._clock()
         with self._lock:
             listed = {metric.name: list(self._series_of(metric, now)) for metric in METRICS}
-            self._sample(now)
         status = ProcessStatus(
             process=self.process,
             version=self.version,
@@ -325,17 +325,8 @@ class Telemetry:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _numbers_of(self, metric: Metric) -> dict[Labels, float]:
-        try:
-            return self._numbers[metric.name]
-        except KeyError:
-            raise ValueError(f"{metric.name} is not in the catalogue (schemas/metrics.py)") from None
-
     def _histogram(self, metric: Metric, key: Labels) -> _Histogram:
-        try:
-            series = self._histograms[metric.name]
-        except KeyError:
-            raise ValueError(f"{metric.name} is not in the catalogue (schemas/metrics.py)") from None
+        series = self._histograms[metric.name]
         histogram = series.get(key)
         if histogram is None:
             histogram = series[key] = _Histogram(len(metric.buckets))
@@ -424,6 +415,9 @@ class _Exposition(Collector):
 
 
 def _key(metric: Metric, kind: str, labels: Sequence[str | int]) -> Labels:
+    """The labels as they are kept, once everything about them is right."""
+    if metric.name not in _CATALOGUE:
+        raise ValueError(f"{metric.name} is not in the catalogue (schemas/metrics.py)")
     if metric.kind != kind:
         raise ValueError(f"{metric.name} is a {metric.kind}, not a {kind}")
     if len(labels) != len(metric.labels):

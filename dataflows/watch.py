@@ -201,7 +201,8 @@ class JobWatch:
         if record is DuplicateEvent:
             telemetry.count(metrics.DUPLICATES, len(rows))
         elif record is LateEvent:
-            telemetry.count_many(metrics.LATE_EVENTS, Counter(row.stage for row in rows if isinstance(row, LateEvent)))
+            stages = Counter(row.stage.partition("/")[0] for row in rows if isinstance(row, LateEvent))
+            telemetry.count_many(metrics.LATE_EVENTS, stages)
         if "arrival_us" in record.__struct_fields__:
             arrived = np.array([row.arrival_us for row in rows], dtype=np.float64)  # type: ignore[union-attr] # has it
             telemetry.observe_many(metrics.END_TO_END, (self._now_us() - arrived) / SECOND_US, table)
@@ -233,6 +234,7 @@ class JobWatch:
         """Rows that the store refuses."""
         for table, count in Counter(letter.topic.removeprefix("andon.") for letter in letters).items():
             self._telemetry.count(metrics.ROWS_REFUSED, count, table)
+        self._telemetry.count(metrics.DEAD_LETTERS, len(letters), "downstream")
         words = f"ClickHouse refuses {len(letters)} rows; they are in the dead letters: {letters[0].detail}"
         self._store.error("rows_refused", words, key=letters[0].topic)
 

@@ -83,9 +83,9 @@ class PartitionQueue:
 
     A message's arrival time is what the log says, raised to the largest before it. An event time too far ahead of
     its arrival (`max_future`) or behind it (`max_past`) is refused with reason `rule`. Where the log has no clock of
-    its own, one message with a bad clock would drag the partition's time along; so a claim that leaps by more than
-    `max_past` is refused when most of the next `LOOKAHEAD` messages would then lie before `max_past`, or when it is
-    the last of all and leaps by more than `LAST_LEAP` times that. What is refused bends nobody's time.
+    its own (`guard_leaps`), one message with a bad clock would drag the partition's time along; so a claim that leaps
+    by more than `max_past` is refused when most of the next `LOOKAHEAD` messages would then lie before `max_past`, or
+    when it is the last of all and leaps by more than `LAST_LEAP` times that. What is refused bends nobody's time then.
 
     Memory: what was read ahead; the reader is asked only when the lane needs more.
     """
@@ -203,6 +203,8 @@ class PartitionQueue:
 
     def _stamp(self, read: Read, index: int) -> Arrived | DeadLetter:
         decoded = read.decoded
+        if read.claim_us is not None and not self._rules.guard_leaps and read.claim_us <= self._latest_us:
+            self._stamp_us = max(self._stamp_us, read.claim_us)  # the log's own clock holds for what is refused, too
         if isinstance(decoded, Fault):
             return self._dead(read, decoded)
         occurred = to_us(decoded.occurred_at)

@@ -165,13 +165,19 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     if arguments.end_with_parent:
-        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+        threading.Thread(target=_end_with, args=(sys.stdin.fileno(), ended), daemon=True).start()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(f"{_LISTENING}{server.server_port}", flush=True)  # noqa: T201 - how whoever started it knows
     ended.wait()
     server.shutdown()
     server.server_close()
     engine.close()
+
+
+def _end_with(parent: int, ended: threading.Event) -> None:
+    while os.read(parent, 1):  # not through sys.stdin: its lock would be held when the interpreter ends
+        pass
+    ended.set()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import chdb
@@ -29,7 +30,7 @@ import msgspec
 from backports import zstd
 
 FAULTS_PATH = "/_faults"
-_STEP = re.compile(r"^(pass|reset|cut|lose|die|die_after|hang|slow:\d+(\.\d+)?|code:\d+|[345]\d\d)$")
+_STEP = re.compile(r"^(pass|bare|reset|cut|lose|die|die_after|hang|slow:\d+(\.\d+)?|code:\d+|[345]\d\d)$")
 _NAMED = {"readonly": "code:242", "too_many_parts": "code:252", "memory": "code:241", "denied": "code:497"}
 #: Parameters of a request that are no settings of the engine.
 _TRANSPORT = re.compile(
@@ -51,6 +52,7 @@ class Script(msgspec.Struct, forbid_unknown_fields=True):
     - `code:N`, `readonly`, `too_many_parts`, `memory`, `denied`: an error of the engine, nothing carried out;
     - `reset`: the connection is reset in the middle of the request's body;
     - `lose`: carried out, then the connection is closed without an answer; `cut`: in the middle of the answer;
+    - `bare`: carried out, and answered without the summary, as through a proxy that takes it out;
     - `hang`: no answer, nothing carried out;
     - `die`, `die_after`: SIGKILL in the middle of the body, or when it is carried out.
 
@@ -243,6 +245,9 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as error:  # noqa: BLE001 - whatever the engine raises is its answer
             self._refuse(str(error))
             return
+        if then == "bare":
+            self._send(200, result.body, {})
+            return
         if then:
             self._vanish(then)
             return
@@ -315,7 +320,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, body, {"Content-Type": "application/json"})
 
 
-def _dechunked(file: BinaryIO) -> bytes:
+def _dechunked(file: BufferedIOBase) -> bytes:
     parts = []
     while size := int(file.readline(), 16):
         parts.append(file.read(size))

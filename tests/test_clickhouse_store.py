@@ -160,6 +160,11 @@ def test_errors_are_sorted_by_what_helps() -> None:
     assert type(understood(DataError("no array"), inserting=True)) is BlockRejected
     assert type(understood(ValueError("no int"), inserting=True)) is BlockRejected
     assert type(understood(ProgrammingError("Unrecognized column"), inserting=True)) is StoreRefused
+    for sign in ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", "Unexpected response to version query: 'hello'"):
+        assert type(understood(OperationalError(f"Error {sign} (https://ch1:8443)"))) is StoreRefused
+    assert type(understood(DatabaseError("HTTP driver received HTTP status 404"), inserting=True)) is StoreRefused
+    assert type(understood(DatabaseError("HTTP driver received HTTP status 413"), inserting=True)) is BlockRejected
+    assert type(understood(DatabaseError("Code: 16. DB::Exception: no", code=16), inserting=True)) is StoreRefused
     assert (
         readable("Code: 60. DB::Exception: No table. (UNKNOWN_TABLE) (version 26.2.4.23 (official build))")
         == "No table. (UNKNOWN_TABLE)"

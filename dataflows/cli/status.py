@@ -191,7 +191,7 @@ def _lanes(readings: Readings) -> Iterator[RenderableType]:
     if rows:
         furthest = max((age or 0.0 for age in ages.values()), default=None)
         yield _heading("Lanes", f"watermark {_time(furthest)} behind the clock")
-    columns = ("lane", "watermark age", "read ahead", "paused", "source", "held back by")
+    columns = ("lane", "watermark\nage", "read\nahead", "paused", "source", "held back by")
     yield from _table(columns, rows, _MOST_LANES, "lanes", last=2)
 
 
@@ -215,7 +215,7 @@ def _output(readings: Readings) -> Iterator[RenderableType]:
         ]
         insert = _quantile(metrics.INSERT_SECONDS, sent.p95 if sent else None)
         rows.append((table, _rate(one.per_second), _count(one.value), insert, *(end_to_end or [_NONE] * 3)))
-    columns = ("table", "rows/s", "rows", "insert p95", "end to end p50", "p95", "p99")
+    columns = ("table", "rows/s", "rows", "insert\np95", "end to\nend p50", "\np95", "\np99")
     yield from _table(columns, rows, len(rows), "tables")
 
 
@@ -283,9 +283,10 @@ def _table(
     table = Table(box=SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(columns):
         is_words = index == 0 or index >= len(columns) - last
-        width = 0 if index and is_words else max(len(name), *(len(row[index]) for row in rows[:most]))
+        wraps = bool(index) and is_words
+        width = 0 if wraps else max(*map(len, name.split("\n")), *(len(row[index]) for row in rows[:most]), 0)
         justify: JustifyMethod = "left" if is_words else "right"
-        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", min_width=width)
+        table.add_column(name, justify=justify, no_wrap=not wraps, min_width=width)
     for row in rows[:most]:
         table.add_row(*map(Text, row))
     yield Padding(table, (0, 0, 0, 2), expand=False)

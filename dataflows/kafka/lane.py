@@ -178,6 +178,7 @@ class KafkaLane:
         self._merge.add(queue)
         feed = self._feeds[place] = Feed(place, queue, offset, now_us)
         self._by_queue[id(queue)] = feed
+        self._reported_us = 0  # tell of it at once
         self._consumer.incremental_assign([feed.partition(offset)])
         return True
 

@@ -23,6 +23,7 @@ Parameters = dict[str, Any]
 
 _SELECT = re.compile(r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:SELECT|WITH|FROM)\b", re.IGNORECASE | re.DOTALL)
 
+_UNSUMMED = 3
 _BROKEN_OFF = "the answer of ClickHouse at {} broke off"
 
 #: Seconds to make a connection, and without a byte of an answer. While a statement runs the server is asked to
@@ -64,6 +65,7 @@ class Store:
         self._types: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._insert_settings = _known(client, INSERT)
         self._sums_up = False
+        self._unsummed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -90,12 +92,16 @@ class Store:
         """Whether an answer was whole, as far as one can know.
 
         The driver takes an answer that breaks off in its headers for a good one, and of a long insert the first
-        headers come before it is done. The summary is the last of them; it is missed where the server, and what
-        is in front of it, has let one through before.
+        headers come before it is done. The summary is the last of them; it is missed where this server has sent
+        one before. Three good answers in a row without: something in front of it takes them out now.
         """
-        summed_up = len(summary) > 1  # the other key is the query's id, there in any case
-        self._sums_up = self._sums_up or (summed_up and isinstance(self.target, Server))
-        return summed_up or not self._sums_up
+        if len(summary) > 1:  # the other key is the query's id, there in any case
+            self._sums_up = isinstance(self.target, Server)
+            self._unsummed = 0
+        elif self._sums_up:
+            self._unsummed += 1
+            self._sums_up = self._unsummed < _UNSUMMED
+        return not self._unsummed or not self._sums_up
 
     def command(self, sql: str) -> str:
         """Run a statement whose answer is at most one value (DDL mostly)."""

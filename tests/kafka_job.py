@@ -1,0 +1,224 @@
+"""A job over Kafka as real processes: a log in a broker, `andon run` started, watched, killed and stopped."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Self
+from zlib import crc32
+
+import msgspec
+
+from schemas.durations import HOUR_US, Instant
+from schemas.events import TOPICS
+from tests.kafka_broker import Broker
+from tests.processes import COMMAND, andon, environment
+
+#: Idleness moves no time in these tests, only the log does: what comes out must not depend on the day they are run.
+PATIENT = {"time": {"idle_grace": "520w"}}
+
+
+def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"waited {deadline_s} s for {what}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class _Times(msgspec.Struct):
+    occurred_at: str
+    recorded_at: str | None = None
+    order_id: str | None = None
+    sku: str | None = None
+    event_id: str = ""
+
+
+class Log:
+    """Messages by (topic, partition), each (value, timestamp in ms), in the order in which they are written."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.messages: dict[tuple[str, int], list[tuple[bytes | None, int]]] = {
+            (topic, number): [] for topic in TOPICS for number in range(partitions)
+        }
+
+    @classmethod
+    def of_files(cls, files: Iterable[Path], partitions: int) -> "Log":
+        """What the simulator wrote, keyed as producers would, and a last message an hour behind the end of it all.
+
+        Nothing comes after that message, so it is not released itself; everything before it is.
+        """
+        log = cls(partitions)
+        decoder = msgspec.json.Decoder(_Times)
+        last_ms = 0
+        for file in files:
+            for line in file.read_bytes().splitlines():
+                event = decoder.decode(line)
+                at_ms = Instant.parse(event.recorded_at or event.occurred_at) // 1_000
+                last_ms = max(last_ms, at_ms)
+                key = event.order_id or event.sku or event.event_id
+                log.messages[file.stem, crc32(key.encode()) % partitions].append((line, at_ms))
+        for mine in log.messages.values():
+            mine.append((b"the end", last_ms + HOUR_US // 1_000))
+        return log
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.messages.values()))
+
+    def produce(self, broker: Broker) -> None:
+        for topic in TOPICS:
+            broker.create(broker.topic(topic), self.partitions)
+        for (topic, partition), messages in self.messages.items():
+            broker.produce(broker.topic(topic), partition, messages)
+
+
+class Job:
+    """`andon run` in a folder of its own, with its settings file and recovery directory."""
+
+    def __init__(self, folder: Path, broker: Broker, dsn: str, **sections: dict[str, object]) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        document: dict[str, dict[str, object]] = {
+            "clickhouse": {"dsn": dsn},
+            "kafka": {
+                "bootstrap": broker.bootstrap,
+                "topics": [broker.topic(topic) for topic in TOPICS],
+                "group": f"andon-{folder.name}-{os.getpid()}-{time.monotonic_ns()}",
+            },
+            "engine": {"recovery": "state", "lanes": 4, "epoch": "200ms", "batch": 2_000},
+            "observe": {"listen": f"127.0.0.1:{self.port}"},
+        }
+        for name, section in {**PATIENT, **sections}.items():
+            document.setdefault(name, {}).update(section)
+        lines = []
+        for name, section in document.items():
+            lines.append(f"[{name}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+        (folder / "andon.toml").write_text("\n".join(lines) + "\n")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors = (folder / "errors.log").open("ab")
+
+    def __enter__(self) -> Self:
+        andon("migrate", cwd=self.folder)
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        self._errors.close()
+
+    def start(self, *arguments: str) -> None:
+        assert self._process is None or self._process.poll() is not None
+        self._process = subprocess.Popen(
+            [*COMMAND, "run", *arguments], cwd=self.folder, env=environment(), stdout=self._errors, stderr=self._errors
+        )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        assert self._process is not None
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """SIGKILL; processes that it started go with it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
+
+    def stop(self) -> float:
+        """SIGTERM, and how long it took to exit with 0."""
+        assert self._process is not None
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(30) == 0, self.errors()
+        return time.monotonic() - began
+
+    def errors(self) -> str:
+        return (self.folder / "errors.log").read_text()
+
+    def ask(self, path: str, process: int = 0) -> str | None:
+        """What the process answers; None where it does not (yet)."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port + process}{path}", timeout=5) as answer:
+                return str(answer.read().decode())
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return None
+
+    def metric(self, name: str, process: int = 0) -> dict[str, float]:
+        """The series of a metric by their labels, as Prometheus would read them."""
+        found = {}
+        for line in (self.ask("/metrics", process) or "").splitlines():
+            if line.startswith((f"{name}{{", f"{name} ")):
+                series, _, value = line.rpartition(" ")
+                found[series.removeprefix(name)] = float(value)
+        return found
+
+    def left(self, processes: int = 1) -> float | None:
+        """Messages of the log that were not released; None while that is unknown."""
+        lags = [self.metric("andon_lag_messages", process) for process in range(processes)]
+        partitions = sum(map(len, lags))
+        if not all(lags) or partitions < len(TOPICS):
+            return None
+        return sum(sum(one.values()) for one in lags)
+
+    def at_end(self, log: Log, processes: int = 1) -> bool:
+        """Whether all was released but the last message of each partition; fails when the job has ended."""
+        assert self.code is None, self.errors()
+        lags = [self.metric("andon_lag_messages", process) for process in range(processes)]
+        values = [value for one in lags for value in one.values()]
+        return len(values) == len(log.messages) and all(value <= 1 for value in values)
+
+    def run_to_end(self, log: Log, *arguments: str, processes: int = 1, deadline_s: float = 180.0) -> None:
+        """Start, consume everything, stop with SIGTERM."""
+        if processes > 1:
+            arguments = (*arguments, "--processes", str(processes))
+        self.start(*arguments)
+        wait_for(lambda: self.at_end(log, processes), "the log to be consumed", deadline_s)
+        assert self.stop() < 10
+
+
+class Killer:
+    """Kills a job at random points: mostly while it consumes, sometimes while it starts."""
+
+    def __init__(self, job: Job, log: Log, seed: int) -> None:
+        self.job, self.log = job, log
+        self.chance = random.Random(seed)
+        self.while_consuming = 0
+        self.points: list[float | None] = []
+
+    def once(self, *arguments: str, processes: int = 1, longest_s: float = 0.5) -> None:
+        if processes > 1:
+            arguments = (*arguments, "--processes", str(processes))
+        self.job.start(*arguments)
+        if self.chance.random() < 0.15:
+            time.sleep(self.chance.uniform(0.0, 1.5))  # a random point of starting: there is nothing to wait for
+        else:
+            wait_for(
+                lambda: self.job.code is not None or bool(self.job.metric("andon_messages_total")),
+                "messages to be consumed",
+            )
+            time.sleep(self.chance.uniform(0.0, longest_s))  # a random point of the run
+        left = self.job.left(processes)
+        assert self.job.code is None, self.job.errors()
+        self.job.kill()
+        self.points.append(left)
+        self.while_consuming += left is not None and left > len(self.log.messages)
