@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
+from zlib import crc32
 
 import bytewax.operators as op
 import msgspec
@@ -26,11 +27,14 @@ from bytewax.testing import cluster_main, run_main
 from operators.groups import Emitted, Group, Piece, PipelineSettings, Router, SitePiece, make_group
 from operators.lanes import Merged
 from operators.ordering import Slice
+from operators.pacing import Pace
 from schemas.errors import AndonError, PeerLost
 from schemas.rows import ROW_TYPES, Row
 
 FLOW = "andon"
 LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_sites", "sites", "rows"
+
+_PACE_WAIT = timedelta(milliseconds=5)
 
 #: A value for a key group; None says that the job is to stop.
 Keyed: TypeAlias = tuple[str, Piece | None]
@@ -42,6 +46,9 @@ class LaneReader(Protocol):
 
     def next(self) -> Merged | None:
         """What can be released now; None when there is nothing yet."""
+
+    def wait(self) -> None:
+        """Asked instead of `next` while other lanes catch up: take nothing."""
 
     @property
     def ended(self) -> bool:
@@ -146,20 +153,24 @@ class Cluster(msgspec.Struct, frozen=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True):
-    """All that a flow is made of. `open_lane` gets a lane's name and the state to resume from."""
+    """All that a flow is made of. `open_lane` gets a lane's name and the state to resume from.
+
+    `ahead` is how many events a lane may have released that still wait for the slowest lane.
+    """
 
     settings: PipelineSettings
     open_lane: Callable[[str, bytes | None], LaneReader]
     open_writer: Callable[[], RowWriter]
     stop: Stop
     watch: FlowWatch = Unwatched()
+    ahead: int = 50_000
 
 
 class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
-    def __init__(self, name: str, lane: LaneReader, pipeline: Pipeline) -> None:
-        self._name, self._lane = name, lane
+    def __init__(self, name: str, lane: LaneReader, pipeline: Pipeline, pace: Pace) -> None:
+        self._name, self._lane, self._pace = name, lane, pace
         self._stop, self._watch = pipeline.stop, pipeline.watch
-        self._told = False
+        self._told = self._waits = False
 
     def next_batch(self) -> Iterable[tuple[str, Merged | None]]:
         self._watch.beat()
@@ -172,6 +183,10 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
                 raise StopIteration
             self._told = True
             return [(self._name, None)]
+        self._waits = self._pace.waits(self._name)
+        if self._waits:
+            self._lane.wait()
+            return []
         try:
             merged = self._lane.next()
         except AndonError as error:
@@ -180,10 +195,13 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
         if merged is None:
             return []
         self._watch.released(self._name, merged)
+        self._pace.released(self._name, merged.watermark_us, len(merged.events))
         return [(self._name, merged)]
 
     def next_awake(self) -> datetime | None:
-        return None if self._stop.requested else self._lane.next_awake()
+        if self._stop.requested:
+            return None
+        return wall_clock() + _PACE_WAIT if self._waits else self._lane.next_awake()
 
     def snapshot(self) -> bytes:
         self._watch.lane_kept(self._name)
@@ -194,8 +212,8 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
 
 
 class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Pipeline, pace: Pace) -> None:
+        self._pipeline, self._pace = pipeline, pace
 
     def list_parts(self) -> list[str]:
         return list(self._pipeline.settings.lanes)
@@ -203,7 +221,8 @@ class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
     def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> _LanePartition:
         del step_id
         with self._pipeline.stop.failing():
-            return _LanePartition(for_part, self._pipeline.open_lane(for_part, resume_state), self._pipeline)
+            lane = self._pipeline.open_lane(for_part, resume_state)
+        return _LanePartition(for_part, lane, self._pipeline, self._pace)
 
 
 class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
@@ -246,14 +265,24 @@ class _Rows(list[Row]):
     """Rows on their way to the sink; in another process' they go as one piece for each kind."""
 
 
-class _SinkPartition(StatefulSinkPartition[_Rows, None]):
-    def __init__(self, writer: RowWriter, stop: Stop) -> None:
-        self._writer, self._stop = writer, stop
+class _Mark(msgspec.Struct, frozen=True, array_like=True):
+    """How far a lane has come, told to every sink partition and so to every process."""
 
-    def write_batch(self, values: list[_Rows]) -> None:
+    lane: str
+    watermark_us: int
+
+
+class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
+    def __init__(self, writer: RowWriter, stop: Stop, pace: Pace) -> None:
+        self._writer, self._stop, self._pace = writer, stop, pace
+
+    def write_batch(self, values: list[_Rows | _Mark]) -> None:
         with self._stop.failing():
-            for rows in values:
-                self._writer.write(rows)
+            for value in values:
+                if isinstance(value, _Mark):
+                    self._pace.heard(value.lane, value.watermark_us)
+                else:
+                    self._writer.write(value)
 
     def snapshot(self) -> None:
         with self._stop.failing():
@@ -263,18 +292,23 @@ class _SinkPartition(StatefulSinkPartition[_Rows, None]):
         """Nothing to do: the last epoch's snapshot has flushed, and after a failure the rows come again."""
 
 
-class _RowSink(FixedPartitionedSink[_Rows, None]):
-    """As many partitions as there are lanes, so that each process has one that it can write by."""
+class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
+    """As many partitions as there are lanes: the engine deals them out evenly, so each process has one."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Pipeline, pace: Pace) -> None:
+        self._pipeline, self._pace = pipeline, pace
+        self._numbers = {part: number for number, part in enumerate(self.list_parts())}
 
     def list_parts(self) -> list[str]:
         return [f"{ROWS}:{lane}" for lane in self._pipeline.settings.lanes]
 
+    def part_fn(self, item_key: str) -> int:
+        number = self._numbers.get(item_key)
+        return crc32(item_key.encode()) % len(self._numbers) if number is None else number
+
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition:
         del step_id, for_part, resume_state
-        return _SinkPartition(self._pipeline.open_writer(), self._pipeline.stop)
+        return _SinkPartition(self._pipeline.open_writer(), self._pipeline.stop, self._pace)
 
 
 # Values that leave a process go as msgpack, not record by record.
@@ -322,9 +356,17 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
             return [(name, (name, None)) for name in router.names]
         return [(name, (name, piece)) for name, piece in router.slices(lane, merged)]
 
-    def lane_rows(item: tuple[str, Merged | None]) -> Iterable[tuple[str, _Rows]]:
+    pace = Pace(settings.lanes, pipeline.ahead)
+    sink = _RowSink(pipeline, pace)
+    parts = sink.list_parts()
+
+    def lane_rows(item: tuple[str, Merged | None]) -> Iterable[tuple[str, _Rows | _Mark]]:
         lane, merged = item
-        return [(lane, _Rows([*merged.dead, *merged.health]))] if merged and (merged.dead or merged.health) else []
+        if merged is None:
+            return []
+        mark = _Mark(lane, merged.watermark_us)
+        rows = _Rows([*merged.dead, *merged.health])
+        return [*((part, mark) for part in parts), *([(lane, rows)] if rows else [])]
 
     def site_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
         return [(name, (name, piece)) for name, piece in item[1].pieces]
@@ -336,7 +378,7 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
         return _GroupLogic(pipeline, kept, keeps=keeps)
 
     flow = Dataflow(FLOW)
-    lanes = op.input(LANES, flow, _LaneSource(pipeline))
+    lanes = op.input(LANES, flow, _LaneSource(pipeline, pace))
     groups = op.stateful_batch(GROUPS, op.flat_map(ROUTE, lanes, route), logic)
     sites = op.stateful_batch(SITES, op.flat_map(TO_SITES, groups, site_pieces), logic)
     rows = op.merge(
@@ -345,7 +387,7 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
         op.flat_map("group_rows", groups, group_rows),
         op.flat_map("site_rows", sites, group_rows),
     )
-    op.output(ROWS, rows, _RowSink(pipeline))
+    op.output(ROWS, rows, sink)
     return flow
 
 

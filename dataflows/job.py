@@ -179,6 +179,7 @@ def run_job(
         open_lane=open_lane,
         open_writer=lambda: StoreWriter(BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)),
         stop=stop,
+        ahead=settings.engine.ahead,
     )
     with _stopping(stop):
         run_flow(pipeline, recovery, settings.engine.epoch)

@@ -115,6 +115,10 @@ class FileLane:
         self._tell()
         return merged
 
+    def wait(self) -> None:
+        """Take nothing: other lanes catch up."""
+        self._tell()
+
     def _tell(self) -> None:
         """How far the lane's input has been read; a table tells it while it is being sorted, too."""
         readers = list(self._mine.values())

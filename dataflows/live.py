@@ -131,6 +131,7 @@ def run_live(settings: Settings, process: ProcessMap, *, on_started: Callable[[s
             open_writer=_writer(settings, store, record, watch, open_now),
             stop=stop,
             watch=watch,
+            ahead=settings.engine.ahead,
         )
         if on_started is not None:
             on_started(str(store.target))

@@ -118,6 +118,8 @@ class JobWatch:
         for feed in report.feeds:
             topic, partition = feed.place
             behind = self._behind(feed, report)
+            if behind is None:
+                continue
             telemetry.set(metrics.LAG_MESSAGES, behind, topic, partition)
             since_us = now_us - max(feed.queue.clock_us, 0)
             telemetry.set(metrics.LAG_SECONDS, since_us / SECOND_US if behind else 0.0, topic, partition)
@@ -126,10 +128,10 @@ class JobWatch:
         self._tell_holding(lane, report.holding)
 
     @staticmethod
-    def _behind(feed: Feed, report: LaneReport) -> int:
-        """Messages in the log that were not released yet."""
-        end = feed.next_offset if feed.answered else max(feed.next_offset, report.ends.get(feed.place, 0))
-        return end - feed.queue.position
+    def _behind(feed: Feed, report: LaneReport) -> int | None:
+        """Messages in the log that were not released yet; None while the broker has not said where it ends."""
+        end = feed.next_offset if feed.answered else report.ends[feed.place]
+        return max(feed.next_offset, end) - feed.queue.position if end >= 0 else None
 
     def _tell_holding(self, lane: str, holding: Sequence[Place]) -> None:
         self._telemetry.drop(metrics.HELD_BACK_BY, lane)

@@ -347,7 +347,7 @@ class LaneMerge:
     def __init__(self, queues: Iterable[PartitionQueue] = ()) -> None:
         self.queues: list[PartitionQueue] = list(queues)
         self.released_us = BEGIN_OF_TIME_US
-        self._final = False
+        self._final = self._said = False
 
     def add(self, queue: PartitionQueue) -> None:
         """A partition that was not there before; what it brings arrived after all that was released."""
@@ -365,6 +365,7 @@ class LaneMerge:
     def release(self, ceiling_us: int = END_OF_TIME_US) -> Merged | None:
         """What can be released now; None when there is nothing new to say (and for ever once all have ended).
 
+        The first answer is never None: after a resume, too, others have to hear how far this lane is.
         `ceiling_us` bounds the watermark from outside: partitions that nobody knows of yet may hold what arrived since.
         """
         if self._final:
@@ -372,7 +373,7 @@ class LaneMerge:
         watermark = min((queue.horizon_us for queue in self.queues), default=END_OF_TIME_US)
         watermark = max(min(watermark, ceiling_us), self.released_us)
         final = watermark == END_OF_TIME_US
-        if watermark == self.released_us:
+        if watermark == self.released_us and self._said:
             return None
         runs, dead, health = [], [], []
         for queue in self.queues:
@@ -389,7 +390,7 @@ class LaneMerge:
             runs.sort(key=_partition)
             merged = [event for run in runs for event in run]
             merged.sort(key=_arrival)
-        self._final = final
+        self._final, self._said = final, True
         self.released_us = watermark
         last = max((queue.last_us for queue in self.queues), default=BEGIN_OF_TIME_US)
         return Merged(merged, dead, health, watermark, last, final)

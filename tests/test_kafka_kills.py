@@ -54,7 +54,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, front:
 def test_killed_at_fifty_random_points(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    slow = {"epoch": "100ms", "batch": 400}
+    slow = {"epoch": "200ms", "batch": 1_000}
     with Job(tmp_path, broker, front.dsn_of("killed"), engine=slow) as job:
         killer = Killer(job, log, seed=11)
         for _ in range(KILLS):

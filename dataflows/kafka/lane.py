@@ -34,6 +34,7 @@ from schemas.rows import DeadLetter
 _POLL_US = 20_000
 #: How old the proof that a partition is at its end may be before it is asked for again, at most.
 _PROOF_US = SECOND_US
+_REPORT_US = SECOND_US // 2
 _SILENT_US = 10 * SECOND_US
 
 
@@ -109,15 +110,19 @@ class KafkaLane:
         self._ask_for_ends(now_us)
         merged = self._merge.release(self._listed_us + self._source.discover_us)
         self._let_flow()
-        if now_us - self._reported_us >= SECOND_US:
-            self._reported_us = now_us
-            self._report(now_us)
+        self._report(now_us)
         if not self._dead:
             return merged
         dead, self._dead = self._dead, []
         if merged is None:
             return Merged([], dead, [], self._merge.released_us, self._merge.released_us, final=False)
         return msgspec.structs.replace(merged, dead=[*dead, *merged.dead])
+
+    def wait(self) -> None:
+        """Take nothing: other lanes catch up. What the client library has fetched waits in it."""
+        now_us = to_us(self._source.now())
+        self._open_new(now_us)
+        self._report(now_us)
 
     def next_awake(self) -> datetime | None:
         """After a poll that found nothing, when to look again."""
@@ -137,6 +142,10 @@ class KafkaLane:
         self._consumer.close()
 
     def _report(self, now_us: int) -> None:
+        """Tell how the lane stands, twice a second."""
+        if now_us - self._reported_us < _REPORT_US:
+            return
+        self._reported_us = now_us
         feeds = list(self._feeds.values())
         holding = [self._by_queue[id(queue)].place for queue in self._merge.wanting()]
         ends = {feed.place: self._consumer.get_watermark_offsets(feed.partition(), cached=True)[1] for feed in feeds}
@@ -178,7 +187,6 @@ class KafkaLane:
         self._merge.add(queue)
         feed = self._feeds[place] = Feed(place, queue, offset, now_us)
         self._by_queue[id(queue)] = feed
-        self._reported_us = 0  # tell of it at once
         self._consumer.incremental_assign([feed.partition(offset)])
         return True
 
