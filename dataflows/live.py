@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from logging import CRITICAL, DEBUG, Logger, getLogger
 from pathlib import Path
-from types import FrameType
 
 from dataflows.engine import Cluster, LaneReader, Pipeline, Stop, init_recovery, run_flow, wall_clock
 from dataflows.files import partitions_of
@@ -22,11 +21,11 @@ from dataflows.logs import ROOT
 from dataflows.observe import serve
 from dataflows.settings import Settings
 from dataflows.telemetry import InputLimit, Telemetry
-from dataflows.watch import JobWatch
+from dataflows.watch import NOT_BEGUN, JobWatch
 from operators.groups import PipelineSettings
 from operators.process_map import ProcessMap
 from schemas.durations import to_us
-from schemas.errors import SettingsError, StateError
+from schemas.errors import SettingsError, StateError, Stopped
 from schemas.problems import Problem
 from schemas.rows import DeadLetter, Row
 from sinks.clickhouse.dsn import Embedded, parse_dsn, read_password
@@ -37,6 +36,7 @@ from sinks.clickhouse.writer import BlockWriter
 from sinks.kafka import DeadLetterTopic
 
 _RECORD_WAIT_S = 60.0
+_LISTEN_S = 0.1
 
 
 class RowsOut:
@@ -107,6 +107,7 @@ def run_live(settings: Settings, process: ProcessMap, *, on_started: Callable[[s
         SourceError: the source can't be read on.
         StateError: the kept state can't be resumed, or is in use.
         StoreError: ClickHouse refuses what it is given, or was away when the job was stopped.
+        Stopped: before it had begun.
         PeerLost: another process of the job has gone.
     """
     check_live(settings, "settings")
@@ -135,6 +136,7 @@ def run_live(settings: Settings, process: ProcessMap, *, on_started: Callable[[s
         )
         if on_started is not None:
             on_started(str(store.target))
+        watch.flowing = True
         run_flow(pipeline, recovery, settings.engine.epoch, cluster)
     return recovery is not None
 
@@ -159,7 +161,9 @@ def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now
         return run_record(settings, recovery)
     end = time.monotonic() + _RECORD_WAIT_S
     while not RunRecord.path(recovery).exists():
-        if time.monotonic() > end or stop.requested:
+        if stop.requested:
+            raise Stopped(NOT_BEGUN)
+        if time.monotonic() > end:
             raise StateError(f"process 0 has not begun a run in {recovery} within {_RECORD_WAIT_S:.0f} s")
         time.sleep(0.05)
     return run_record(settings, recovery)
@@ -256,31 +260,34 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
     """SIGTERM and SIGINT ask for a stop; a second one, or the end of the time for it, ends the process at once.
 
     What was kept last is then what the next run goes on from; rows written since come again and replace themselves.
+    A thread waits for the signals, since the engine's thread may be in the engine, or in a wait for another process.
     """
-    timers: list[threading.Timer] = []
+    signals = (signal.SIGTERM, signal.SIGINT)
+    done = threading.Event()
 
-    def give_up() -> None:
-        os.write(
-            2, f"andon: not at a snapshot within {within_s:g} s; the next run goes on from the last one\n".encode()
-        )
-        os._exit(1)
+    def listen() -> None:
+        ends_s: float | None = None
+        while not done.is_set():
+            if signal.sigtimedwait(signals, _LISTEN_S) is not None:
+                if stop.requested:
+                    _end_at_once("stopped by a second signal, not at a snapshot")
+                stop.requested = True
+            if stop.requested and ends_s is None:
+                ends_s = time.monotonic() + within_s + 1.0
+            if ends_s is not None and time.monotonic() >= ends_s and not done.is_set():
+                _end_at_once(f"not at a snapshot within {within_s:g} s")
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        del frame
-        if stop.requested and timers:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.requested = True
-        timer = threading.Timer(within_s + 1.0, give_up)
-        timer.daemon = True
-        timer.start()
-        timers.append(timer)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    thread = threading.Thread(target=listen, name="signals", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        for timer in timers:
-            timer.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        done.set()
+        thread.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_at_once(why: str) -> None:
+    os.write(2, f"andon: {why}; the next run goes on from the last one\n".encode())
+    os._exit(1)

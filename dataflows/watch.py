@@ -16,10 +16,11 @@ from operators.groups import Group
 from operators.lanes import Merged
 from schemas import metrics
 from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, people_duration
-from schemas.errors import StoreUnavailable
+from schemas.errors import Stopped, StoreUnavailable
 from schemas.events import type_name
 from schemas.rows import DeadLetter, DuplicateEvent, LateEvent, Row
 
+NOT_BEGUN = "stopped before it had begun"
 _topic, _event = attrgetter("topic"), attrgetter("event")
 
 
@@ -27,7 +28,7 @@ class JobWatch:
     """Told by everything that runs in one process; tells its `Telemetry` and the log.
 
     It is also where waiting ends: once a stop is asked for and `stop_within_s` is over, it raises out of the wait for
-    a store or a broker that is away.
+    a store or a broker that is away; before the flow has begun (`flowing`), at once.
 
     Args:
         now_us: the wall clock in microseconds.
@@ -41,6 +42,7 @@ class JobWatch:
         stop_within_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.flowing = False
         self._telemetry, self._stop, self._now_us = telemetry, stop, now_us
         self._stop_within_s, self._clock = stop_within_s, clock
         self._stop_seen_s: float | None = None
@@ -244,6 +246,8 @@ class JobWatch:
         """Raise once the time that a stop may take is over."""
         if not self._stop.requested:
             return
+        if not self.flowing:
+            raise Stopped(NOT_BEGUN)
         now_s = self._clock()
         if self._stop_seen_s is None:
             self._stop_seen_s = now_s

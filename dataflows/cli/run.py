@@ -40,6 +40,7 @@ def run(
     from dataflows.logs import setup  # noqa: PLC0415 - as above
     from dataflows.processes import run_processes  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
+    from schemas.errors import Stopped  # noqa: PLC0415 - as above
 
     settings = load_settings(
         config,
@@ -57,5 +58,8 @@ def run(
         run_processes(["run", *given, *sources], settings, processes)
         click.echo("stopped at a snapshot", err=True)
         return
-    kept = run_live(settings, process)
-    click.echo("stopped at a snapshot" if kept else "stopped", err=True)
+    try:
+        words = "stopped at a snapshot" if run_live(settings, process) else "stopped"
+    except Stopped as stopped:
+        words = str(stopped)
+    click.echo(words, err=True)
