@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -260,15 +261,19 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
     """SIGTERM and SIGINT ask for a stop; a second one, or the end of the time for it, ends the process at once.
 
     What was kept last is then what the next run goes on from; rows written since come again and replace themselves.
-    A thread waits for the signals, since the engine's thread may be in the engine, or in a wait for another process.
+    A thread hears of the signals through a socket, since the engine's thread may be in the engine, or in a wait for
+    another process, and since the system may hand them to a thread that a library has started.
     """
     signals = (signal.SIGTERM, signal.SIGINT)
     done = threading.Event()
+    heard, told = socket.socketpair()
+    heard.settimeout(_LISTEN_S)
+    told.setblocking(False)
 
     def listen() -> None:
         ends_s: float | None = None
         while not done.is_set():
-            if signal.sigtimedwait(signals, _LISTEN_S) is not None:
+            for _ in _signals_of(heard, signals):
                 if stop.requested:
                     _end_at_once("stopped by a second signal, not at a snapshot")
                 stop.requested = True
@@ -277,7 +282,8 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
             if ends_s is not None and time.monotonic() >= ends_s and not done.is_set():
                 _end_at_once(f"not at a snapshot within {within_s:g} s")
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    wakes = signal.set_wakeup_fd(told.fileno())
+    before = {number: signal.signal(number, lambda *_: None) for number in signals}
     thread = threading.Thread(target=listen, name="signals", daemon=True)
     thread.start()
     try:
@@ -285,7 +291,19 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakes)
+        heard.close()
+        told.close()
+
+
+def _signals_of(heard: socket.socket, signals: Sequence[int]) -> list[int]:
+    """Those of `signals` that have come; waits a little for one."""
+    try:
+        return [number for number in heard.recv(64) if number in signals]
+    except TimeoutError:
+        return []
 
 
 def _end_at_once(why: str) -> None:
