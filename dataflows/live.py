@@ -14,7 +14,7 @@ from pathlib import Path
 from dataflows.engine import Cluster, LaneReader, Pipeline, Stop, init_recovery, run_flow, wall_clock
 from dataflows.files import partitions_of
 from dataflows.job import RunRecord, pipeline_settings, run_record
-from dataflows.kafka.client import check_client, consumer_properties, producer_properties
+from dataflows.kafka.client import admin_properties, check_client, consumer_properties, producer_properties
 from dataflows.kafka.lane import KafkaInput, KafkaLane
 from dataflows.kafka.topics import TopicWatch
 from dataflows.lane import FileLane, LaneInput
@@ -100,8 +100,8 @@ def check_live(settings: Settings, file: str) -> None:
         raise SettingsError(problems)
 
 
-def run_live(settings: Settings, process: ProcessMap, *, on_started: Callable[[str], None] | None = None) -> bool:
-    """Run until SIGTERM or SIGINT; gives whether it ended at a snapshot (False: nothing is kept).
+def run_live(settings: Settings, process: ProcessMap) -> None:
+    """Run until SIGTERM or SIGINT.
 
     Raises:
         SettingsError: settings don't fit together.
@@ -135,11 +135,16 @@ def run_live(settings: Settings, process: ProcessMap, *, on_started: Callable[[s
             watch=watch,
             ahead=settings.engine.ahead,
         )
-        if on_started is not None:
-            on_started(str(store.target))
-        watch.flowing = True
+        watch.begun(record.run_id, groups.lanes, cluster, _source_words(settings), str(store.target))
         run_flow(pipeline, recovery, settings.engine.epoch, cluster)
-    return recovery is not None
+        watch.ended(kept=recovery is not None)
+
+
+def _source_words(settings: Settings) -> str:
+    kafka = settings.kafka
+    if kafka.bootstrap:
+        return f"{len(kafka.topics)} topics at {kafka.bootstrap}"
+    return f"{len(settings.source.files)} file(s)"
 
 
 def now_us() -> int:
@@ -211,6 +216,8 @@ def _lanes(
     topics = TopicWatch(
         properties,
         kafka.topics,
+        admin=admin_properties(kafka),
+        group=kafka.group,
         every_s=kafka.discover.seconds,
         now=now_us,
         told=watch,
@@ -268,7 +275,7 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
     done = threading.Event()
     heard, told = socket.socketpair()
     heard.settimeout(_LISTEN_S)
-    told.setblocking(False)
+    told.settimeout(0)
 
     def listen() -> None:
         ends_s: float | None = None

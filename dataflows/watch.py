@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from dataflows.engine import Stop
+from dataflows.engine import Cluster, Stop
 from dataflows.kafka.feeds import Feed, LaneReport
 from dataflows.kafka.topics import Place
 from dataflows.logs import get_log
@@ -140,14 +140,14 @@ class JobWatch:
         for topic, partition in holding:
             self._telemetry.set(metrics.HELD_BACK_BY, 1, lane, topic, partition)
 
-    def committed(self, lane: str, error: str | None) -> None:
+    def committed(self, error: str | None) -> None:
         """Offsets went to the consumer group, or why not."""
         if error is None:
             self._telemetry.count(metrics.OFFSETS_COMMITTED)
             return
         self._telemetry.count(metrics.OFFSET_COMMIT_FAILURES)
         words = "offsets could not be committed to the consumer group: lag tools see an old state; nothing is lost"
-        self._source.warning("offset_commit_failed", words, key=lane, lane=lane, error=error)
+        self._source.warning("offset_commit_failed", words, error=error)
 
     def trouble(self, lane: str, why: str) -> None:
         """The client library reports what it will get over by itself."""
@@ -272,10 +272,14 @@ class JobWatch:
 
     # --- the job ------------------------------------------------------------------------------------------------------
 
-    def started(self, words: str, **fields: object) -> None:
-        """The job begins."""
-        self._engine.info("started", words, **fields)
+    def begun(self, run_id: str, lanes: Sequence[str], cluster: Cluster, source: str, store: str) -> None:
+        """The flow begins."""
+        self.flowing = True
+        words = f"reading {source} into {store}"
+        processes = max(1, len(cluster.addresses))
+        where = {"process": cluster.process, "processes": processes} if processes > 1 else {}
+        self._engine.info("started", words, run_id=run_id, lanes=len(lanes), **where)
 
-    def stopped(self, words: str) -> None:
-        """The job has ended as it was asked to."""
-        self._engine.info("stopped", words)
+    def ended(self, *, kept: bool) -> None:
+        """It has ended as it was asked to."""
+        self._engine.info("stopped", "stopped at a snapshot" if kept else "stopped; nothing was kept to go on from")

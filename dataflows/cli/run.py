@@ -56,10 +56,8 @@ def run(
         options |= {"--clickhouse": clickhouse, "--config": config}
         given = [text for name, value in options.items() if value is not None for text in (name, value)]
         run_processes(["run", *given, *sources], settings, processes)
-        click.echo("stopped at a snapshot", err=True)
         return
     try:
-        words = "stopped at a snapshot" if run_live(settings, process) else "stopped"
+        run_live(settings, process)
     except Stopped as stopped:
-        words = str(stopped)
-    click.echo(words, err=True)
+        click.echo(str(stopped), err=True)

@@ -33,15 +33,17 @@ _NAMED_ELSEWHERE = {
     "metadata.broker.list": "kafka.bootstrap",
     "group.id": "kafka.group",
 }
+_CONSUMERS = ("fetch.", "queued.", "session.", "heartbeat.", "max.poll")
 #: What a person may change in `kafka.client`.
 _DEFAULTS: Properties = {
     "client.id": "andon",
     "fetch.wait.max.ms": 100,
     "fetch.error.backoff.ms": 200,
-    "reconnect.backoff.max.ms": 2_000,
+    "fetch.queue.backoff.ms": 10,  # the library's second of pause whenever its queue was full would halve the speed
+    "reconnect.backoff.ms": 500,
     "topic.metadata.refresh.interval.ms": 10_000,
     "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 32_768,
+    "queued.max.messages.kbytes": 16_384,
     "socket.keepalive.enable": True,
     "log.connection.close": False,
 }
@@ -67,14 +69,15 @@ def consumer_properties(settings: KafkaSettings, environment: Mapping[str, str] 
 
 
 def producer_properties(settings: KafkaSettings, environment: Mapping[str, str] | None = None) -> Properties:
-    """Everything the producer of dead letters is made with; properties that only consumers know are left out."""
-    common: Properties = {
-        name: value
-        for name, value in _common(settings, environment).items()
-        if not name.startswith(("fetch.", "queued.", "session.", "heartbeat.", "max.poll"))
-    }
-    ours: Properties = {"client.id": "andon", "log.connection.close": False, "enable.idempotence": True}
-    return ours | common
+    """Everything the producer of dead letters is made with."""
+    return admin_properties(settings, environment) | {"enable.idempotence": True}
+
+
+def admin_properties(settings: KafkaSettings, environment: Mapping[str, str] | None = None) -> Properties:
+    """Everything that one who reads no messages is made with: properties that only consumers know are left out."""
+    ours: Properties = {"client.id": "andon", "log.connection.close": False, "reconnect.backoff.ms": 500}
+    common = _common(settings, environment)
+    return ours | {name: value for name, value in common.items() if not name.startswith(_CONSUMERS)}
 
 
 def _common(settings: KafkaSettings, environment: Mapping[str, str] | None) -> Properties:

@@ -1,6 +1,6 @@
 """One partition of a lane: where it stands, what is said when it can't go on, and who is told how lanes do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from zlib import crc32
 
@@ -8,7 +8,7 @@ import msgspec
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message, TopicPartition
 
 from dataflows.kafka.topics import Place
-from operators.lanes import PartitionQueue
+from operators.lanes import PartitionQueue, PartitionState
 from schemas.rows import DeadLetter
 
 
@@ -32,7 +32,13 @@ class Feed:
         self.ended_us = 0
         self.answered = False
         self.paused = False
-        self.end_offset: int | None = None
+
+    def pass_over(self, offset: int) -> None:
+        """What is to be read next is at `offset`: there is no message in between."""
+        self.next_offset = offset
+        self.queue.read_to(offset, offset - 1)
+        if not self.queue.buffered:
+            self.queue.position, self.queue.offset = offset, offset - 1
 
     def partition(self, offset: int | None = None) -> TopicPartition:
         """As the client library names it."""
@@ -61,14 +67,20 @@ class LaneWatch(Protocol):
     def lane_state(self, report: LaneReport) -> None:
         """How it stands, about once a second."""
 
-    def committed(self, lane: str, error: str | None) -> None:
-        """Offsets went to the consumer group, or why not."""
-
     def trouble(self, lane: str, why: str) -> None:
         """The client library reports what it will get over by itself."""
 
     def passed_over(self, lane: str, place: Place, first: int, last: int) -> None:
         """Messages that had expired were passed over, as the settings say."""
+
+
+def positions_of(partitions: Mapping[str, PartitionState]) -> dict[Place, int]:
+    """Where kept partitions stand: the offset of the first message that is not done with."""
+    found = {}
+    for name, state in partitions.items():
+        topic, _, number = name.rpartition("/")
+        found[topic, int(number)] = state.position
+    return found
 
 
 def claim_us(message: Message) -> int | None:

@@ -4,7 +4,8 @@
 partitions are spread evenly, and a partition stays with its lane whatever the number of processes.
 
 **Back-pressure.** A partition of which more than `buffer` messages wait for the others is paused until three quarters
-of them are released; the client library holds no more than `queued.max.messages.kbytes` for the lane.
+of them are released, unless the lane itself waits for it; the client library holds no more than
+`queued.max.messages.kbytes` for the lane.
 
 **A partition at its end** must not hold the others back, but that it is at its end is believed only when it was asked:
 the consumer is sent to where it stands, and when the broker then answers with nothing, there was nothing at the time of
@@ -14,15 +15,25 @@ asking. A broker that does not answer holds the lane back.
 was released before. The lane does not run further ahead of the last listing of the topics than the listings are apart.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from logging import Logger
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from dataflows.kafka.client import Properties
-from dataflows.kafka.feeds import Feed, LaneReport, LaneWatch, beyond, claim_us, expired_letter, lane_of, name_of
+from dataflows.kafka.feeds import (
+    Feed,
+    LaneReport,
+    LaneWatch,
+    beyond,
+    claim_us,
+    expired_letter,
+    lane_of,
+    name_of,
+    positions_of,
+)
 from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
 from operators.lanes import LaneMerge, LaneState, Merged, PartitionQueue, PartitionState, Read, TimeRules
@@ -65,7 +76,8 @@ class KafkaLaneState(msgspec.Struct, frozen=True, array_like=True):
 class KafkaLane:
     """The partitions that fall to one lane.
 
-    Memory: `buffer` messages and one batch of each partition, and what the client library holds.
+    Memory: `buffer` messages and one batch of each partition (more where more than that arrived at one time), and what
+    the client library holds.
 
     Args:
         topics: asks the broker what there is; shared by the lanes of a process.
@@ -88,13 +100,9 @@ class KafkaLane:
         self._feeds: dict[Place, Feed] = {}
         self._by_queue: dict[int, Feed] = {}
         self._decoder = EventDecoder()
-        self._consumer = Consumer(
-            source.properties | {"error_cb": self._on_error, "on_commit": self._on_commit},
-            logger=source.logger,
-        )
+        self._consumer = Consumer(source.properties | {"error_cb": self._on_error}, logger=source.logger)
         self._listed_us = 0
-        self._durable: list[TopicPartition] = []
-        self._commit(self._positions(self._kept))
+        self._durable = positions_of(self._kept)
         self._quiet = False
         self._dead: list[DeadLetter] = []
         self._reported_us = 0
@@ -108,7 +116,7 @@ class KafkaLane:
         if messages:
             self._take(messages, now_us)
         self._ask_for_ends(now_us)
-        merged = self._merge.release(self._listed_us + self._source.discover_us)
+        merged = self._merge.release(self._ceiling_us())
         self._let_flow()
         self._report(now_us)
         if not self._dead:
@@ -130,11 +138,11 @@ class KafkaLane:
 
     def snapshot(self) -> bytes:
         """Where to resume. The engine asks when what the last one gave has been kept: that goes to the group now."""
-        self._commit(self._durable)
+        self._topics.commit(self._durable)
         state = self._merge.snapshot()
         waiting = {name: kept for name, kept in self._kept.items() if name not in state.partitions}
         state = msgspec.structs.replace(state, partitions=state.partitions | waiting)
-        self._durable = self._positions(state.partitions)
+        self._durable = positions_of(state.partitions)
         return msgspec.msgpack.encode(KafkaLaneState(state, sorted(self._known)))
 
     def close(self) -> None:
@@ -229,8 +237,11 @@ class KafkaLane:
         code = error.code()
         feed = self._feeds.get((message.topic() or "", message.partition() or 0))
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name for its local error
-            if feed is not None and message.offset() == feed.next_offset:
-                feed.ended_us, feed.answered, feed.end_offset = feed.asked_us, True, message.offset()
+            end: int = message.offset()  # type: ignore[assignment] # has one
+            if feed is not None and end >= feed.next_offset:
+                if end > feed.next_offset:  # a transaction's marker, say, or what was compacted away
+                    feed.pass_over(end)
+                feed.ended_us, feed.answered = feed.asked_us, True
         elif feed is not None and code in _OUT_OF_RANGE:
             self._expired(feed)
         elif code in _REFUSED:
@@ -265,10 +276,7 @@ class KafkaLane:
             )
         self._source.watch.passed_over(self._name, feed.place, offset, low - 1)
         self._dead.append(expired_letter(feed, offset, low))
-        feed.next_offset = low
-        feed.queue.read_to(low, low - 1)
-        if not feed.queue.buffered:
-            feed.queue.position, feed.queue.offset = low, low - 1
+        feed.pass_over(low)
         self._begin_again(feed, low)
 
     def _begin_again(self, feed: Feed, offset: int) -> None:
@@ -292,6 +300,10 @@ class KafkaLane:
 
     # --- flow ---------------------------------------------------------------------------------------------------------
 
+    def _ceiling_us(self) -> int:
+        """How far the lane may go after the last listing: partitions that nobody knows of may hold what came since."""
+        return self._listed_us + self._source.discover_us
+
     def _ask_for_ends(self, now_us: int) -> None:
         """Let go of the partitions that hold the lane back and are proven to be at their end; ask the others."""
         grace_us = self._source.idle_grace_us
@@ -307,36 +319,25 @@ class KafkaLane:
                     self._source.watch.trouble(self._name, str(error))
 
     def _let_flow(self) -> None:
-        """Pause what has run ahead, resume what has been used up."""
+        """Pause what has run ahead; resume what has been used up, and what the lane waits for.
+
+        A partition that the lane waits for is full only where more than `buffer` messages arrived at one time.
+        """
         limit = self._source.buffer
-        pause = [feed for feed in self._feeds.values() if not feed.paused and feed.queue.buffered >= limit]
-        resume = [feed for feed in self._feeds.values() if feed.paused and feed.queue.buffered <= limit // 4]
+        waits = self._merge.released_us < self._ceiling_us()
+        needed = set(map(id, self._merge.wanting())) if waits else set()
+        pause, resume = [], []
+        for feed in self._feeds.values():
+            if feed.paused:
+                if feed.queue.buffered <= limit // 4 or id(feed.queue) in needed:
+                    resume.append(feed)
+            elif feed.queue.buffered >= limit and id(feed.queue) not in needed:
+                pause.append(feed)
         for feeds, act in ((pause, self._consumer.pause), (resume, self._consumer.resume)):
             if feeds:
                 act([feed.partition() for feed in feeds])
                 for feed in feeds:
                     feed.paused = not feed.paused
-
-    # --- the consumer group -------------------------------------------------------------------------------------------
-
-    def _positions(self, partitions: Mapping[str, PartitionState]) -> list[TopicPartition]:
-        found = []
-        for name, state in partitions.items():
-            topic, _, number = name.rpartition("/")
-            found.append(TopicPartition(topic, int(number), state.position))
-        return found
-
-    def _commit(self, offsets: list[TopicPartition]) -> None:
-        """Tell the group; nothing of ours hangs on it but `start = "stored"`."""
-        if offsets:
-            try:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-            except KafkaException as error:
-                self._source.watch.committed(self._name, str(error))
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        worst = error or next((one.error for one in partitions if one.error is not None), None)
-        self._source.watch.committed(self._name, None if worst is None else worst.str())
 
     def _on_error(self, error: KafkaError) -> None:
         self._source.watch.trouble(self._name, error.str())

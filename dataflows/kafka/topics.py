@@ -4,12 +4,20 @@ The engine's thread must never wait for a broker, so everything that waits for a
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from logging import Logger
 from typing import Literal, Protocol
 
 import msgspec
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from dataflows.kafka.client import Properties
 from schemas.durations import SECOND_US
@@ -35,6 +43,9 @@ class Told(Protocol):
     def missing(self, topics: Iterable[str]) -> None:
         """Topics that don't exist yet; empty when all do."""
 
+    def committed(self, error: str | None) -> None:
+        """Offsets went to the consumer group, or why not."""
+
 
 class Listing(msgspec.Struct, frozen=True):
     """What there was when the broker was last asked: the wall clock then (µs), and topic → number of partitions."""
@@ -47,7 +58,8 @@ class TopicWatch:
     """List the topics again and again, and find the offsets at which partitions begin.
 
     Args:
-        properties: as a consumer takes them.
+        properties: as a consumer takes them; `admin` those of one who reads no messages.
+        group: the consumer group that offsets are committed to.
         topics: names; one that does not exist yet is waited for.
         every_s: how often to look.
         now: the wall clock in microseconds.
@@ -62,6 +74,8 @@ class TopicWatch:
         properties: Properties,
         topics: Iterable[str],
         *,
+        admin: Properties,
+        group: str,
         every_s: float,
         now: Callable[[], int],
         told: Told,
@@ -73,6 +87,9 @@ class TopicWatch:
         self._every_s, self._now, self._told = every_s, now, told
         self._begin_at_us = begin_at_us
         self._consumer = Consumer(properties, logger=logger)
+        self._admin = AdminClient({**admin}, logger=logger)
+        self._group = group
+        self._offsets: dict[Place, int] = {}
         self._wanted: dict[Place, Begin] = {}
         self._found: dict[Place, int] = {}
         self._lock = threading.Lock()
@@ -90,6 +107,15 @@ class TopicWatch:
                 self._wanted[place] = begin
                 self._wake.set()
             return None
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Tell the consumer group where the job stands, soon; nothing of ours hangs on it but `start = "stored"`.
+
+        Not through the lanes' consumers: one with a commit under way can't be closed while the broker is away.
+        """
+        with self._lock:
+            self._offsets.update(offsets)
+        self._wake.set()
 
     def range_of(self, place: Place) -> tuple[int, int] | None:
         """The first offset in the log and the one after the last; None when the broker does not say. Waits."""
@@ -114,6 +140,7 @@ class TopicWatch:
                 while self._wanted and not self._closed:
                     self._find()
                 self._told.reachable()
+                self._commit()
             except KafkaException as error:
                 self._told.unreachable(words_of(error))
                 wait_s = min(_RETRY_S, self._every_s)
@@ -141,6 +168,25 @@ class TopicWatch:
         with self._lock:
             del self._wanted[place]
             self._found[place] = offset
+
+    def _commit(self) -> None:
+        with self._lock:
+            offsets, self._offsets = self._offsets, {}
+        if not offsets:
+            return
+        places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        asked = self._admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(self._group, places)], request_timeout=_ANSWER_S
+        )
+        try:
+            answer = asked[self._group].result().topic_partitions or []
+            error = next((one.error.str() for one in answer if one.error is not None), None)
+        except KafkaException as raised:
+            error = words_of(raised)
+        if error is not None:
+            with self._lock:
+                self._offsets = offsets | self._offsets
+        self._told.committed(error)
 
     def _begin(self, partition: TopicPartition, begin: Begin) -> int:
         if begin == "stored":

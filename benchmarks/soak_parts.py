@@ -1,0 +1,238 @@
+"""The parts of `make soak` that run: broker, ClickHouse, the job, whatever feeds them, and the settings they have."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from soak_load import Feed, Told, make_feed
+from soak_watch import Watched
+
+from schemas.durations import DAY_US, SECOND_US, Duration
+from schemas.events import TOPICS
+from tests.clickhouse_front import ClickHouseFront
+from tests.kafka_broker import Broker
+from tests.kafka_job import Job
+from tests.processes import ROOT, environment
+
+LANES = 2
+PARTITIONS = 2
+_LEAST = Duration(SECOND_US // 10)
+_DURATIONS = frozenset({"target", "deadline", "sequence_grace", "abandon_after"})
+_SEQUENCE_GRACE = "15m"
+_STOP_S = 30.0
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """How long things last in a run of so many minutes, in seconds: an hour's share of what stands here."""
+
+    minutes: float
+
+    def of(self, seconds_in_an_hour: float, least_s: float) -> float:
+        return max(least_s, seconds_in_an_hour * self.minutes / 60)
+
+    @property
+    def day_s(self) -> float:
+        return self.of(240, 10)
+
+    @property
+    def window_s(self) -> float:
+        return self.of(20, 2)
+
+    @property
+    def retention_s(self) -> float:
+        return self.of(300, 10)
+
+    @property
+    def dedup_s(self) -> float:
+        return self.of(120, 30)
+
+    @property
+    def store_away_s(self) -> float:
+        return self.of(60, 3)
+
+    @property
+    def broker_frozen_s(self) -> float:
+        return self.of(30, 2)
+
+    @property
+    def settle_s(self) -> float:
+        return self.of(120, 2)
+
+    @property
+    def look_every_s(self) -> float:
+        return min(5.0, max(1.0, self.minutes))
+
+
+class Feeder:
+    """The process that plays the feed, and what it said last."""
+
+    def __init__(self, file: Path) -> None:
+        script = Path(__file__).with_name("soak_load.py")
+        self.told = Told()
+        self._process = subprocess.Popen(
+            [sys.executable, str(script), str(file)], cwd=ROOT, env=environment(), stdout=subprocess.PIPE
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def finish(self, within_s: float) -> Told:
+        """Have it send what is under way, and its last word."""
+        self._process.terminate()
+        self._process.wait(within_s)
+        self._reader.join(10)
+        return self.told
+
+    def kill(self) -> None:
+        """If it still runs."""
+        if self.running:
+            self._process.kill()
+        self._process.wait()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.told = msgspec.json.decode(line, type=Told)
+
+
+class Parts:
+    """Everything, started."""
+
+    def __init__(self, broker: Broker, front: ClickHouseFront, job: Job, feeder: Feeder, processes: int) -> None:
+        self.broker, self.front, self.job, self.feeder = broker, front, job, feeder
+        self._arguments = () if processes == 1 else ("--processes", str(processes))
+        self._processes = processes
+
+    def start_job(self) -> None:
+        """Start it, or start it again."""
+        self.job.start(*self._arguments)
+
+    def stop_job(self) -> int | None:
+        """SIGTERM; its exit code, None if it does not end (it is killed then)."""
+        os.kill(self.job.pid, signal.SIGTERM)
+        end_s = time.monotonic() + _STOP_S
+        while self.job.code is None:
+            if time.monotonic() > end_s:
+                self.job.kill()
+                return None
+            time.sleep(0.02)
+        return self.job.code
+
+    def watched(self) -> Watched:
+        """What is there to be looked at."""
+        pids = {"broker": self.broker.pid, "feeder": self.feeder.pid}
+        if self.front.running:
+            pids["clickhouse"] = self.front.pid
+        if self.job.code is None:
+            pids["job"] = self.job.pid
+        return Watched(pids, [self.job.port + number for number in range(self._processes)], self.job.folder / "state")
+
+
+@contextmanager
+def running(out: Path, rate: float, scale: Scale, processes: int) -> Iterator[tuple[Parts, Feed]]:
+    """Start broker, ClickHouse, job and feed; end them all, whatever happens."""
+    folder = out / "work"
+    folder.mkdir(parents=True)
+    feed = make_feed(folder, rate, scale.day_s, PARTITIONS)
+    with ExitStack() as open_now:
+        broker = open_now.enter_context(Broker())
+        front = open_now.enter_context(ClickHouseFront(folder / "clickhouse"))
+        open_now.callback(front.kill)
+        feed.bootstrap, feed.topics = broker.bootstrap, [broker.topic(topic) for topic in TOPICS]
+        for topic in feed.topics:
+            broker.create(topic, feed.partitions)
+        (folder / "feed.msgpack").write_bytes(msgspec.msgpack.encode(feed))
+        squeezed = write_map(folder / "soak-map.toml", feed.day_us, scale)
+        job = open_now.enter_context(Job(folder / "job", broker, front.dsn, **_settings(scale, squeezed)))
+        feeder = Feeder(folder / "feed.msgpack")
+        open_now.callback(feeder.kill)
+        open_now.callback(_thaw, broker)
+        parts = Parts(broker, front, job, feeder, processes)
+        parts.start_job()
+        yield parts, feed
+
+
+def _thaw(broker: Broker) -> None:
+    """A frozen process does not end by itself."""
+    try:
+        broker.thaw()
+    except ProcessLookupError:
+        return
+
+
+def _settings(scale: Scale, process_map: Path) -> dict[str, dict[str, object]]:
+    """Defaults, but for what would not come to its plateau within the run."""
+    return {
+        "engine": {"lanes": LANES, "epoch": "10s" if scale.minutes >= 5 else "2s", "batch": 8_192},
+        "time": {
+            "idle_grace": "1s",
+            "window_retention": _text(scale.retention_s),
+            "dedup_horizon": _text(scale.dedup_s),
+        },
+        "stock": {"window": _text(scale.window_s * 1.5), "settle": _text(scale.of(10, 1))},
+        "process": {"map": str(process_map)},
+    }
+
+
+def _text(seconds: float) -> str:
+    return f"{round(seconds * 1_000)}ms"
+
+
+# --- the process map --------------------------------------------------------------------------------------------------
+
+
+def write_map(path: Path, day_us: int, scale: Scale) -> Path:
+    """The default map for days that last `day_us`: its durations squeezed as the input is.
+
+    Windows are of the wall clock; a case is remembered for half a day after its end, and given up after one.
+    """
+    default = tomllib.loads((ROOT / "dataflows" / "process_maps" / "default.toml").read_text(encoding="utf-8"))
+
+    def squeezed(text: str) -> str:
+        return _text(max(_LEAST, Duration.parse(text) * day_us // DAY_US) / SECOND_US)
+
+    lines = [f'name = "soak"\nversion = 1\ntitle = "Soak"\nwindow = "{_text(scale.window_s)}"']
+    for kind, rule in default["case"].items():
+        rule |= {"retention": squeezed("12h"), "abandon_after": squeezed("1d")}
+        lines.append(_table(f"[case.{kind}]", rule))
+    for handoff in default["handoff"]:
+        handoff.setdefault("sequence_grace", _SEQUENCE_GRACE)
+        for key in _DURATIONS & handoff.keys():
+            handoff[key] = squeezed(handoff[key])
+        at = handoff.get("deadline_at", {})
+        if "plus" in at:
+            at["plus"] = squeezed(at["plus"])
+        lines.append(_table("[[handoff]]", handoff))
+    for kind in ("forbidden", "exception"):
+        lines += [_table(f"[[{kind}]]", rule) for rule in default[kind]]
+    path.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _table(head: str, table: dict[str, Any]) -> str:
+    return "\n".join([head, *(f"{key} = {_toml(value)}" for key, value in table.items())])
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
