@@ -4,16 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test test-kafka check format bench soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   .venv with everything"
 	@echo "make demo    simulate a retailer's day, run the job over it, show what it found"
 	@echo "make test    all tests"
+	@echo "make test-kafka  tests that use a broker, over Apache Kafka itself (needs java and maven)"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make format  let the formatter and the linter mend what they can"
 	@echo "make bench   events per second and memory, stage by stage"
+	@echo "make soak    an hour under load, with kills and outages: nothing lost, memory and latency flat"
 	@echo "make clean   remove .venv and what runs leave behind"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -32,6 +34,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
+test-kafka: $(STAMP)
+	sh tests/get_kafka.sh .kafka
+	$(BIN)/python -m tests.over_apache .kafka
+
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -45,5 +51,8 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
 
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py
+
 clean:
-	rm -rf $(VENV) andon.db demo-out build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) andon.db demo-out build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache soak-out

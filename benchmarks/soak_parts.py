@@ -49,6 +49,10 @@ class Scale(msgspec.Struct, frozen=True):
         return self.of(20, 2)
 
     @property
+    def stock_window_s(self) -> float:
+        return 1.5 * self.window_s
+
+    @property
     def retention_s(self) -> float:
         return self.of(300, 10)
 
@@ -115,8 +119,11 @@ class Feeder:
 class Parts:
     """Everything, started."""
 
-    def __init__(self, broker: Broker, front: ClickHouseFront, job: Job, feeder: Feeder, processes: int) -> None:
+    def __init__(
+        self, broker: Broker, front: ClickHouseFront, job: Job, feeder: Feeder, scale: Scale, processes: int
+    ) -> None:
         self.broker, self.front, self.job, self.feeder = broker, front, job, feeder
+        self._scale = scale
         self._arguments = () if processes == 1 else ("--processes", str(processes))
         self._processes = processes
 
@@ -124,16 +131,16 @@ class Parts:
         """Start it, or start it again."""
         self.job.start(*self._arguments)
 
-    def stop_job(self) -> int | None:
-        """SIGTERM; its exit code, None if it does not end (it is killed then)."""
+    def stop_job(self) -> str:
+        """SIGTERM, and what came of it: `exit code 0 after 1.2 s`."""
+        began_s = time.monotonic()
         os.kill(self.job.pid, signal.SIGTERM)
-        end_s = time.monotonic() + _STOP_S
         while self.job.code is None:
-            if time.monotonic() > end_s:
+            if time.monotonic() > began_s + _STOP_S:
                 self.job.kill()
-                return None
+                return f"not ended within {_STOP_S:.0f} s, killed"
             time.sleep(0.02)
-        return self.job.code
+        return f"exit code {self.job.code} after {time.monotonic() - began_s:.1f} s"
 
     def watched(self) -> Watched:
         """What is there to be looked at."""
@@ -142,7 +149,18 @@ class Parts:
             pids["clickhouse"] = self.front.pid
         if self.job.code is None:
             pids["job"] = self.job.pid
-        return Watched(pids, [self.job.port + number for number in range(self._processes)], self.job.folder / "state")
+        ports = [self.job.port + number for number in range(self._processes)]
+        return Watched(pids, ports, self.job.folder / "state")
+
+    def described(self, feed: Feed) -> str:
+        """The settings that matter, in words."""
+        scale, day_s = self._scale, feed.day_us / SECOND_US
+        return (
+            f"A simulated day lasts {day_s:.0f} s: a second is {DAY_US / feed.day_us / 60:.1f} minutes of the "
+            f"retailer. Windows of {scale.window_s:g} s, of stock {scale.stock_window_s:g} s; `window_retention` "
+            f"{scale.retention_s:g} s, `dedup_horizon` {scale.dedup_s:g} s; cases are forgotten {day_s / 2:.0f} s "
+            f"after their end, given up after {day_s:.0f} s. {LANES} lanes, {self._processes} process(es)."
+        )
 
 
 @contextmanager
@@ -164,7 +182,7 @@ def running(out: Path, rate: float, scale: Scale, processes: int) -> Iterator[tu
         feeder = Feeder(folder / "feed.msgpack")
         open_now.callback(feeder.kill)
         open_now.callback(_thaw, broker)
-        parts = Parts(broker, front, job, feeder, processes)
+        parts = Parts(broker, front, job, feeder, scale, processes)
         parts.start_job()
         yield parts, feed
 
@@ -186,7 +204,7 @@ def _settings(scale: Scale, process_map: Path) -> dict[str, dict[str, object]]:
             "window_retention": _text(scale.retention_s),
             "dedup_horizon": _text(scale.dedup_s),
         },
-        "stock": {"window": _text(scale.window_s * 1.5), "settle": _text(scale.of(10, 1))},
+        "stock": {"window": _text(scale.stock_window_s), "settle": _text(scale.of(10, 1))},
         "process": {"map": str(process_map)},
     }
 

@@ -9,9 +9,11 @@ import msgspec
 
 Points: TypeAlias = list[tuple[float, float]]
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 960, 78, 150, 58
+_WIDTH, _LEFT, _RIGHT, _TOP = 980, 78, 170, 58
 _PANEL, _GAP, _FOOT = 116, 26, 58
 _COLOURS = ("#2563a8", "#d1622b", "#3d8b57", "#8a5aa8", "#8c8c2c", "#5f6b7a")
+_FONT = 'font-size="11" font-family="ui-sans-serif, system-ui, sans-serif"'
+_MARK = 'text-anchor="middle" font-weight="600" fill="#a33"'
 _INK, _FAINT, _BAND = "#26323f", "#dfe4e9", "#f2c9c0"
 
 
@@ -54,8 +56,7 @@ class Plot(msgspec.Struct, frozen=True):
         """The picture."""
         height = _TOP + len(self.panels) * (_PANEL + _GAP) + _FOOT
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-size="11" '
-            f'font-family="ui-sans-serif, system-ui, sans-serif" fill="{_INK}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" {_FONT} fill="{_INK}">',
             f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
             f'<text x="{_LEFT}" y="24" font-size="16" font-weight="600">{escape(self.title)}</text>',
             f'<text x="{_LEFT}" y="42" fill="#5f6b7a">{escape(self.subtitle)}</text>',
@@ -78,7 +79,7 @@ class Plot(msgspec.Struct, frozen=True):
         for value in axis.ticks:
             y = axis.y(value)
             yield f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_FAINT}"/>'
-            yield f'<text x="{_LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{_number(value)}</text>'
+            yield _text(_LEFT - 7, y + 3.5, _number(value), 'text-anchor="end"')
         yield f'<text x="{_LEFT}" y="{top - 6}" font-weight="600">{escape(panel.title)}'
         yield f'<tspan font-weight="400" fill="#5f6b7a"> {escape(panel.unit)}</tspan></text>'
         for number, curve in enumerate(panel.curves):
@@ -88,7 +89,7 @@ class Plot(msgspec.Struct, frozen=True):
                 yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.3"/>'
             y = top + 10 + 15 * number
             yield f'<line x1="{right + 10}" x2="{right + 24}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2.5"/>'
-            yield f'<text x="{right + 29}" y="{y + 4}">{escape(curve.name)}</text>'
+            yield _text(right + 29, y + 4, curve.name, "")
         yield f'<rect x="{_LEFT}" y="{top}" width="{right - _LEFT}" height="{_PANEL}" fill="none" stroke="#aab4be"/>'
 
     def _runs(self, points: Points) -> Iterator[Points]:
@@ -105,14 +106,12 @@ class Plot(msgspec.Struct, frozen=True):
         step = _step(self.length_s / 60, 12)
         for number in range(int(self.length_s / 60 / step + 1e-9) + 1):
             minute = number * step
-            yield f'<text x="{self._x(minute * 60):.1f}" y="{bottom + 16}" text-anchor="middle">{_number(minute)}</text>'
-        middle = (_LEFT + _WIDTH - _RIGHT) / 2
-        yield f'<text x="{middle}" y="{bottom + 33}" text-anchor="middle">minutes since the start</text>'
+            yield _text(self._x(minute * 60), bottom + 16, _number(minute))
+        yield _text((_LEFT + _WIDTH - _RIGHT) / 2, bottom + 33, "minutes since the start")
         for number, band in enumerate(self.bands, 1):
-            x = (self._x(band.begin_s) + self._x(band.end_s)) / 2
-            yield f'<text x="{x:.1f}" y="{_TOP + 25}" text-anchor="middle" font-weight="600" fill="#a33">{number}</text>'
+            yield _text((self._x(band.begin_s) + self._x(band.end_s)) / 2, _TOP + 25, str(number), _MARK)
         told = "   ".join(f"{number} {band.name}" for number, band in enumerate(self.bands, 1))
-        yield f'<text x="{_LEFT}" y="{bottom + 52}" fill="#a33">{escape(told)}</text>'
+        yield _text(_LEFT, bottom + 52, told, 'fill="#a33"')
 
 
 class _Axis:
@@ -123,8 +122,9 @@ class _Axis:
         most = max(values, default=1.0) or 1.0
         if log:
             low = max(least, 1e-3)
-            self._low, self._high = math.floor(math.log10(low)), max(
-                math.ceil(math.log10(max(most, low))), math.floor(math.log10(low)) + 1
+            self._low, self._high = (
+                math.floor(math.log10(low)),
+                max(math.ceil(math.log10(max(most, low))), math.floor(math.log10(low)) + 1),
             )
             every = max(1, (self._high - self._low) // 4)
             self.ticks = [10.0**power for power in range(self._low, self._high + 1, every)]
@@ -138,6 +138,10 @@ class _Axis:
         place = math.log10(max(value, 10.0**self._low)) if self._log else value
         share = (place - self._low) / (self._high - self._low)
         return self._bottom - min(1.0, share) * (self._bottom - self._top)
+
+
+def _text(x: float, y: float, text: str, style: str = 'text-anchor="middle"') -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
 
 
 def _step(most: float, parts: int) -> float:

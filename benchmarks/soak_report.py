@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from soak_load import Told
+from soak_disturbances import Disturbance
 from soak_plot import Band, Curve, Panel, Plot
-from soak_verdict import Criterion, Disturbance, calm, latency, memory, states
-from soak_watch import Sample, write_csv
+from soak_verdict import Criterion, calm, latency, memory, states
+from soak_watch import STATE, Sample, write_csv
 
 _SAID = {True: "holds", False: "**FAILS**", None: "not judged"}
 _STATE_CURVES = 6
@@ -26,7 +26,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     disturbances: list[Disturbance]
     criteria: list[Criterion]
     notes: list[str]
-    told: Told
+    messages: int
 
 
 def write_report(out: Path, run: Run) -> None:
@@ -39,34 +39,41 @@ def write_report(out: Path, run: Run) -> None:
 def _report(run: Run) -> str:
     failed = [one.name for one in run.criteria if one.holds is False]
     verdict = f"Fails: {', '.join(failed)}." if failed else "All criteria hold that were judged."
+    machine = run.machine
+    quiet = (
+        "Medians over the last two thirds of the run, without disturbances, until the job had caught up, and "
+        f"{run.settle_s:g} s more."
+    )
+    others = (
+        "The broker keeps its whole log in memory; ClickHouse (chDB behind a front for tests) has caches and merges. "
+        "Neither is Andon's."
+    )
+    where = (
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1m']} at the end; {machine['system']}; "
+        f"Python {machine['python']}; commit {machine['commit']}."
+    )
     parts = [
         f"# Soak: {run.minutes:g} minutes at {run.rate:,.0f} messages a second\n",
-        f"{verdict} Begun {run.began}; {run.told.acked:,} messages.\n",
-        "![memory, latency, lag, rate and state over time](soak.svg)\n",
+        f"{verdict} Begun {run.began}; {run.messages:,} messages.\n",
+        "![memory, latency, lag, state, load and rate over time](soak.svg)\n",
         "| criterion | | figures |\n|---|---|---|",
         *(f"| {one.name} | {_SAID[one.holds]} | {one.figures} |" for one in run.criteria),
         "\n## Disturbances\n",
         "| at | what | caught up after | |\n|---|---|---|---|",
         *(_disturbance(one) for one in run.disturbances),
-        "\n## Undisturbed\n",
-        "Medians over the last two thirds of the run, without disturbances, until the job had caught up, and "
-        f"{run.settle_s:g} s more.\n",
+        f"\n## Undisturbed\n\n{quiet}\n",
         "| | median | 5 % to 95 % |\n|---|---|---|",
         *_figures(run),
         "\n## Memory by process\n",
         "| process | median MB | slope, MB an hour | judged |\n|---|---|---|---|",
         *_memory(run),
-        "\nThe broker keeps its whole log in memory; ClickHouse (chDB behind a front for tests) has its caches and "
-        "merges. Neither is Andon's.\n",
-        "## State\n",
+        f"\n{others}\n\n## State\n",
         "Median entries in the first and the second half of the same time.\n",
         "| operator and what | first | second | |\n|---|---|---|---|",
         *(f"| {row.name} | {row.first:,.0f} | {row.second:,.0f} | {row.growth:+.1%} |" for row in states(_late(run))),
         "\n## The run\n",
-        *run.notes,
-        "",
-        f"{run.machine['cpu']}, {run.machine['cores']} cores, load {run.machine['load_1m']} at the end; "
-        f"{run.machine['system']}; Python {run.machine['python']}; commit {run.machine['commit']}.",
+        *(f"{note}\n" for note in run.notes),
+        where,
     ]
     return "\n".join(parts) + "\n"
 
@@ -92,9 +99,11 @@ def _figures(run: Run) -> list[str]:
         ("watermark_age_s", "watermark's age, s"),
         ("epoch_s", "epoch, s"),
         ("snapshot_s", "snapshot, s"),
-        ("snapshot_mb", "snapshot, MB"),
+        ("snapshot_bytes", "snapshot, bytes"),
         ("recovery_mb", "recovery directory, MB"),
         ("job_cores", "job, cores"),
+        ("job_starved", "job, threads waiting for a core"),
+        ("machine_load", "machine, load"),
     )
     lines = []
     for column, title in shown:
@@ -137,6 +146,11 @@ def _plot(run: Run) -> Plot:
         ),
         Panel("Lag", "messages not processed yet, log scale", [curve("lag", "lag_messages")], log=True, least=100.0),
         Panel("State", "entries, log scale", _state_curves(samples), log=True, least=100.0),
+        Panel(
+            "Machine",
+            "load of one minute: all that runs on it; the job's threads that wait for a core",
+            [curve("load", "machine_load"), curve("job waits", "job_starved")],
+        ),
         Panel("Rate", "messages a second", [curve("sent", "sent_per_s"), curve("processed", "messages_per_s")]),
     ]
     bands = [
@@ -152,12 +166,12 @@ def _state_curves(samples: Sequence[Sample]) -> list[Curve]:
     most: dict[str, float] = {}
     for sample in samples:
         for column, value in sample.values.items():
-            if column.startswith("state."):
+            if column.startswith(STATE):
                 most[column] = max(most.get(column, 0.0), value)
     chosen = sorted(most, key=lambda column: -most[column])[:_STATE_CURVES]
     return [
         Curve(
-            column.removeprefix("state.").replace(".", " "),
+            column.removeprefix(STATE).replace(".", " "),
             [(one.at_s, one.values[column]) for one in samples if column in one.values],
         )
         for column in chosen

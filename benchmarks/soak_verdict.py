@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from soak_watch import Sample, quantile
+from soak_disturbances import Disturbance
+from soak_watch import STATE, Sample, quantile
 
 #: Below this length nothing reaches its plateau, and being flat is not judged.
 JUDGED_FROM_MINUTES = 20.0
@@ -16,17 +17,6 @@ MEMORY_SLOPE = 0.05
 LATENCY_FACTOR = 1.5
 #: Flat: the second half of the judged time relative to the first, of whatever keeps at least so many entries.
 STATE_GROWTH, STATE_LEAST = 0.10, 1_000
-
-
-class Disturbance(msgspec.Struct):
-    """Something done to the run: when it began, when it was over, and when the job had caught up (run seconds)."""
-
-    name: str
-    what: str
-    begin_s: float
-    end_s: float | None = None
-    recovered_s: float | None = None
-    detail: str = ""
 
 
 class Criterion(msgspec.Struct, frozen=True):
@@ -86,7 +76,7 @@ def latency(samples: Sequence[Sample], share: float) -> float | None:
 def states(samples: Sequence[Sample]) -> list[Row]:
     """What operators keep, in the halves of the samples."""
     half = len(samples) // 2
-    columns = sorted({column for sample in samples for column in sample.values if column.startswith("state.")})
+    columns = sorted({column for sample in samples for column in sample.values if column.startswith(STATE)})
     rows = []
     for column in columns:
         halves = [
@@ -94,53 +84,58 @@ def states(samples: Sequence[Sample]) -> list[Row]:
             for part in (samples[:half], samples[half:])
         ]
         if all(halves):
-            rows.append(Row(column.removeprefix("state."), *map(statistics.median, halves)))
+            rows.append(Row(column.removeprefix(STATE), *map(statistics.median, halves)))
     return rows
 
 
 def flatness(
     samples: Sequence[Sample], disturbances: Sequence[Disturbance], minutes: float, settle_s: float
 ) -> list[Criterion]:
-    """Memory, latency and state."""
+    """Memory, latency and state; not judged of a run that is too short for it."""
+    third_s = minutes * 60 / 3
     quiet = calm(samples, disturbances, settle_s)
-    length_s = minutes * 60
-    quiet = [sample for sample in quiet if sample.at_s <= length_s]
-    late = [sample for sample in quiet if sample.at_s >= length_s / 3]
-    judged = minutes >= JUDGED_FROM_MINUTES
-    out = []
+    first, middle, last = (
+        [sample for sample in quiet if third_s * number <= sample.at_s < third_s * (number + 1)] for number in range(3)
+    )
+    criteria = [_flat_memory([*middle, *last]), _flat_latency(first, last), _flat_state([*middle, *last])]
+    if minutes >= JUDGED_FROM_MINUTES:
+        return criteria
+    return [msgspec.structs.replace(one, holds=None) for one in criteria]
 
-    found = memory(late, "job_rss_mb")
+
+def _flat_memory(samples: Sequence[Sample]) -> Criterion:
+    name, found = "memory is flat", memory(samples, "job_rss_mb")
     if found is None:
-        out.append(Criterion("memory is flat", None, "too few samples"))
-    else:
-        median, per_hour = found
-        figures = f"{median:,.0f} MB, slope {per_hour:+,.1f} MB ({per_hour / median:+.1%}) an hour; limit {MEMORY_SLOPE:.0%}"
-        out.append(Criterion("memory is flat", per_hour <= MEMORY_SLOPE * median if judged else None, figures))
+        return Criterion(name, None, "too few samples")
+    median, an_hour = found
+    share = an_hour / median
+    figures = f"{median:,.0f} MB, slope {an_hour:+,.1f} MB ({share:+.1%}) an hour; limit {MEMORY_SLOPE:.0%}"
+    return Criterion(name, share <= MEMORY_SLOPE, figures)
 
-    first = [sample for sample in quiet if sample.at_s < length_s / 3]
-    last = [sample for sample in quiet if sample.at_s >= 2 * length_s / 3]
-    before, after = latency(first, 0.99), latency(last, 0.99)
+
+def _flat_latency(first: Sequence[Sample], last: Sequence[Sample]) -> Criterion:
+    name, before, after = "latency is flat", latency(first, 0.99), latency(last, 0.99)
     if before is None or after is None:
-        out.append(Criterion("latency is flat", None, "too few samples"))
-    else:
-        medians = (latency(first, 0.5), latency(last, 0.5))
-        figures = (
-            f"p99 {before:.2f} s in the first third, {after:.2f} s in the last (x{after / before:.2f}; limit "
-            f"x{LATENCY_FACTOR}); median {medians[0]:.2f} s and {medians[1]:.2f} s"
-        )
-        out.append(Criterion("latency is flat", after <= LATENCY_FACTOR * before if judged else None, figures))
+        return Criterion(name, None, "too few samples")
+    figures = (
+        f"p99 {before:.2f} s in the first third, {after:.2f} s in the last (x{after / before:.2f}; limit "
+        f"x{LATENCY_FACTOR}); median {latency(first, 0.5):.2f} s and {latency(last, 0.5):.2f} s; "
+        f"the machine's load {_load(first):.1f} and {_load(last):.1f}"
+    )
+    return Criterion(name, after <= LATENCY_FACTOR * before, figures)
 
-    rows = [row for row in states(late) if max(row.first, row.second) >= STATE_LEAST]
+
+def _flat_state(samples: Sequence[Sample]) -> Criterion:
+    name, rows = "state is bounded", [row for row in states(samples) if max(row.first, row.second) >= STATE_LEAST]
     if not rows:
-        out.append(Criterion("state is bounded", None, "too few samples"))
-    else:
-        worst = max(rows, key=lambda row: row.growth)
-        figures = f"{worst.name} grew most, {worst.first:,.0f} to {worst.second:,.0f} ({worst.growth:+.1%})"
-        out.append(
-            Criterion(
-                "state is bounded",
-                worst.growth <= STATE_GROWTH if judged else None,
-                f"{figures}; limit {STATE_GROWTH:.0%}",
-            )
-        )
-    return out
+        return Criterion(name, None, f"nothing has {STATE_LEAST:,} entries")
+    most = max(rows, key=lambda row: row.growth)
+    figures = (
+        f"{most.name} grew most, from {most.first:,.0f} to {most.second:,.0f} entries ({most.growth:+.1%}); "
+        f"limit {STATE_GROWTH:.0%}"
+    )
+    return Criterion(name, most.growth <= STATE_GROWTH, figures)
+
+
+def _load(samples: Sequence[Sample]) -> float:
+    return statistics.median(sample.values.get("machine_load", 0.0) for sample in samples)

@@ -1,35 +1,45 @@
 """What `make soak` measures: processes by /proc, the job by its own /metrics, every few seconds."""
 
 import csv
+import math
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from schemas import metrics
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MB = 1024 * 1024
-END_TO_END = "andon_end_to_end_seconds"
-_HISTOGRAMS = (END_TO_END, "andon_epoch_seconds", "andon_snapshot_seconds")
-#: Metric → column: counters as rates since the last sample, and gauges summed or the largest of their series.
-_RATES = {"andon_messages_total": "messages_per_s", "andon_rows_written_total": "rows_per_s"}
-_COUNTS = {
-    "andon_write_retries_total": "retries",
-    "andon_dead_letters_total": "dead_letters",
-    "andon_duplicates_total": "duplicates",
-    "andon_late_events_total": "late_events",
+#: Metric → column, summed over series and processes, or the largest of them.
+_SUMS = {
+    metrics.WRITE_RETRIES.name: "retries",
+    metrics.DEAD_LETTERS.name: "dead_letters",
+    metrics.DUPLICATES.name: "duplicates",
+    metrics.LATE_EVENTS.name: "late_events",
+    metrics.LAG_MESSAGES.name: "lag_messages",
+    metrics.BUFFERED.name: "buffered_messages",
+    metrics.SNAPSHOT_BYTES.name: "snapshot_bytes",
 }
-_SUMS = {"andon_lag_messages": "lag_messages", "andon_buffered_messages": "buffered_messages"}
-_MOST = {"andon_lag_seconds": "lag_s", "andon_watermark_age_seconds": "watermark_age_s"}
+_MOST = {metrics.LAG_SECONDS.name: "lag_s", metrics.WATERMARK_AGE.name: "watermark_age_s"}
+#: Counters, as what they grew by in a second.
+_RATES = {metrics.MESSAGES.name: "messages_per_s", metrics.ROWS_WRITTEN.name: "rows_per_s"}
+#: Histograms, as the mean of what they got since the last look.
+_MEANS = {metrics.EPOCH_SECONDS.name: "epoch_s", metrics.SNAPSHOT_SECONDS.name: "snapshot_s"}
+_QUANTILES = {0.5: "end_to_end_p50_s", 0.95: "end_to_end_p95_s", 0.99: "end_to_end_p99_s"}
 
+STATE = "state."
 Values: TypeAlias = dict[str, float]
-Series: TypeAlias = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+SeriesKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+Series: TypeAlias = dict[SeriesKey, float]
 
 
 class Sample(msgspec.Struct):
@@ -57,9 +67,10 @@ class Watch:
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
-        self._last: list[Series] = []
+        self._last: Series = {}
         self._last_s = self._began_s
         self._cpu_s: dict[int, float] = {}
+        self._waited_s = 0.0
 
     @property
     def now_s(self) -> float:
@@ -70,101 +81,101 @@ class Watch:
         """Take a sample."""
         sample = Sample(self.now_s, {})
         now_s = time.monotonic()
-        span_s = now_s - self._last_s
+        span_s = max(1e-3, now_s - self._last_s)
         cpu_s: dict[int, float] = {}
         for name, pid in watched.pids.items():
             family = _family(pid)
             sample.values[f"{name}_rss_mb"] = sum(map(_rss_mb, family))
             mine = {one: _cpu(one) for one in family}
             spent = sum(now - self._cpu_s[one] for one, now in mine.items() if one in self._cpu_s)
-            sample.values[f"{name}_cores"] = spent / span_s if span_s > 0 else 0.0
+            sample.values[f"{name}_cores"] = spent / span_s
             cpu_s |= mine
+        sample.values["machine_load"] = os.getloadavg()[0]
+        waited_s = sum(map(_waited, _family(watched.pids["job"]))) if "job" in watched.pids else 0.0
+        if waited_s >= self._waited_s > 0:
+            sample.values["job_starved"] = (waited_s - self._waited_s) / span_s
+        self._waited_s = waited_s
         sample.values["recovery_mb"] = _size_mb(watched.recovery)
         asked = [_ask(port) for port in watched.ports]
         if all(asked):
-            self._of_job(sample, asked, span_s)
-            self._last = asked
+            now = _together(asked)
+            sample.values |= _levels(now)
+            if self._last and all(now.get(key, 0.0) >= was for key, was in self._last.items() if _grows(key)):
+                _growth(sample, {key: value - self._last.get(key, 0.0) for key, value in now.items()}, span_s)
+            self._last = now
         else:
-            self._last = []
+            self._last = {}
         self._last_s, self._cpu_s = now_s, cpu_s
         return sample
 
-    def _of_job(self, sample: Sample, asked: list[Series], span_s: float) -> None:
-        values = sample.values
-        again = len(self._last) == len(asked)
-        for number, series in enumerate(asked):
-            last = self._last[number] if again else {}
-            if any(value < last.get(key, 0.0) for key, value in series.items() if key[0] == "andon_messages_total"):
-                again, last = False, {}  # another process than before
-            for (name, labels), value in series.items():
-                if name in _COUNTS:
-                    values[_COUNTS[name]] = values.get(_COUNTS[name], 0.0) + value
-                elif name in _SUMS:
-                    values[_SUMS[name]] = values.get(_SUMS[name], 0.0) + value
-                elif name in _MOST:
-                    values[_MOST[name]] = max(values.get(_MOST[name], 0.0), value)
-                elif name == "andon_snapshot_bytes":
-                    values["snapshot_mb"] = values.get("snapshot_mb", 0.0) + value / _MB
-                elif name == "andon_state_entries":
-                    told = dict(labels)
-                    column = f"state.{told['operator']}.{told['what']}"
-                    values[column] = values.get(column, 0.0) + value
-                elif again and name in _RATES and span_s > 0:
-                    grown = value - last.get((name, labels), 0.0)
-                    values[_RATES[name]] = values.get(_RATES[name], 0.0) + grown / span_s
-        if again:
-            for name in _HISTOGRAMS:
-                self._histogram(sample, name, asked)
 
-    def _histogram(self, sample: Sample, name: str, asked: list[Series]) -> None:
-        grown: dict[float, float] = {}
-        total = count = 0.0
-        for series, last in zip(asked, self._last, strict=True):
-            for (metric, labels), value in series.items():
-                more = value - last.get((metric, labels), 0.0)
-                if metric == f"{name}_bucket":
-                    bound = float(dict(labels)["le"])
-                    grown[bound] = grown.get(bound, 0.0) + more
-                elif metric == f"{name}_sum":
-                    total += more
-                elif metric == f"{name}_count":
-                    count += more
-        if name != END_TO_END:
-            column = name.removeprefix("andon_").replace("_seconds", "_s")
-            if count:
-                sample.values[column] = total / count
-            return
-        below = 0.0
-        for bound in sorted(grown):
-            if grown[bound] > below:
-                sample.buckets[bound] = grown[bound] - below
-                below = grown[bound]
-        for share in (0.5, 0.95, 0.99):
-            value = quantile(share, sample.buckets)
-            if value is not None:
-                sample.values[f"end_to_end_p{share * 100:.0f}_s"] = value
-
-
-def quantile(share: float, buckets: dict[float, float], bounds: Sequence[float] = ()) -> float | None:
+def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
     """As Prometheus works it out: straight lines between the bounds; None where nothing was counted."""
     total = sum(buckets.values())
-    if not total:
-        return None
-    known = sorted({0.0, *bounds, *E2E_BOUNDS, *buckets})
     seen = 0.0
     for bound in sorted(buckets):
         count = buckets[bound]
-        if seen + count >= share * total:
-            low = max(one for one in known if one < bound)
-            if bound == float("inf"):
-                return low
-            return low + (bound - low) * (share * total - seen) / count
+        if seen + count >= share * total and count:
+            low = max((one for one in metrics.END_TO_END.buckets if one < bound), default=0.0)
+            return low if math.isinf(bound) else low + (bound - low) * (share * total - seen) / count
         seen += count
-    return max(buckets)
+    return None
 
 
-#: Bounds of the job's latency buckets, for those in which nothing was counted.
-E2E_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+def _together(asked: Iterable[Series]) -> Series:
+    """The processes' series, each under its process's number."""
+    return {
+        (name, (*labels, ("process", str(number)))): value
+        for number, series in enumerate(asked)
+        for (name, labels), value in series.items()
+    }
+
+
+def _grows(key: SeriesKey) -> bool:
+    """Whether it can only be less than it was in another process than before."""
+    return key[0] == metrics.MESSAGES.name
+
+
+def _levels(series: Series) -> Values:
+    """What stands at a level."""
+    values: Values = {}
+    for (name, labels), value in series.items():
+        if name in _MOST:
+            values[_MOST[name]] = max(values.get(_MOST[name], 0.0), value)
+            continue
+        column = _SUMS.get(name)
+        if name == metrics.STATE_ENTRIES.name:
+            told = dict(labels)
+            column = f"{STATE}{told['operator']}.{told['what']}"
+        if column is not None:
+            values[column] = values.get(column, 0.0) + value
+    return values
+
+
+def _growth(sample: Sample, grown: Series, span_s: float) -> None:
+    """What has come since the last look: rates, means and latencies."""
+    values = sample.values
+    for name, column in _RATES.items():
+        values[column] = _sum(grown, name) / span_s
+    for name, column in _MEANS.items():
+        count = _sum(grown, f"{name}_count")
+        if count:
+            values[column] = _sum(grown, f"{name}_sum") / count
+    upto: dict[float, float] = {}
+    for (name, labels), value in grown.items():
+        if name == f"{metrics.END_TO_END.name}_bucket":
+            bound = float(dict(labels)["le"])
+            upto[bound] = upto.get(bound, 0.0) + value
+    bounds = sorted(upto)
+    sample.buckets = {bound: upto[bound] - upto.get(before, 0.0) for before, bound in pairwise([-1.0, *bounds])}
+    for share, column in _QUANTILES.items():
+        value = quantile(share, sample.buckets)
+        if value is not None:
+            values[column] = value
+
+
+def _sum(series: Series, name: str) -> float:
+    return sum(value for (one, _), value in series.items() if one == name)
 
 
 def write_csv(samples: Iterable[Sample], path: Path) -> None:
@@ -217,6 +228,17 @@ def _cpu(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _waited(pid: int) -> float:
+    """Seconds that a process's threads could have run and had no core."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            total += int(thread.read_text(encoding="ascii").split()[1])
+        except OSError:
+            continue
+    return total / 1e9
 
 
 def _size_mb(folder: Path) -> float:

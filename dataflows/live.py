@@ -36,6 +36,8 @@ from sinks.clickhouse.waiting import Waiting
 from sinks.clickhouse.writer import BlockWriter
 from sinks.kafka import DeadLetterTopic
 
+#: The signals that ask for a stop.
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 _RECORD_WAIT_S = 60.0
 _LISTEN_S = 0.1
 
@@ -271,7 +273,6 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
     A thread hears of the signals through a socket, since the engine's thread may be in the engine, or in a wait for
     another process, and since the system may hand them to a thread that a library has started.
     """
-    signals = (signal.SIGTERM, signal.SIGINT)
     done = threading.Event()
     heard, told = socket.socketpair()
     heard.settimeout(_LISTEN_S)
@@ -280,7 +281,7 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
     def listen() -> None:
         ends_s: float | None = None
         while not done.is_set():
-            for _ in _signals_of(heard, signals):
+            for _ in _signals_of(heard):
                 if stop.requested:
                     _end_at_once("stopped by a second signal, not at a snapshot")
                 stop.requested = True
@@ -290,9 +291,10 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
                 _end_at_once(f"not at a snapshot within {within_s:g} s")
 
     wakes = signal.set_wakeup_fd(told.fileno())
-    before = {number: signal.signal(number, lambda *_: None) for number in signals}
+    before = {number: signal.signal(number, lambda *_: None) for number in STOPPING}
     thread = threading.Thread(target=listen, name="signals", daemon=True)
     thread.start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # those of `--processes` were started with them waiting
     try:
         yield
     finally:
@@ -305,10 +307,10 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
         told.close()
 
 
-def _signals_of(heard: socket.socket, signals: Sequence[int]) -> list[int]:
-    """Those of `signals` that have come; waits a little for one."""
+def _signals_of(heard: socket.socket) -> list[int]:
+    """The signals to stop that have come; waits a little for one."""
     try:
-        return [number for number in heard.recv(64) if number in signals]
+        return [number for number in heard.recv(64) if number in STOPPING]
     except TimeoutError:
         return []
 

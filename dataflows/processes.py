@@ -13,6 +13,7 @@ from types import FrameType
 
 import msgspec
 
+from dataflows.live import STOPPING, check_live
 from dataflows.logs import get_log
 from dataflows.settings import Settings
 from dataflows.status import split_address
@@ -35,9 +36,12 @@ def run_processes(arguments: list[str], settings: Settings, count: int) -> None:
         count: how many, at least 2.
 
     Raises:
+        SettingsError: so many can't be run with these settings.
         PeerLost: one of them failed; the others end by themselves then.
     """
     addresses = free_addresses(count)
+    engine = msgspec.structs.replace(settings.engine, processes=addresses)
+    check_live(msgspec.structs.replace(settings, engine=engine), "settings")
     with ExitStack() as stack:
         children = [
             stack.enter_context(_child(arguments, _environment(settings, addresses, number))) for number in range(count)
@@ -79,7 +83,7 @@ def _child(arguments: list[str], environment: dict[str, str]) -> Iterator[subpro
         command,
         env=environment,
         start_new_session=True,  # Ctrl-C comes once, through us
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs here yet
+        preexec_fn=_as_child,  # noqa: PLW1509 - no thread runs here yet
     ) as child:
         try:
             yield child
@@ -88,8 +92,12 @@ def _child(arguments: list[str], environment: dict[str, str]) -> Iterator[subpro
                 child.terminate()
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the one that started it has gone (killed, it could not pass a signal on)."""
+def _as_child() -> None:
+    """Ask Linux to kill this process when the one that started it has gone (killed, it could not pass a signal on).
+
+    Signals that it passes on before the job listens to them wait until it does.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -101,7 +109,7 @@ def _passing_on(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
             if child.poll() is None:
                 child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, pass_on) for number in STOPPING}
     try:
         yield
     finally:

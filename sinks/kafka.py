@@ -1,5 +1,6 @@
 """Dead letters out to a Kafka topic, each with its raw bytes and headers that say why."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from logging import Logger
 from typing import Protocol
@@ -10,8 +11,9 @@ from schemas.errors import SettingsError
 from schemas.problems import Problem
 from schemas.rows import DeadLetter
 
-#: What a message is cut to when the broker finds it too large; ClickHouse has it whole.
+#: What a message is cut to when the broker finds it too large, and at least tried; ClickHouse has it whole.
 SHORTENED_BYTES = 262_144
+_LEAST_BYTES = 1_024
 _SLICE_S = 0.5
 #: Errors that waiting does not mend.
 _REFUSED = {
@@ -56,7 +58,7 @@ class DeadLetterTopic:
         make: Callable[..., Producer] = Producer,
     ) -> None:
         self._topic, self._watch, self._max_pending = topic, watch, max_pending
-        self._again: list[tuple[DeadLetter, int | None]] = []
+        self._again: deque[tuple[DeadLetter, int | None]] = deque()
         self._refused: str | None = None
         self._error: str | None = None
         self._delivered = 0
@@ -76,17 +78,26 @@ class DeadLetterTopic:
             SettingsError: the broker will never take them (no such right, no such name).
         """
         while len(self._producer) or self._again:
-            again, self._again = self._again, []
-            for letter, limit in again:
+            for _ in range(len(self._again)):
+                letter, limit = self._again.popleft()
                 self._produce(letter, limit)
-            left = self._producer.flush(_SLICE_S)
-            if self._refused is not None:
-                raise SettingsError([Problem("kafka", "dead_letter_topic", f'"{self._topic}"', self._refused)])
-            if left:
-                self._watch.forwarding(left, self._error)
+                if limit is not None:  # alone: it may have been its batch that was too large
+                    self._wait()
+            self._wait()
         if self._delivered:
             self._watch.forwarded(self._delivered)
             self._delivered = 0
+
+    def _wait(self) -> None:
+        """Let the broker answer, for a slice of time, and tell who is watching of what it has not taken by then."""
+        left = self._producer.flush(_SLICE_S)
+        if self._refused is not None:
+            raise SettingsError([Problem("kafka", "dead_letter_topic", f'"{self._topic}"', self._refused)])
+        if self._error is not None and self._again and not left:
+            self._producer.poll(_SLICE_S)  # it failed at once, and would again
+            left = len(self._again)
+        if left:
+            self._watch.forwarding(left, self._error)
 
     def close(self) -> None:
         """Let go of the broker; what was not flushed comes again after a restart."""
@@ -122,8 +133,8 @@ class DeadLetterTopic:
         if error is None:
             self._delivered += 1
             self._error = None
-        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE and limit is None:
-            self._again.append((letter, SHORTENED_BYTES))
+        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE and (limit is None or limit > _LEAST_BYTES):
+            self._again.append((letter, SHORTENED_BYTES if limit is None else limit // 4))
         elif error.code() in _REFUSED:
             self._refused = f"the broker refuses it: {error.str()}"
         else:

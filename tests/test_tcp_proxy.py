@@ -96,6 +96,7 @@ def test_a_cut_ends_connections_and_refuses_new_ones_until_restored(proxy: TcpPr
     proxy.restore()
     with connect(proxy) as third:
         assert said(third, b"b") == b"b"
+    assert proxy.accepted == 3
 
 
 def test_silence_keeps_connections_and_what_was_said(proxy: TcpProxy) -> None:
@@ -111,7 +112,7 @@ def test_silence_keeps_connections_and_what_was_said(proxy: TcpProxy) -> None:
         assert connection.recv(1) == b"b"
         proxy.silence()
         connection.sendall(b"c")
-        proxy.cut()
+        proxy.cut(reset=False)
         proxy.restore()
         assert connection.recv(1) == b""
 
@@ -134,9 +135,9 @@ def test_delay_and_rate_take_their_time(proxy: TcpProxy) -> None:
 
 
 def test_without_a_target_connections_end_at_once(proxy: TcpProxy) -> None:
-    echo, proxy.target = proxy.target, None
-    with connect(proxy) as connection:
-        assert connection.recv(1) == b""
-    proxy.target = echo
+    echo, proxy.target = str(proxy.target), None
+    with pytest.raises(ConnectionResetError), connect(proxy) as connection:
+        connection.recv(1)
+    proxy.target = int(echo.rpartition(":")[2])
     with connect(proxy) as connection:
         assert said(connection, b"a") == b"a"

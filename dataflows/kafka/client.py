@@ -3,10 +3,11 @@
 import os
 import re
 from collections.abc import Mapping
+from logging import CRITICAL, getLogger
 from pathlib import Path
 from typing import TypeAlias
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from dataflows.settings import KAFKA_VARIABLES as SECRETS
 from dataflows.settings import KafkaSettings
@@ -18,7 +19,7 @@ Property: TypeAlias = str | int | bool
 Properties = dict[str, Property]
 
 _FILE = ".file"
-_SECRET = re.compile(r"(password|secret|\.pem|jwt|private[._]key)")
+_SECRET = re.compile(r"(password|passphrase|secret|\.pem$)")
 #: Properties that correctness hangs on; setting them otherwise would lose or repeat messages.
 _OURS: Properties = {
     "enable.auto.commit": False,
@@ -28,12 +29,21 @@ _OURS: Properties = {
     "allow.auto.create.topics": False,
     "isolation.level": "read_committed",
 }
+#: The same of the producer of dead letters: where a broker has forgotten it, an idempotent one would never go on.
+_OUR_PRODUCER: Properties = {"acks": "all", "enable.idempotence": False}
+_NOT_SETTABLE = {*_OURS, *_OUR_PRODUCER, "request.required.acks", "transactional.id", "delivery.report.only.error"}
+#: What the library for Python takes beside properties, none of it text.
+_CODE = re.compile(r"_cb$|^(logger|on_commit|on_delivery|default\.topic\.config)$")
 _NAMED_ELSEWHERE = {
     "bootstrap.servers": "kafka.bootstrap",
     "metadata.broker.list": "kafka.bootstrap",
     "group.id": "kafka.group",
 }
-_CONSUMERS = ("fetch.", "queued.", "session.", "heartbeat.", "max.poll")
+#: How the properties begin that only consumers know.
+_CONSUMERS = (
+    *("auto.", "check.crcs", "consume.", "coordinator.query.", "fetch.", "group.", "heartbeat.", "max.partition."),
+    *("max.poll.", "offset.store.", "partition.assignment.", "queued.", "session.", "share."),
+)
 #: What a person may change in `kafka.client`.
 _DEFAULTS: Properties = {
     "client.id": "andon",
@@ -55,7 +65,7 @@ def is_secret(name: str) -> bool:
 
 
 def secret_variable(name: str) -> str:
-    """The environment variable that a secret property may come from: `ANDON_SECRETS_SASL_PASSWORD`."""
+    """The environment variable that a secret property may come from: `ANDON_KAFKA_SECRET_SASL_PASSWORD`."""
     return SECRETS + name.upper().replace(".", "_")
 
 
@@ -70,7 +80,7 @@ def consumer_properties(settings: KafkaSettings, environment: Mapping[str, str] 
 
 def producer_properties(settings: KafkaSettings, environment: Mapping[str, str] | None = None) -> Properties:
     """Everything the producer of dead letters is made with."""
-    return admin_properties(settings, environment) | {"enable.idempotence": True}
+    return admin_properties(settings, environment) | _OUR_PRODUCER
 
 
 def admin_properties(settings: KafkaSettings, environment: Mapping[str, str] | None = None) -> Properties:
@@ -92,7 +102,12 @@ def _common(settings: KafkaSettings, environment: Mapping[str, str] | None) -> P
             problems.append(Problem("kafka", f'client."{name}"', shown, str(error)))
     for variable, value in variables.items():
         if variable.startswith(SECRETS):
-            properties[variable.removeprefix(SECRETS).lower().replace("_", ".")] = value
+            name = variable.removeprefix(SECRETS).lower().replace("_", ".")
+            try:
+                _refuse_ours(name)
+            except ValueError as error:
+                problems.append(Problem("kafka", "client", "", f"{variable}: {name} {error}"))
+            properties[name] = value
     if problems:
         raise SettingsError(problems)
     return properties
@@ -104,16 +119,27 @@ def _accepted(name: str, value: Property) -> Properties:
     Raises:
         ValueError: why it can't be.
     """
-    if name in _NAMED_ELSEWHERE:
-        raise ValueError(f"is set by {_NAMED_ELSEWHERE[name]}")
-    if name in _OURS:
-        raise ValueError("can't be set: what the job promises hangs on it")
+    _refuse_ours(name)
     if is_secret(name):
         raise ValueError(f'is a secret: name a file that holds it ("{name}{_FILE}"), or set {secret_variable(name)}')
     secret = name.removesuffix(_FILE)
     if secret != name and is_secret(secret):
         return {secret: _first_line(str(value), secret)}
     return {name: value}
+
+
+def _refuse_ours(name: str) -> None:
+    """Refuse a property that is not the user's to set.
+
+    Raises:
+        ValueError: why it isn't.
+    """
+    if name in _NAMED_ELSEWHERE:
+        raise ValueError(f"is set by {_NAMED_ELSEWHERE[name]}")
+    if name in _NOT_SETTABLE:
+        raise ValueError("can't be set: what the job promises hangs on it")
+    if _CODE.search(name):
+        raise ValueError("can't be set: it is no property but a piece of code")
 
 
 def _first_line(path: str, name: str) -> str:
@@ -136,8 +162,15 @@ def check_client(settings: KafkaSettings) -> None:
     """
     if not settings.bootstrap:
         return
+    nowhere = {"bootstrap.servers": ""}
+    quiet = getLogger("andon.kafka.check")
+    quiet.setLevel(CRITICAL)
     try:
-        Consumer(consumer_properties(settings) | {"bootstrap.servers": ""}).close()
+        Consumer(consumer_properties(settings) | nowhere, logger=quiet).close()
+        if settings.dead_letter_topic:
+            Producer(producer_properties(settings) | nowhere, logger=quiet)
     except KafkaException as error:
         words = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-        raise SettingsError([Problem("kafka", "client", "", f"the client library refuses it: {words}")]) from None
+        named = (f'client."{name}"' for name in settings.client if f'"{name}"' in words)
+        problem = Problem("kafka", next(named, "client"), "", f"the client library refuses it: {words}")
+        raise SettingsError([problem]) from None

@@ -38,7 +38,7 @@ from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
 from operators.lanes import LaneMerge, LaneState, Merged, PartitionQueue, PartitionState, Read, TimeRules
 from schemas.decode import EventDecoder
-from schemas.durations import SECOND_US, to_us
+from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, to_us
 from schemas.errors import SourceError
 from schemas.rows import DeadLetter
 
@@ -302,7 +302,7 @@ class KafkaLane:
 
     def _ceiling_us(self) -> int:
         """How far the lane may go after the last listing: partitions that nobody knows of may hold what came since."""
-        return self._listed_us + self._source.discover_us
+        return self._listed_us + self._source.discover_us if self._listed_us else BEGIN_OF_TIME_US
 
     def _ask_for_ends(self, now_us: int) -> None:
         """Let go of the partitions that hold the lane back and are proven to be at their end; ask the others."""

@@ -25,6 +25,8 @@ from schemas.durations import SECOND_US
 #: An answer that takes longer than this is none.
 _ANSWER_S = 10.0
 _RETRY_S = 1.0
+#: How long closing waits for an answer that is under way.
+_LEAVE_S = 1.0
 
 #: How a partition is begun that has no kept position.
 Begin = Literal["earliest", "latest", "stored", "timestamp"]
@@ -126,11 +128,10 @@ class TopicWatch:
         return low, high
 
     def close(self) -> None:
-        """End the thread; waits for an answer that is under way."""
+        """End the thread; where it waits for a broker that is away, it is left to end by itself."""
         self._closed = True
         self._wake.set()
-        self._thread.join()
-        self._consumer.close()
+        self._thread.join(_LEAVE_S)
 
     def _run(self) -> None:
         while not self._closed:
@@ -146,6 +147,7 @@ class TopicWatch:
                 wait_s = min(_RETRY_S, self._every_s)
             self._wake.wait(wait_s)
             self._wake.clear()
+        self._consumer.close()
 
     def _list(self) -> None:
         asked_us = self._now()
@@ -157,6 +159,8 @@ class TopicWatch:
                 found[topic] = len(listed.partitions)
             elif listed is not None and listed.error is not None:
                 raise_unless_passing(listed.error)
+        with self._lock:  # nobody can answer for a partition that has gone
+            self._wanted = {place: begin for place, begin in self._wanted.items() if place[1] < found.get(place[0], 0)}
         self.listing = Listing(asked_us, found)
         self._told.missing([topic for topic in self._topics if topic not in found])
 
@@ -164,6 +168,7 @@ class TopicWatch:
         """Answer what is wanted, one partition at a time where the protocol has it so."""
         with self._lock:
             place, begin = next(iter(self._wanted.items()))
+            self._wanted[place] = self._wanted.pop(place)  # where there is no answer, the others come first next time
         offset = self._begin(TopicPartition(*place), begin)
         with self._lock:
             del self._wanted[place]

@@ -1,0 +1,89 @@
+"""What goes from process to process comes out as it went in; what a failing part of the flow leaves behind."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataflows.engine import Pipeline, Stop, _Rows, run_flow
+from dataflows.files import partitions_of
+from dataflows.lane import FileLane, LaneInput
+from operators.groups import Router, SitePiece, make_group
+from operators.lanes import LaneMerge, PartitionQueue, Read, TimeRules
+from operators.ordering import Slice
+from schemas.decode import EventDecoder
+from schemas.errors import StoreRefused
+from schemas.rows import Row
+from tests.clickhouse_rows import ONE_OF_EACH, passes
+from tests.harness import settings as pipeline_settings
+from tests.logs import Fact, facts, log_of
+from tests.test_flow import MemoryWriter, write_log
+
+T = TypeVar("T")
+
+
+def _there(value: T) -> T:
+    """As another process gets it."""
+    gone: T = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
+    return gone
+
+
+@given(st.lists(passes | st.sampled_from(ONE_OF_EACH), max_size=12))
+def test_rows_of_any_kinds(rows: list[Row]) -> None:
+    there = _there(_Rows(rows))
+    assert type(there) is _Rows
+    assert sorted(map(repr, there)) == sorted(map(repr, rows))
+
+
+@settings(deadline=None, max_examples=30)
+@given(facts(max_size=30))
+def test_slices_and_site_pieces_of_a_log(made: list[Fact]) -> None:
+    chosen = pipeline_settings(groups=2)
+    raws = [raw for messages in log_of(made).values() for raw in messages]
+    queue = PartitionQueue("log", 0, TimeRules())
+    queue.add(
+        [
+            Read(offset, offset, raw, event)
+            for offset, (raw, event) in enumerate(zip(raws, EventDecoder().decode(raws), strict=True))
+        ],
+        ended=True,
+    )
+    merged = LaneMerge([queue]).release()
+    assert merged is not None
+    seen = 0
+    for name, piece in Router(chosen).slices(chosen.lanes[0], merged):
+        there = _there(piece)
+        assert type(there) is Slice
+        assert there == piece
+        seen += len(there.events)
+        for _, site in make_group(name, chosen).on_batch([there]).pieces:  # type: ignore[arg-type]
+            assert type(site) is SitePiece
+            assert _there(site) == site
+    assert seen >= len(merged.events)
+
+
+class RefusingWriter(MemoryWriter):
+    def write(self, rows: object) -> None:
+        del rows
+        raise StoreRefused("no rights")
+
+
+def test_what_the_sink_raises_comes_out_as_itself_without_the_engines_trace(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = write_log(tmp_path / "log", log_of([Fact(n, "order.created", n, n, 0, False, 1) for n in range(60)]))
+    chosen = pipeline_settings()
+    source = LaneInput(partitions=tuple(partitions_of(files)), rules=TimeRules(), batch=50)
+
+    def open_lane(name: str, resume: bytes | None) -> FileLane:
+        return FileLane(name, chosen.lanes, source, resume, lambda _lane, _share: None)
+
+    made = Pipeline(settings=chosen, open_lane=open_lane, open_writer=lambda: RefusingWriter([]), stop=Stop())
+    with pytest.raises(StoreRefused, match="no rights"):
+        run_flow(made, tmp_path / "recovery", 0)
+    os.write(2, b"standard error is ours again")
+    assert capfd.readouterr().err == "standard error is ours again"

@@ -1,0 +1,94 @@
+"""A backfill knows no more than the live job knew: a stretch of a day live at 100×, and the same as a backlog."""
+
+import time
+from pathlib import Path
+
+import msgspec
+from confluent_kafka import KafkaError, Message, Producer
+
+from scenarios.settings import BreakdownSpec
+from scenarios.simulate import demo_settings, simulate
+from schemas.durations import HOUR_US, MINUTE_US, Duration, Instant
+from schemas.events import TOPICS
+from tests.clickhouse_front import ClickHouseFront
+from tests.kafka_broker import Broker
+from tests.kafka_job import Job, Log, wait_for
+from tests.processes import fingerprints
+
+SPEED = 100
+#: How far each topic is behind the others, in seconds of the wall clock: 100 times as much of the log's time.
+BEHIND_S = dict(zip(sorted(TOPICS), (0.0, 5.0, 1.0, 3.0, 0.5, 2.0, 4.0, 0.0), strict=True))
+#: Topics that come in bursts, and how far apart those are.
+BURSTS_S = {"erp": 3.0, "inventory": 1.5}
+
+
+def _stretch(folder: Path) -> Log:
+    """An hour and a half around noon, with a queue that saturates."""
+    settings = msgspec.structs.replace(
+        demo_settings(9),
+        start=Instant.parse("2026-03-02T11:30:00Z"),
+        duration=Duration(3 * HOUR_US // 2),
+        breakdowns=(
+            BreakdownSpec(kind="queue_saturation", begin=Duration(10 * MINUTE_US), end=Duration(70 * MINUTE_US)),
+        ),
+    )
+    simulate(settings, folder)
+    return Log.of_files([folder / f"{topic}.jsonl" for topic in TOPICS], 2)
+
+
+def _produce_live(log: Log, broker: Broker) -> float:
+    """Write each message when its time has come, and its topic's delay is over; gives how long that took."""
+    first_ms = min(at_ms for mine in log.messages.values() for _, at_ms in mine)
+    due = []
+    for (topic, partition), mine in log.messages.items():
+        last_ms = mine[-2][1] if len(mine) > 1 else first_ms
+        for value, at_ms in mine:
+            at_s = (min(at_ms, last_ms) - first_ms) / 1_000 / SPEED + BEHIND_S[topic]  # the last one comes at once
+            burst_s = BURSTS_S.get(topic)
+            due.append((at_s if burst_s is None else -(-at_s // burst_s) * burst_s, topic, partition, value, at_ms))
+    due.sort(key=lambda one: one[0])  # what is due at one time keeps the order of its partition
+    failed: list[KafkaError] = []
+
+    def told(error: KafkaError | None, message: Message) -> None:
+        del message
+        if error is not None:
+            failed.append(error)
+
+    one_at_a_time = {"max.in.flight.requests.per.connection": 1, "linger.ms": 2}
+    producer = Producer({"bootstrap.servers": broker.bootstrap, **one_at_a_time})
+    began = time.monotonic()
+    for at_s, topic, partition, value, at_ms in due:
+        while (wait_s := began + at_s - time.monotonic()) > 0:
+            producer.poll(min(wait_s, 0.02))
+        producer.produce(broker.topic(topic), value, partition=partition, timestamp=at_ms, on_delivery=told)
+    assert producer.flush(30) == 0
+    assert not failed
+    return time.monotonic() - began
+
+
+def test_live_and_backlog_give_the_same_rows(tmp_path: Path) -> None:
+    log = _stretch(tmp_path / "log")
+    live = {"epoch": "1s", "lanes": 3}
+    with Broker() as broker, ClickHouseFront(tmp_path / "clickhouse") as front:
+        for topic in TOPICS:
+            broker.create(broker.topic(topic), log.partitions, {"retention.ms": "-1"})
+        with (
+            Job(tmp_path / "one", broker, front.dsn_of("one"), engine=live) as one,
+            Job(tmp_path / "two", broker, front.dsn_of("two"), engine=live) as two,
+        ):
+            one.start()
+            two.start("--processes", "2")
+            for job in (one, two):
+                wait_for(lambda job=job: job.ask("/readyz") is not None, "the job to begin")
+            assert _produce_live(log, broker) > 50
+            for job, processes in ((one, 1), (two, 2)):
+                wait_for(lambda job=job, n=processes: job.at_end(log, n), "the log to be consumed")
+                assert job.stop() < 10
+            found = [fingerprints(job.folder) for job in (one, two)]
+        with Job(tmp_path / "backlog", broker, front.dsn_of("backlog"), engine={"lanes": 2}) as backlog:
+            backlog.run_to_end(log)
+            expected = fingerprints(backlog.folder)
+    assert expected["signals"][0] > 0  # type: ignore[index] # (rows, hash)
+    assert expected["handoff_latency"][0] > 0  # type: ignore[index]
+    assert found[0] == expected
+    assert found[1] == expected
