@@ -38,7 +38,7 @@ from sinks.kafka import DeadLetterTopic
 
 #: The signals that ask for a stop.
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-_RECORD_WAIT_S = 60.0
+_RECORD_WAIT_S, _RECORD_SOON_S = 60.0, 4.0
 _LISTEN_S = 0.1
 
 
@@ -167,11 +167,12 @@ def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now
     if cluster.process == 0:
         init_recovery(recovery, settings.engine.lanes)
         return run_record(settings, recovery)
-    end = time.monotonic() + _RECORD_WAIT_S
+    began = time.monotonic()
     while not RunRecord.path(recovery).exists():
-        if stop.requested:
+        waited_s = time.monotonic() - began
+        if stop.requested and waited_s > _RECORD_SOON_S:  # not at once: process 0 would wait for this one in the flow
             raise Stopped(NOT_BEGUN)
-        if time.monotonic() > end:
+        if waited_s > _RECORD_WAIT_S:
             raise StateError(f"process 0 has not begun a run in {recovery} within {_RECORD_WAIT_S:.0f} s")
         time.sleep(0.05)
     return run_record(settings, recovery)

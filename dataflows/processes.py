@@ -20,6 +20,8 @@ from dataflows.status import split_address
 from schemas.errors import PeerLost
 
 _LOOK_S = 0.1
+#: How long the others may take to end by themselves when one has ended.
+_REST_S = 12.0
 _PR_SET_PDEATHSIG = 1
 _LOG = get_log("processes")
 
@@ -48,8 +50,14 @@ def run_processes(arguments: list[str], settings: Settings, count: int) -> None:
         ]
         stack.enter_context(_passing_on(children))
         _LOG.info("processes_started", f"{count} processes run", pids=[child.pid for child in children])
+        ended_s = 0.0
         while any(child.poll() is None for child in children):
             time.sleep(_LOOK_S)
+            ended_s += _LOOK_S if any(child.returncode is not None for child in children) else 0.0
+            if ended_s > _REST_S:  # they wait for one that is not coming
+                for child in children:
+                    child.terminate()
+                ended_s = 0.0
     failed = {number: child.returncode for number, child in enumerate(children) if child.returncode}
     if failed:
         told = ", ".join(f"process {number} ended with {_how(code)}" for number, code in failed.items())

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 from zlib import crc32
@@ -33,7 +34,7 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0)
 
 
 def whole_views(folder: Path) -> dict[str, object]:
-    """Row count and hash of each view, over all columns of all rows (a row with a NULL has no `cityHash64` by itself)."""
+    """Row count and hash of each view, over whole rows (`cityHash64` of columns drops those with a NULL among them)."""
     views = VIEWS | {"pipeline_health": "component, minute, messages, events, dead_letters, bytes, feed_delay_max_s"}
     parts = [
         f"SELECT '{view}' AS view, count() AS rows, toString(sum(cityHash64(tuple({columns})))) AS hash FROM {view}"
@@ -42,10 +43,14 @@ def whole_views(folder: Path) -> dict[str, object]:
     return {str(row["view"]): (row["rows"], row["hash"]) for row in query(" UNION ALL ".join(parts), folder)}
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on, and that no outgoing connection is given."""
+    while True:
+        first = random.randrange(20_000, 32_000 - count)
+        with ExitStack() as tried, suppress(OSError):
+            for port in range(first, first + count):
+                tried.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 class _Times(msgspec.Struct):
@@ -102,7 +107,7 @@ class Job:
     def __init__(self, folder: Path, broker: Broker, dsn: str, **sections: dict[str, object]) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = free_ports(4)
         document: dict[str, dict[str, object]] = {
             "clickhouse": {"dsn": dsn},
             "kafka": {

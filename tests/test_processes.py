@@ -1,0 +1,187 @@
+"""A job of two processes: however it is stopped, killed or refused, all of it is, and what comes of it stays the same."""
+
+import json
+import os
+import pickle
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.ordering import Slice
+from scenarios.simulate import demo_settings, simulate
+from schemas.durations import to_us
+from schemas.events import TOPICS, Arrived, Event
+from tests.clickhouse_front import ClickHouseFront
+from tests.kafka_broker import Broker
+from tests.kafka_job import Job, Log, wait_for, whole_views
+from tests.processes import andon
+from tests.strategies import events
+
+TWO = ("--processes", "2")
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    with Broker() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]:
+    with ClickHouseFront(tmp_path_factory.mktemp("clickhouse")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
+    folder = tmp_path_factory.mktemp("day")
+    simulate(demo_settings(5), folder)
+    made = Log.of_files([folder / f"{topic}.jsonl" for topic in TOPICS], 2)
+    made.produce(broker)
+    return made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, front: ClickHouseFront, log: Log) -> object:
+    """What comes of it in one process."""
+    with Job(tmp_path_factory.mktemp("undisturbed"), broker, front.dsn_of("undisturbed")) as job:
+        job.run_to_end(log)
+        found = whole_views(job.folder)
+        assert found["signals"][0] > 0  # type: ignore[index] # (rows, hash)
+        return found
+
+
+def slow_job(folder: Path, broker: Broker, front: ClickHouseFront) -> Job:
+    """One that takes a few seconds for the log."""
+    return Job(folder, broker, front.dsn_of(folder.name), engine={"batch": 200}, kafka={"buffer": 500})
+
+
+def consuming(job: Job) -> list[int]:
+    """Start two processes and wait until both consume; gives their pids."""
+    job.start(*TWO)
+
+    def both() -> bool:
+        assert job.code is None, job.errors()
+        return all(job.metric("andon_messages_total", process) for process in (0, 1))
+
+    wait_for(both, "both processes to consume", 120)
+    assert not at_end(job), "it is too fast to be disturbed"
+    told = job.logged("processes_started")[-1]["pids"]
+    assert isinstance(told, list)
+    return told
+
+
+def at_end(job: Job) -> bool:
+    left = job.left(processes=2)
+    return left is not None and left <= len(TOPICS) * 2
+
+
+def gone(pid: int) -> bool:
+    """Whether no such process runs (one that nobody has asked for its end counts as gone)."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def test_a_stop_told_to_one_stops_all(
+    tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
+) -> None:
+    with slow_job(tmp_path, broker, front) as job:
+        for number, told in enumerate(("the one that started them", 0, 1), start=1):
+            pids = consuming(job)
+            for process in (0, 1):
+                said = job.ask("/status", process)
+                assert said is not None
+                assert json.loads(said)["process"] == process
+            os.kill(pids[told] if isinstance(told, int) else job.pid, signal.SIGTERM)
+            assert job.ends(10) == 0, job.errors()
+            assert all(map(gone, pids))
+            stopped = [line["message"] for line in job.logged("stopped")]
+            assert stopped == ["stopped at a snapshot"] * 2 * number, "each of them, by itself"
+        job.run_to_end(log, processes=2)
+        assert whole_views(tmp_path) == undisturbed
+
+
+def test_when_one_is_killed_all_end_and_nothing_is_lost(
+    tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
+) -> None:
+    with slow_job(tmp_path, broker, front) as job:
+        for killed in (1, 0):
+            pids = consuming(job)
+            os.kill(pids[killed], signal.SIGKILL)
+            assert job.ends(10) == 1
+            assert all(map(gone, pids))
+            said = job.errors().splitlines()
+            assert "andon: another process of this job has gone; all of them stop and start together" in said
+            assert f"process {killed} ended with signal SIGKILL" in said[-1]
+            assert f"process {1 - killed} ended with exit code 1" in said[-1]
+        pids = consuming(job)
+        job.kill()
+        wait_for(lambda: all(map(gone, pids)), "those that it had started to go, too", 10)
+        job.run_to_end(log, processes=2)
+        assert whole_views(tmp_path) == undisturbed
+
+
+def test_a_stop_right_after_the_start(tmp_path: Path, broker: Broker, front: ClickHouseFront) -> None:
+    for number in range(3):
+        with Job(tmp_path / str(number), broker, front.dsn_of("early")) as job:
+            job.start(*TWO)
+            wait_for(lambda job=job: bool(job.logged("processes_started")), "the processes", 60)  # type: ignore[misc]
+            time.sleep(0.3 * number)  # while they import, make their directory, find each other
+            job.send(signal.SIGTERM)
+            assert job.ends(10) == 0, job.errors()
+
+
+def test_what_one_process_refuses_ends_the_others(tmp_path: Path, broker: Broker, front: ClickHouseFront) -> None:
+    with Job(tmp_path / "first", broker, front.dsn_of("refused")) as job:
+        job.start()
+        wait_for(lambda: bool(job.logged("started")), "the job", 60)
+        shared = {"recovery": str(tmp_path / "first" / "state")}
+        with Job(tmp_path / "second", broker, front.dsn_of("refused"), engine=shared) as second:
+            second.start()
+            assert second.ends(60) == 1
+            assert "is in use by another running job" in second.errors()
+            second.start(*TWO)
+            assert second.ends(60) == 1
+            assert second.errors().count("is in use by another running job") >= 2
+        assert job.stop() < 10
+
+
+@pytest.mark.parametrize(
+    ("dsn", "processes", "words"),
+    [
+        ("chdb:///./andon.db", 2, "clickhouse.dsn = chdb:///./andon.db: is embedded, which one process can open"),
+        ("http://default@127.0.0.1:1/andon", 5, "engine.lanes = 4: must be at least the number of processes (5)"),
+    ],
+)
+def test_refused_before_any_process_is_started(tmp_path: Path, dsn: str, processes: int, words: str) -> None:
+    (tmp_path / "andon.toml").write_text(
+        f'[kafka]\nbootstrap = "127.0.0.1:1"\n[engine]\nlanes = 4\nrecovery = "state"\n[clickhouse]\ndsn = "{dsn}"\n'
+    )
+    done = andon("run", "--processes", str(processes), cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1, "said once"
+    assert not (tmp_path / "state").exists()
+
+
+def arrived(event: Event, offset: int) -> Arrived:
+    at_us = to_us(event.occurred_at)
+    return Arrived(at_us, "orders", 1, offset, at_us, event)
+
+
+@given(st.lists(events(), max_size=5), st.integers(), st.integers())
+def test_events_of_every_type_cross_processes_unchanged(some: list[Event], watermark_us: int, last_us: int) -> None:
+    fields = {field.name for field in msgspec.structs.fields(Slice)}
+    assert fields == {"origin", "events", "watermark_us", "last_us"}
+    piece = Slice("lane-0000", [arrived(event, offset) for offset, event in enumerate(some)], watermark_us, last_us)
+    there = pickle.loads(pickle.dumps(("case-0001", ("case-0001", piece))))  # noqa: S301 - our own bytes
+    assert there == ("case-0001", ("case-0001", piece))
+    assert type(there[1][1]) is Slice
