@@ -20,8 +20,8 @@ from dataflows.status import split_address
 from schemas.errors import PeerLost
 
 _LOOK_S = 0.1
-#: How long the others may take to end by themselves when one has ended.
-_REST_S = 12.0
+#: How long the others may take to end by themselves when one has failed, and when one has stopped.
+_AFTER_FAILURE_S, _AFTER_STOP_S = 5.0, 12.0
 _PR_SET_PDEATHSIG = 1
 _LOG = get_log("processes")
 
@@ -50,14 +50,7 @@ def run_processes(arguments: list[str], settings: Settings, count: int) -> None:
         ]
         stack.enter_context(_passing_on(children))
         _LOG.info("processes_started", f"{count} processes run", pids=[child.pid for child in children])
-        ended_s = 0.0
-        while any(child.poll() is None for child in children):
-            time.sleep(_LOOK_S)
-            ended_s += _LOOK_S if any(child.returncode is not None for child in children) else 0.0
-            if ended_s > _REST_S:  # they wait for one that is not coming
-                for child in children:
-                    child.terminate()
-                ended_s = 0.0
+        _wait(children)
     failed = {number: child.returncode for number, child in enumerate(children) if child.returncode}
     if failed:
         told = ", ".join(f"process {number} ended with {_how(code)}" for number, code in failed.items())
@@ -123,6 +116,22 @@ def _passing_on(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _wait(children: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until all have ended; one that waits for another that will not come any more is ended."""
+    alone_s = 0.0
+    while any(child.poll() is None for child in children):
+        time.sleep(_LOOK_S)
+        codes = [child.returncode for child in children if child.returncode is not None]
+        alone_s += _LOOK_S if codes else 0.0
+        if any(codes) and alone_s > _AFTER_FAILURE_S:
+            for child in children:
+                child.kill()
+        elif alone_s > _AFTER_STOP_S:
+            alone_s = 0.0
+            for child in children:
+                child.terminate()
 
 
 def _how(code: int) -> str:

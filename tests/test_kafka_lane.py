@@ -556,6 +556,12 @@ def test_partitions_that_are_added_are_read_from_their_first_message(apache: Apa
             write(apache, topic, number, minutes(2))
         job.until(lambda: len(job.released) == 4, "the new partitions")
         assert {(one.partition, one.offset) for one in job.released} == {(1, 0), (1, 1), (2, 0), (2, 1)}
+        kept = job.snapshots()
+    apache.grow(topic, 4)
+    write(apache, topic, 3, minutes(2))
+    with Job(apache.bootstrap, [topic], begin="latest", kept=kept) as job:  # it came while no job ran
+        job.until(lambda: len(job.released) == 2, "the new partition")
+        assert {(one.partition, one.offset) for one in job.released} == {(3, 0), (3, 1)}
 
 
 def test_stored_begins_where_a_former_job_had_committed_and_else_with_the_first_message(broker: Broker) -> None:
@@ -732,8 +738,10 @@ def test_a_lane_that_waits_for_others_takes_nothing_but_begins_new_partitions(br
             return bool(job.told.reports) and len(job.told.reports[job.names[0]].feeds) == 1
 
         wait_for(waits, "the partition to be begun")
-        for _ in range(100):
-            job.lane.wait()
+        ready_us = (
+            job.clock.us() + SECOND_US // 5
+        )  # the messages, and that there are no more, wait in the client library
+        wait_for(lambda: waits() and job.clock.us() > ready_us, "the client library")
         assert buffered(job.lane) == [0]
         job.until_past(DAY + HOUR_US)
         assert offsets(job.released) == [0, 1, 2]
@@ -773,7 +781,7 @@ def test_a_broker_that_is_down_at_first_is_waited_for(monkeypatch: pytest.Monkey
         with late:
             late.create(topic, 1)
             write(late, topic, 0, minutes(3))
-            job.until_past(DAY + HOUR_US)
+            job.until(lambda: len(job.released) == 3, "the messages")
             assert offsets(job.released) == [0, 1, 2]
             assert job.told.answers
 

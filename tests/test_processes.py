@@ -1,4 +1,4 @@
-"""A job of two processes: however it is stopped, killed or refused, all of it is, and what comes of it stays the same."""
+"""A job of two processes: stopped, killed or refused, all of it is, and what comes of it stays the same."""
 
 import json
 import os
@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflows.engine import _Mark, _Rows
 from operators.ordering import Slice
 from scenarios.simulate import demo_settings, simulate
 from schemas.durations import to_us
 from schemas.events import TOPICS, Arrived, Event
+from schemas.rows import Row
 from tests.clickhouse_front import ClickHouseFront
+from tests.clickhouse_rows import ONE_OF_EACH
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Log, wait_for, whole_views
 from tests.processes import andon
@@ -42,7 +45,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    simulate(demo_settings(5), folder)
+    simulate(msgspec.structs.replace(demo_settings(5), orders_per_day=900, counter_sales_per_day=1_400), folder)
     made = Log.of_files([folder / f"{topic}.jsonl" for topic in TOPICS], 2)
     made.produce(broker)
     return made
@@ -58,9 +61,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, front:
         return found
 
 
-def slow_job(folder: Path, broker: Broker, front: ClickHouseFront) -> Job:
-    """One that takes a few seconds for the log."""
-    return Job(folder, broker, front.dsn_of(folder.name), engine={"batch": 200}, kafka={"buffer": 500})
+@pytest.fixture
+def slow(front: ClickHouseFront) -> Iterator[ClickHouseFront]:
+    """A database that holds the job back, so that it is disturbed in the middle of the log."""
+    front.faults(latency_s=0.15)
+    yield front
+    front.faults()
 
 
 def consuming(job: Job) -> list[int]:
@@ -91,9 +97,9 @@ def gone(pid: int) -> bool:
 
 
 def test_a_stop_told_to_one_stops_all(
-    tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
+    tmp_path: Path, broker: Broker, slow: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    with slow_job(tmp_path, broker, front) as job:
+    with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500}) as job:
         for number, told in enumerate(("the one that started them", 0, 1), start=1):
             pids = consuming(job)
             for process in (0, 1):
@@ -105,14 +111,15 @@ def test_a_stop_told_to_one_stops_all(
             assert all(map(gone, pids))
             stopped = [line["message"] for line in job.logged("stopped")]
             assert stopped == ["stopped at a snapshot"] * 2 * number, "each of them, by itself"
+        slow.faults()
         job.run_to_end(log, processes=2)
         assert whole_views(tmp_path) == undisturbed
 
 
 def test_when_one_is_killed_all_end_and_nothing_is_lost(
-    tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
+    tmp_path: Path, broker: Broker, slow: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    with slow_job(tmp_path, broker, front) as job:
+    with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500}) as job:
         for killed in (1, 0):
             pids = consuming(job)
             os.kill(pids[killed], signal.SIGKILL)
@@ -125,6 +132,7 @@ def test_when_one_is_killed_all_end_and_nothing_is_lost(
         pids = consuming(job)
         job.kill()
         wait_for(lambda: all(map(gone, pids)), "those that it had started to go, too", 10)
+        slow.faults()
         job.run_to_end(log, processes=2)
         assert whole_views(tmp_path) == undisturbed
 
@@ -172,16 +180,21 @@ def test_refused_before_any_process_is_started(tmp_path: Path, dsn: str, process
     assert not (tmp_path / "state").exists()
 
 
-def arrived(event: Event, offset: int) -> Arrived:
-    at_us = to_us(event.occurred_at)
-    return Arrived(at_us, "orders", 1, offset, at_us, event)
-
-
-@given(st.lists(events(), max_size=5), st.integers(), st.integers())
-def test_events_of_every_type_cross_processes_unchanged(some: list[Event], watermark_us: int, last_us: int) -> None:
-    fields = {field.name for field in msgspec.structs.fields(Slice)}
-    assert fields == {"origin", "events", "watermark_us", "last_us"}
-    piece = Slice("lane-0000", [arrived(event, offset) for offset, event in enumerate(some)], watermark_us, last_us)
-    there = pickle.loads(pickle.dumps(("case-0001", ("case-0001", piece))))  # noqa: S301 - our own bytes
-    assert there == ("case-0001", ("case-0001", piece))
+@given(st.lists(events(), max_size=5), st.integers(-(2**62), 2**62), st.booleans())
+def test_events_of_every_type_cross_processes_unchanged(some: list[Event], watermark_us: int, final: bool) -> None:
+    taken = [
+        Arrived(to_us(event.occurred_at), "orders", 1, offset, to_us(event.occurred_at), event)
+        for offset, event in enumerate(some)
+    ]
+    value = ("case-0001", ("case-0001", Slice("lane-0000", watermark_us, watermark_us, taken, final)))
+    there = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
+    assert there == value
     assert type(there[1][1]) is Slice
+
+
+@given(st.permutations(ONE_OF_EACH))
+def test_rows_of_every_kind_and_marks_cross_processes_unchanged(some: list[Row]) -> None:
+    for value in (_Rows(some), _Mark("lane-0001", 2**62), _Rows()):
+        there = pickle.loads(pickle.dumps(("rows:lane-0000", value)))[1]  # noqa: S301 - our own bytes
+        assert type(there) is type(value)
+        assert sorted(map(repr, there)) == sorted(map(repr, value)) if isinstance(value, list) else there == value

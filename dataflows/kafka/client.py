@@ -94,6 +94,8 @@ def _common(settings: KafkaSettings, environment: Mapping[str, str] | None) -> P
     variables = os.environ if environment is None else environment
     problems: list[Problem] = []
     properties: Properties = {"bootstrap.servers": settings.bootstrap}
+    if not settings.group:
+        problems.append(Problem("kafka", "group", '""', "must name the consumer group that positions are committed to"))
     for name, value in settings.client.items():
         try:
             properties |= _accepted(name, value)
