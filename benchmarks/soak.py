@@ -24,7 +24,7 @@ from soak_load import Feed, Told
 from soak_loss import in_views, losses
 from soak_parts import LANES, Parts, Scale, running
 from soak_report import Run, write_report
-from soak_verdict import Criterion, flatness
+from soak_verdict import Criterion, flatness, steadiness
 from soak_watch import Sample, Watch, write_csv
 
 from schemas.durations import MINUTE_US, SECOND_US, rfc3339
@@ -122,6 +122,8 @@ class Soak:
     def result(self) -> Run:
         """What the report is written from."""
         minutes, settle_s = self._scale.minutes, self._scale.settle_s
+        steady = steadiness(self._samples, self._disturbances, self._rate, settle_s)
+        flat = flatness(self._samples, self._disturbances, minutes, settle_s)
         return Run(
             minutes=minutes,
             rate=self._rate,
@@ -130,7 +132,7 @@ class Soak:
             machine=facts(),
             samples=self._samples,
             disturbances=self._disturbances,
-            criteria=[*self._criteria, *flatness(self._samples, self._disturbances, minutes, settle_s)],
+            criteria=[steady, *self._criteria, *flat],
             notes=self._notes,
             messages=self._told.acked,
         )

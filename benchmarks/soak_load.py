@@ -76,13 +76,13 @@ class Line(msgspec.Struct, array_like=True):
 
 
 class Feed(msgspec.Struct):
-    """All that the player needs."""
+    """All that the player needs. `producer` are properties of the client library."""
 
-    bootstrap: str
-    topics: list[str]
     partitions: int
     day_us: int
     lines: list[Line]
+    topics: list[str] = []
+    producer: dict[str, str | int | bool] = {}
 
 
 class Told(msgspec.Struct):
@@ -121,7 +121,7 @@ def make_feed(folder: Path, rate: float, day_s: float, partitions: int) -> Feed:
     begin_us = settings.start + DAY_US
     kept = _template(folder, begin_us)
     day_us = round(len(kept) * ZONES / rate * SECOND_US)
-    return Feed("", [], partitions, day_us, _lines(kept, begin_us, day_us))
+    return Feed(partitions, day_us, _lines(kept, begin_us, day_us))
 
 
 def _template(folder: Path, begin_us: int) -> list[tuple[int, int, dict[str, Any]]]:
@@ -212,11 +212,7 @@ class Player:
         self._begin_us = time.time_ns() // 1_000
         self.told = Told(injected=dict.fromkeys(("transport", "schema", "rule"), 0))
         self.stopped = False
-        # A request that is not answered is not sent again: the broker, frozen, may have got it.
-        waiting = {"request.timeout.ms": 290_000, "socket.timeout.ms": 295_000, "message.timeout.ms": 300_000}
-        self._producer = Producer(
-            {"bootstrap.servers": feed.bootstrap, "acks": "all", "linger.ms": 100, "retries": 0, **waiting}
-        )
+        self._producer = Producer({"acks": "all", "queue.buffering.max.messages": 1_000_000, **feed.producer})
 
     def play(self) -> None:
         """Until `stopped`."""

@@ -20,10 +20,14 @@ from soak_watch import Watched
 from schemas.durations import DAY_US, SECOND_US, Duration
 from schemas.events import TOPICS
 from tests.clickhouse_front import ClickHouseFront
-from tests.kafka_broker import Broker
+from tests.kafka_broker import HOME_VARIABLE, ApacheKafka, Broker
 from tests.kafka_job import Job
 from tests.processes import ROOT, environment
 
+#: Where `make test-kafka` puts Apache Kafka.
+_KAFKA_HOME = ROOT / ".kafka"
+#: A frozen broker answers when it goes on; nothing is given up before.
+_PATIENT = {"request.timeout.ms": 290_000, "socket.timeout.ms": 295_000, "message.timeout.ms": 300_000}
 LANES = 2
 PARTITIONS = 2
 _LEAST = Duration(SECOND_US // 10)
@@ -120,7 +124,13 @@ class Parts:
     """Everything, started."""
 
     def __init__(
-        self, broker: Broker, front: ClickHouseFront, job: Job, feeder: Feeder, scale: Scale, processes: int
+        self,
+        broker: Broker | ApacheKafka,
+        front: ClickHouseFront,
+        job: Job,
+        feeder: Feeder,
+        scale: Scale,
+        processes: int,
     ) -> None:
         self.broker, self.front, self.job, self.feeder = broker, front, job, feeder
         self._scale = scale
@@ -159,7 +169,8 @@ class Parts:
             f"A simulated day lasts {day_s:.0f} s: a second is {DAY_US / feed.day_us / 60:.1f} minutes of the "
             f"retailer. Windows of {scale.window_s:g} s, of stock {scale.stock_window_s:g} s; `window_retention` "
             f"{scale.retention_s:g} s, `dedup_horizon` {scale.dedup_s:g} s; cases are forgotten {day_s / 2:.0f} s "
-            f"after their end, given up after {day_s:.0f} s. {LANES} lanes, {self._processes} process(es)."
+            f"after their end, given up after {day_s:.0f} s. {LANES} lanes, {self._processes} process(es). "
+            f"The broker is {'Apache Kafka' if isinstance(self.broker, ApacheKafka) else 'tansu'}."
         )
 
 
@@ -170,10 +181,11 @@ def running(out: Path, rate: float, scale: Scale, processes: int) -> Iterator[tu
     folder.mkdir(parents=True)
     feed = make_feed(folder, rate, scale.day_s, PARTITIONS)
     with ExitStack() as open_now:
-        broker = open_now.enter_context(Broker())
+        broker = open_now.enter_context(_broker())
         front = open_now.enter_context(ClickHouseFront(folder / "clickhouse"))
         open_now.callback(front.kill)
-        feed.bootstrap, feed.topics = broker.bootstrap, [broker.topic(topic) for topic in TOPICS]
+        feed.topics = [broker.topic(topic) for topic in TOPICS]
+        feed.producer = {"bootstrap.servers": broker.bootstrap, **_producing(broker)}
         for topic in feed.topics:
             broker.create(topic, feed.partitions)
         (folder / "feed.msgpack").write_bytes(msgspec.msgpack.encode(feed))
@@ -187,7 +199,25 @@ def running(out: Path, rate: float, scale: Scale, processes: int) -> Iterator[tu
         yield parts, feed
 
 
-def _thaw(broker: Broker) -> None:
+def _broker() -> Broker | ApacheKafka:
+    """Apache Kafka where there is one, else tansu."""
+    if HOME_VARIABLE not in os.environ and (_KAFKA_HOME / "libs").exists():
+        os.environ[HOME_VARIABLE] = str(_KAFKA_HOME)
+    return ApacheKafka() if HOME_VARIABLE in os.environ else Broker()
+
+
+def _producing(broker: Broker | ApacheKafka) -> dict[str, str | int | bool]:
+    """How to write to it, each message once.
+
+    What a read costs tansu grows with the batches in the log, so it gets few; and it does not know of idempotence,
+    so nothing is sent twice.
+    """
+    if isinstance(broker, ApacheKafka):
+        return {"linger.ms": 20, "enable.idempotence": True, **_PATIENT}
+    return {"linger.ms": 1_000, "batch.size": 1_000_000, "retries": 0, **_PATIENT}
+
+
+def _thaw(broker: Broker | ApacheKafka) -> None:
     """A frozen process does not end by itself."""
     try:
         broker.thaw()

@@ -110,7 +110,7 @@ class Plot(msgspec.Struct, frozen=True):
         yield _text((_LEFT + _WIDTH - _RIGHT) / 2, bottom + 33, "minutes since the start")
         for number, band in enumerate(self.bands, 1):
             yield _text((self._x(band.begin_s) + self._x(band.end_s)) / 2, _TOP + 25, str(number), _MARK)
-        told = "   ".join(f"{number} {band.name}" for number, band in enumerate(self.bands, 1))
+        told = " · ".join(f"{number} {band.name}" for number, band in enumerate(self.bands, 1))
         yield _text(_LEFT, bottom + 52, told, 'fill="#a33"')
 
 

@@ -15,6 +15,8 @@ JUDGED_FROM_MINUTES = 20.0
 MEMORY_SLOPE = 0.05
 #: Flat: p99 of the last third relative to the first.
 LATENCY_FACTOR = 1.5
+#: Steady: in nearly all undisturbed looks the producer is not late, and less than so many seconds of input wait in it.
+_STEADY_SHARE, _STEADY_S = 0.95, 2.5
 #: Flat: the second half of the judged time relative to the first, of whatever keeps at least so many entries.
 STATE_GROWTH, STATE_LEAST = 0.10, 1_000
 
@@ -86,6 +88,20 @@ def states(samples: Sequence[Sample]) -> list[Row]:
         if all(halves):
             rows.append(Row(column.removeprefix(STATE), *map(statistics.median, halves)))
     return rows
+
+
+def steadiness(
+    samples: Sequence[Sample], disturbances: Sequence[Disturbance], rate: float, settle_s: float
+) -> Criterion:
+    """Whether the input came as it should: if not, the rest says little about the job."""
+    quiet = [sample for sample in calm(samples, disturbances, settle_s) if "feed_waiting" in sample.values]
+    steady = [
+        sample.values["feed_waiting"] <= rate * _STEADY_S and sample.values["feed_behind_s"] <= _STEADY_S
+        for sample in quiet
+    ]
+    share = statistics.mean(steady) if steady else 0.0
+    figures = f"in {share:.1%} of the undisturbed looks less than {_STEADY_S:g} s of input waited for the broker"
+    return Criterion("the input was steady", share >= _STEADY_SHARE, f"{figures}; limit {_STEADY_SHARE:.0%}")
 
 
 def flatness(

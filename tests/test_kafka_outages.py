@@ -179,7 +179,6 @@ def test_the_database_is_killed_again_and_again(
             wait_for(lambda: not_ready(job, "store:"), "the job to say what it waits for", 30)
             assert list(job.metric("andon_store_up").values()) == [0]
             most_mb = stands_still(job)
-            print(f"outage {number}: {before_mb:.0f} MB before, {most_mb:.0f} MB at most, of a log of {size_mb:.0f} MB")  # noqa
             left_mb = size_mb * (1 - job.messages() / log.count)
             if number == 0:
                 assert left_mb > 1.5 * HELD_MB, "the rest of the log would not fit into what it may hold"

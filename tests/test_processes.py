@@ -99,7 +99,7 @@ def gone(pid: int) -> bool:
 def test_a_stop_told_to_one_stops_all(
     tmp_path: Path, broker: Broker, slow: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500}) as job:
+    with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500, "ahead": 2_000}) as job:
         for number, told in enumerate(("the one that started them", 0, 1), start=1):
             pids = consuming(job)
             for process in (0, 1):
@@ -119,7 +119,7 @@ def test_a_stop_told_to_one_stops_all(
 def test_when_one_is_killed_all_end_and_nothing_is_lost(
     tmp_path: Path, broker: Broker, slow: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500}) as job:
+    with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500, "ahead": 2_000}) as job:
         for killed in (1, 0):
             pids = consuming(job)
             os.kill(pids[killed], signal.SIGKILL)

@@ -150,7 +150,7 @@ def _first_line(path: str, name: str) -> str:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"can't be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    secret = text if ".pem" in name else text.split("\n", 1)[0].rstrip("\r")
+    secret = text if ".pem" in name else text.split("\n", 1)[0]
     if not secret:
         raise ValueError("must hold the secret in its first line, and is empty")
     return secret
