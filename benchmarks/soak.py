@@ -122,7 +122,7 @@ class Soak:
     def result(self) -> Run:
         """What the report is written from."""
         minutes, settle_s = self._scale.minutes, self._scale.settle_s
-        steady = steadiness(self._samples, self._disturbances, self._rate, settle_s)
+        steady = steadiness(self._samples, self._disturbances, self._rate, minutes, settle_s)
         flat = flatness(self._samples, self._disturbances, minutes, settle_s)
         return Run(
             minutes=minutes,

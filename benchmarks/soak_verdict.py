@@ -91,7 +91,7 @@ def states(samples: Sequence[Sample]) -> list[Row]:
 
 
 def steadiness(
-    samples: Sequence[Sample], disturbances: Sequence[Disturbance], rate: float, settle_s: float
+    samples: Sequence[Sample], disturbances: Sequence[Disturbance], rate: float, minutes: float, settle_s: float
 ) -> Criterion:
     """Whether the input came as it should: if not, the rest says little about the job."""
     quiet = [sample for sample in calm(samples, disturbances, settle_s) if "feed_waiting" in sample.values]
@@ -101,7 +101,8 @@ def steadiness(
     ]
     share = statistics.mean(steady) if steady else 0.0
     figures = f"in {share:.1%} of the undisturbed looks less than {_STEADY_S:g} s of input waited for the broker"
-    return Criterion("the input was steady", share >= _STEADY_SHARE, f"{figures}; limit {_STEADY_SHARE:.0%}")
+    holds = share >= _STEADY_SHARE if minutes >= JUDGED_FROM_MINUTES else None
+    return Criterion("the input was steady", holds, f"{figures}; limit {_STEADY_SHARE:.0%}")
 
 
 def flatness(

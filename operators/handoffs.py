@@ -315,8 +315,9 @@ class HandoffTracker:
             latest = max(current.deadline_us or 0 for _, current in still_open)
             due = max(due, max(case.last_arrival_us, min(latest, END_OF_TIME_US)) + rule.abandon_after)
         if due > at:
-            case.expiry_us = due
-            heapq.heappush(self._timers, (due, _EXPIRY, case.kind, case.case_id, 0, ""))
+            # Not later than `retention` from now: what is open may be over by then, and is to be let go then.
+            case.expiry_us = min(due, at + max(rule.retention, 1))
+            heapq.heappush(self._timers, (case.expiry_us, _EXPIRY, case.kind, case.case_id, 0, ""))
             return
         self._open -= len(still_open)
         for (entry, _), current in still_open:

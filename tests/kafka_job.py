@@ -30,7 +30,7 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0)
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"waited {deadline_s} s for {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)  # to ask costs the job something, too
 
 
 def whole_views(folder: Path) -> dict[str, object]:

@@ -5,10 +5,12 @@ can be moved ahead. What tansu does not know (offsets by time, new partitions, e
 tested over Apache Kafka, and skipped where that is not at hand.
 """
 
+import os
 import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from logging import CRITICAL, getLogger
 from types import TracebackType
@@ -58,6 +60,17 @@ def broker() -> Iterator[Broker]:
 def apache() -> Iterator[ApacheKafka]:
     with ApacheKafka() as one:
         yield one
+
+
+@contextmanager
+def frozen(broker: Broker) -> Iterator[None]:
+    """A broker that keeps its connections and does not answer, from now on and not a little later."""
+    broker.freeze()
+    os.waitid(os.P_PID, broker.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        broker.thaw()
 
 
 class Clock:
@@ -680,16 +693,13 @@ def test_a_partition_at_its_end_holds_nothing_back_after_a_while_but_a_broker_th
 
         write(broker, topic, 1, [happened(job.clock.us() // 1_000 * 1_000)])
         job.until(lambda: buffered(job.lane) == [0, 1], "the message")
-        broker.freeze()
-        try:
+        with frozen(broker):
             for _ in range(200):
                 job.clock.ahead_us += SECOND_US
                 job.step()
             assert len(job.released) == 3
             assert job.watermarks[job.names[0]] < job.clock.us() - 190 * SECOND_US
             assert job.told.reports[job.names[0]].holding == [(topic, 0)]
-        finally:
-            broker.thaw()
         job.until(lambda: len(job.released) == 4, "the broker to answer")
         assert [one.offset for one in job.released if one.partition == 1] == [0, 1, 2]
 
@@ -752,15 +762,11 @@ def test_a_lane_without_partitions_goes_with_the_clock_no_further_than_the_topic
     with Job(broker.bootstrap, [topic], lanes=3) as job:
         job.until_past(NOON)
         assert sorted(map(len, job.events.values())) == [0, 0, 3]
-        assert broker.pid
-        broker.freeze()
-        try:
+        with frozen(broker):
             for _ in range(100):
                 job.clock.ahead_us += SECOND_US
                 job.step()
             assert max(job.watermarks.values()) < job.clock.us() - 95 * SECOND_US
-        finally:
-            broker.thaw()
         job.until_past(job.clock.us() - SECOND_US)
 
 
@@ -805,12 +811,10 @@ def test_topics_that_do_not_exist_yet_are_told_once_and_found(broker: Broker, ca
 def test_closing_does_not_wait_for_a_broker_that_is_away(away: str, broker: Broker) -> None:
     """Ten seconds are given to an answer; a stop has less."""
     bootstrap = broker.bootstrap if away == "frozen" else f"127.0.0.1:{free_port()}"
-    assert broker.pid
     job = Job(bootstrap, ["orders"])
-    try:
-        if away == "frozen":
-            wait_for(lambda: job.told.answers > 0, "the broker")
-            broker.freeze()
+    if away == "frozen":
+        wait_for(lambda: job.told.answers > 0, "the broker")
+    with frozen(broker) if away == "frozen" else nullcontext():
         for _ in range(50):
             job.step()
         job.snapshots()
@@ -819,8 +823,6 @@ def test_closing_does_not_wait_for_a_broker_that_is_away(away: str, broker: Brok
         with job:
             pass
         assert time.monotonic() - began < 3
-    finally:
-        broker.thaw()
 
 
 # --- positions that are not in the log -----------------------------------------------------------------------------
@@ -855,13 +857,10 @@ def test_a_position_at_the_end_of_the_log_is_no_error_however_long_nothing_comes
     topic = made(broker, "end", minutes(5))
     with Job(broker.bootstrap, [topic], kept=state_at(topic, 5)) as job:
         job.until_past(NOON + SECOND_US)
-        broker.freeze()
-        try:
+        with frozen(broker):
             for _ in range(100):
                 job.clock.ahead_us += SECOND_US
                 job.step()
-        finally:
-            broker.thaw()
         job.until_past(job.clock.us() - SECOND_US)
         assert job.released == []
 
