@@ -218,9 +218,14 @@ def read_settings(
             option = key if "__" in name else name
             origins[f"{section}.{key}"] = ("command line", f"--{option.replace('_', '-')}")
     declared = declare_document(document, Settings, file, text)
-    problems += [_placed(problem, origins) for problem in declared.problems]
+    problems += [_placed(_masked(problem), origins) for problem in declared.problems]
     value = None if problems else declared.value
     return ReadSettings(file, text, document, origins, value, tuple(problems))
+
+
+def _masked(problem: Problem) -> Problem:
+    """`problem` without the value, where that may be a secret that somebody has put in a wrong place."""
+    return msgspec.structs.replace(problem, value="") if problem.key.startswith("kafka.client") else problem
 
 
 def _placed(problem: Problem, origins: Mapping[str, tuple[str, str]]) -> Problem:

@@ -381,7 +381,6 @@ def test_check_shows_no_secret_of_the_environment(
     assert told in lines[0]
 
 
-@pytest.mark.xfail(reason="a value of a wrong type is shown, whatever its key is: schemas/problems.py has no say in it")
 @pytest.mark.parametrize(
     ("client", "variable"),
     [

@@ -577,6 +577,15 @@ def test_partitions_that_are_added_are_read_from_their_first_message(apache: Apa
         assert {(one.partition, one.offset) for one in job.released} == {(3, 0), (3, 1)}
 
 
+def test_a_partition_that_is_not_there_keeps_no_other_from_being_begun(broker: Broker) -> None:
+    topic = made(broker, "asked", minutes(3))
+    with Job(broker.bootstrap, [topic], mine=[]) as job:
+        assert job.watch.begin_of((topic, 9), "earliest") is None
+        wait_for(lambda: job.watch.begin_of((topic, 0), "earliest") == 0, "the partition that is there")
+        assert job.watch.begin_of((topic, 9), "earliest") is None
+        assert job.told.unreached == []
+
+
 def test_stored_begins_where_a_former_job_had_committed_and_else_with_the_first_message(broker: Broker) -> None:
     topic = made(broker, "stored", minutes(10), minutes(3, DAY + 30 * MINUTE_US))
     with Job(broker.bootstrap, [topic], begin="stored", idle_grace_us=NEVER_US) as job:
@@ -958,6 +967,25 @@ def test_the_group_is_told_of_a_snapshot_when_the_next_one_is_asked_for_and_neve
         resumed.snapshots()
         wait_for(lambda: bool(resumed.told.commits), "the commit")
         assert resumed.stored(broker) == {(topic, 0): 29}, "what is resumed from is known to be kept"
+
+
+def test_what_the_last_snapshot_made_known_is_committed_at_a_stop(broker: Broker) -> None:
+    """Here the one who commits is busy with the commit before, until the job is being closed."""
+
+    class Busy(Told):
+        def committed(self, error: str | None) -> None:
+            super().committed(error)
+            wait_for(lambda: job.watch._closed, "the job to be closed")
+
+    topic = made(broker, "stops", minutes(30))
+    with Job(broker.bootstrap, [topic], batch=3, idle_grace_us=NEVER_US, told=Busy()) as job:
+        for count in (5, 29):
+            job.until(lambda count=count: len(job.released) >= count, "messages")
+            job.snapshots()
+            job.snapshots()
+            wait_for(lambda: bool(job.told.commits), "the first commit")
+        assert len(job.told.commits) == 1
+    assert job.stored(broker) == {(topic, 0): 29}
 
 
 def test_a_commit_that_fails_is_told_and_harms_nothing(broker: Broker) -> None:

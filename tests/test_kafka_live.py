@@ -12,8 +12,7 @@ from schemas.durations import HOUR_US, MINUTE_US, Duration, Instant
 from schemas.events import TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
-from tests.kafka_job import Job, Log, wait_for
-from tests.processes import fingerprints
+from tests.kafka_job import Job, Log, wait_for, whole_views
 
 SPEED = 100
 #: How far each topic is behind the others, in seconds of the wall clock: 100 times as much of the log's time.
@@ -82,12 +81,14 @@ def test_live_and_backlog_give_the_same_rows(tmp_path: Path) -> None:
                 wait_for(lambda job=job: job.ask("/readyz") is not None, "the job to begin")
             assert _produce_live(log, broker) > 50
             for job, processes in ((one, 1), (two, 2)):
+                assert job.messages(processes) > log.count / 2, "it was live"
+            for job, processes in ((one, 1), (two, 2)):
                 wait_for(lambda job=job, n=processes: job.at_end(log, n), "the log to be consumed")
                 assert job.stop() < 10
-            found = [fingerprints(job.folder) for job in (one, two)]
+            found = [whole_views(job.folder) for job in (one, two)]
         with Job(tmp_path / "backlog", broker, front.dsn_of("backlog"), engine={"lanes": 2}) as backlog:
             backlog.run_to_end(log)
-            expected = fingerprints(backlog.folder)
+            expected = whole_views(backlog.folder)
     assert expected["signals"][0] > 0  # type: ignore[index] # (rows, hash)
     assert expected["handoff_latency"][0] > 0  # type: ignore[index]
     assert found[0] == expected

@@ -134,6 +134,7 @@ class TopicWatch:
         self._thread.join(_LEAVE_S)
 
     def _run(self) -> None:
+        answers = False
         while not self._closed:
             wait_s = self._every_s
             try:
@@ -141,12 +142,16 @@ class TopicWatch:
                 while self._wanted and not self._closed:
                     self._find()
                 self._told.reachable()
+                answers = True
                 self._commit()
             except KafkaException as error:
                 self._told.unreachable(words_of(error))
+                answers = False
                 wait_s = min(_RETRY_S, self._every_s)
             self._wake.wait(wait_s)
             self._wake.clear()
+        if answers:
+            self._commit()  # what the last snapshot has made known
         self._consumer.close()
 
     def _list(self) -> None:
