@@ -184,10 +184,10 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
             self._told = True
             return [(self._name, None)]
         self._waits = self._pace.waits(self._name)
-        if self._waits:
-            self._lane.wait()
-            return []
         try:
+            if self._waits:
+                self._lane.wait()
+                return []
             merged = self._lane.next()
         except AndonError as error:
             self._stop.failure = error

@@ -192,8 +192,9 @@ class _Process(_Server):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay, nothing is answered."""
+        """SIGSTOP: connections stay, nothing is answered; when this returns, all of its threads stand still."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """SIGCONT."""

@@ -270,4 +270,4 @@ class Killer:
         assert self.job.code is None, self.job.errors()
         self.job.kill()
         self.points.append(left)
-        self.while_consuming += left is not None and left > len(self.log.messages)
+        self.while_consuming += left is None or left > len(self.log.messages)
