@@ -236,7 +236,7 @@ class Job:
         values = [value for one in lags for value in one.values()]
         return len(values) == len(log.messages) and all(value <= 1 for value in values)
 
-    def run_to_end(self, log: Log, *arguments: str, processes: int = 1, deadline_s: float = 180.0) -> None:
+    def run_to_end(self, log: Log, *arguments: str, processes: int = 1, deadline_s: float = 900.0) -> None:
         """Start, consume everything, stop with SIGTERM."""
         if processes > 1:
             arguments = (*arguments, "--processes", str(processes))

@@ -43,7 +43,9 @@ def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, front: ClickHouseFront, log: Log) -> object:
     """The views of a run in one process that nothing happened to."""
-    with Job(tmp_path_factory.mktemp("undisturbed"), broker, front.dsn_of("undisturbed")) as job:
+    with Job(
+        tmp_path_factory.mktemp("undisturbed"), broker, front.dsn_of("undisturbed"), engine={"epoch": "2s"}
+    ) as job:
         job.run_to_end(log)
         found = fingerprints(job.folder)
         assert found["handoffs"][0] > 50_000  # type: ignore[index] # (rows, hash)
@@ -54,7 +56,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, front:
 def test_killed_at_fifty_random_points(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    slow = {"epoch": "200ms", "batch": 1_000}
+    slow = {"epoch": "500ms", "batch": 1_000}
     with Job(tmp_path, broker, front.dsn_of("killed"), engine=slow) as job:
         killer = Killer(job, log, seed=11)
         left: float = log.count
@@ -63,7 +65,7 @@ def test_killed_at_fifty_random_points(
             killer.once(longest_s=1.5 if late else 0.1)  # so that the kills are spread over the log
             left = killer.points[-1] or left
         assert killer.while_consuming >= KILLS * 0.5, "the log was long enough to be killed in"
-        job.run_to_end(log, deadline_s=300)
+        job.run_to_end(log, deadline_s=900)
         assert fingerprints(job.folder) == undisturbed
 
 
@@ -72,7 +74,7 @@ def test_several_processes(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object, processes: int
 ) -> None:
     with Job(tmp_path, broker, front.dsn_of(f"processes_{processes}"), engine={"epoch": "5s"}) as job:
-        job.run_to_end(log, processes=processes, deadline_s=300)
+        job.run_to_end(log, processes=processes, deadline_s=900)
         assert fingerprints(job.folder) == undisturbed
 
 
@@ -87,7 +89,7 @@ def test_from_one_process_to_two_and_back_between_kills(
         job.start()
         wait_for(lambda: (job.left() or 0) > 0, "the job to consume")
         assert job.stop() < 10
-        job.run_to_end(log, processes=2, deadline_s=300)
+        job.run_to_end(log, processes=2, deadline_s=900)
         assert fingerprints(job.folder) == undisturbed
 
 
