@@ -23,9 +23,12 @@ from tests.tcp_proxy import TcpProxy
 EVENTS = 70_000
 PARTITIONS = 2
 #: Bytes that each message carries beside its event, so that what is held of the log can be seen in a process's memory.
-PADDING = 1_500
-#: What a job may grow by while the database is away: its lanes' buffers and the client library's, several times over.
-HELD_MB = 48
+PADDING = 2_500
+#: What a job may hold beyond what it had when it began, with a fifth of the log behind it: measured 150 to 165 MB, most
+#: of it code and state; 265 to 315 MB where the client library may take all it can get. The log has 220 MB.
+HELD_MB = 210
+#: What it may grow by while it waits: measured 0 to 5 MB.
+GROWN_MB = 32
 #: As long as it must be seen that nothing moves.
 STILL_S = 1.5
 
@@ -177,9 +180,10 @@ def broker_away(job: Job, front: ClickHouseFront, log: Log) -> None:
 def test_the_database_is_killed_again_and_again(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: dict[str, object]
 ) -> None:
-    size_mb = sum(len(value or b"") for messages in log.messages.values() for value, _ in messages) / 1e6
     with job_of(tmp_path, broker, front) as job:
         job.start()
+        wait_for(lambda: bool(job.logged("started")), "the flow", 60)
+        began_mb = job.rss_mb()
         for number, share in enumerate((0.2, 0.45, 0.7)):
             to_share(job, log, share)
             before_mb = job.rss_mb()
@@ -187,10 +191,10 @@ def test_the_database_is_killed_again_and_again(
             wait_for(lambda: not_ready(job, "store:"), "the job to say what it waits for", 30)
             assert list(job.metric("andon_store_up").values()) == [0]
             most_mb = stands_still(job)
-            left_mb = size_mb * (1 - job.messages() / log.count)
+            assert most_mb < before_mb + GROWN_MB
             if number == 0:
-                assert left_mb > 1.5 * HELD_MB, "the rest of the log would not fit into what it may hold"
-            assert most_mb < before_mb + HELD_MB
+                assert job.messages() < 0.4 * log.count, "the source is held back"
+                assert most_mb < began_mb + HELD_MB
             front.start()
             wait_for(lambda: ready(job), "the job to go on by itself", 60)
             assert list(job.metric("andon_store_up").values()) == [1]
