@@ -37,7 +37,7 @@ LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_si
 _PACE_WAIT = timedelta(milliseconds=5)
 
 #: The collector by itself waits for a million new objects, since it costs most while state grows. Clients leave cycles
-#: behind (a block's columns hang on one, in the ClickHouse driver): at an epoch's end what is new is swept if it is more.
+#: behind (a block's columns hang on one, in the ClickHouse driver), so at an epoch's end what is new is swept.
 _YOUNG = 50_000
 
 #: A value for a key group; None says that the job is to stop.

@@ -3,13 +3,14 @@
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from functools import partial
+from itertools import accumulate, compress, islice
 from pathlib import Path
 from typing import IO, Protocol
 
 import msgspec
 
-from operators.lanes import PartitionQueue, PartitionState, Read, TimeRules
+from operators.partitions import PartitionQueue, PartitionState, Reads, TimeRules
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
 from schemas.decode import EventDecoder, Fault
@@ -112,36 +113,43 @@ class JsonLinesReader:
 
     def fetch(self, count: int) -> bool:
         """Read up to `count` lines into the queue."""
-        raws: list[bytes] = []
-        offsets: list[int] = []
-        positions: list[int] = []
-        ended = False
-        readline, limit, live = self._file.readline, MAX_LINE_BYTES + 1, self._now is not None
         try:
-            while len(raws) < count:
-                line = readline(limit)
-                if not line or (live and not line.endswith(b"\n")):
-                    self._file.seek(self._position)
-                    ended = not live
-                    break
-                self._line += 1
-                text = line.strip()
-                if text:
-                    raws.append(text)
-                    offsets.append(self._line)
-                    positions.append(self._position)
-                self._position += len(line)
-                if len(line) >= limit:
-                    self._skip_line()
+            lines, ended = self._lines(count)
         except (EOFError, OSError, zlib.error) as error:
             raise SourceError(f"{self._path}: can't be read on after line {self._line}: {error}") from error
+        raws = [line.strip() for line in lines]
+        offsets = list(range(self._line + 1, self._line + 1 + len(lines)))
+        ends = list(accumulate(map(len, lines), initial=self._position))
+        self._line += len(lines)
+        self._position = ends.pop()
+        if lines and len(lines[-1]) > MAX_LINE_BYTES:
+            self._skip_line()
+        if not all(raws):  # blank lines are none
+            filled = [bool(raw) for raw in raws]
+            raws, offsets, ends = (list(compress(column, filled)) for column in (raws, offsets, ends))  # type: ignore[assignment] # each as it was
         decoded = self._decoder.decode(raws)
-        kept = [raw if len(raw) <= MAX_LINE_BYTES else raw[:_KEPT_OF_A_LONG_LINE] for raw in raws]
-        reads = list(map(Read, offsets, positions, kept, decoded))
+        if raws and len(raws[-1]) > MAX_LINE_BYTES:
+            raws[-1] = raws[-1][:_KEPT_OF_A_LONG_LINE]
         self.queue.read_to(self._position, self._line)
         latest_us = END_OF_TIME_US if self._now is None else self._now() + self._rules.max_future_us
-        self.queue.add(reads, ended=ended, latest_us=latest_us)
+        self.queue.add(Reads(offsets, ends, raws, decoded), ended=ended, latest_us=latest_us)
         return bool(raws) or ended
+
+    def _lines(self, count: int) -> tuple[list[bytes], bool]:
+        """At most `count` of the lines that come next, and whether they are the last; one too long ends them."""
+        limit, live = MAX_LINE_BYTES + 1, self._now is not None
+        readline = partial(self._file.readline, limit)
+        lines = list(islice(iter(readline, b""), count))
+        for number, line in enumerate(lines if max(map(len, lines), default=0) >= limit else ()):
+            if len(line) >= limit:  # it came in pieces: read again from behind the first
+                del lines[number + 1 :]
+                self._file.seek(self._position + sum(map(len, lines)))
+                return lines, False
+        ended = len(lines) < count
+        if live and lines and not lines[-1].endswith(b"\n"):  # not written to its end yet
+            del lines[-1]
+            self._file.seek(self._position + sum(map(len, lines)))
+        return lines, ended and not live
 
     def _skip_line(self) -> None:
         """Pass over the rest of a line that is too long."""
@@ -187,18 +195,20 @@ class TableReader:
             self._messages = self.table.messages(skip=self._position)
         made = list(islice(self._messages, count))
         good = iter(self._decoder.decode([one.raw for one in made if isinstance(one, MappedMessage)]))
-        reads = []
-        for one in made:
-            if isinstance(one, RefusedRow):
-                fault = Fault(one.reason, one.path, one.detail, self._source, "")
-                read = Read(one.offset, self._position, one.raw, fault)
-            else:
-                read = Read(one.offset, self._position, one.raw, next(good), one.arrival_us)
-            reads.append(read)
-            self._position += 1
+        reads = Reads(
+            [one.offset for one in made],
+            list(range(self._position, self._position + len(made))),
+            [one.raw for one in made],
+            [self._fault(one) if isinstance(one, RefusedRow) else next(good) for one in made],
+            [None if isinstance(one, RefusedRow) else one.arrival_us for one in made],
+        )
+        self._position += len(made)
         self.queue.read_to(self._position, made[-1].offset if made else self.queue.offset)
         self.queue.add(reads, ended=len(made) < count)
         return True
+
+    def _fault(self, row: RefusedRow) -> Fault:
+        return Fault(row.reason, row.path, row.detail, self._source, "")
 
     def progress(self) -> float:
         """Half for reading and sorting the table, half for the messages it made."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_origin
 import msgspec
 from msgspec import Meta
 
-from operators.lanes import TimeRules
+from operators.partitions import TimeRules
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
 from schemas.accepted import as_toml

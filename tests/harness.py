@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from operators.groups import Group, PipelineSettings, Router, SitePiece, make_group
-from operators.lanes import LaneMerge, PartitionQueue, PartitionState, Read, TimeRules
+from operators.lanes import LaneMerge
 from operators.ordering import Slice
+from operators.partitions import PartitionQueue, PartitionState, Reads, TimeRules
 from operators.process_lint import read_process_map
 from operators.process_map import ProcessMap
 from operators.stock import StockSettings
@@ -119,10 +120,8 @@ class MemoryReader:
     def fetch(self, count: int) -> None:
         raws = list(self._messages[self._at : self._at + count])
         decoded = self._decoder.decode(raws)
-        reads = [
-            Read(self._at + i + 1, self._at + i, raw, one)
-            for i, (raw, one) in enumerate(zip(raws, decoded, strict=True))
-        ]
+        positions = list(range(self._at, self._at + len(raws)))
+        reads = Reads([at + 1 for at in positions], positions, raws, decoded)
         self._at += len(raws)
         self.queue.read_to(self._at, self._at)
         self.queue.add(reads, ended=self._at >= len(self._messages))

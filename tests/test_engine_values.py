@@ -13,8 +13,9 @@ from dataflows.engine import Pipeline, Stop, _Rows, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
 from operators.groups import Router, SitePiece, make_group
-from operators.lanes import LaneMerge, PartitionQueue, Read, TimeRules
+from operators.lanes import LaneMerge
 from operators.ordering import Slice
+from operators.partitions import PartitionQueue, Reads, TimeRules
 from schemas.decode import EventDecoder
 from schemas.errors import StoreRefused
 from schemas.rows import Row
@@ -45,13 +46,8 @@ def test_slices_and_site_pieces_of_a_log(made: list[Fact]) -> None:
     chosen = pipeline_settings(groups=2)
     raws = [raw for messages in log_of(made).values() for raw in messages]
     queue = PartitionQueue("log", 0, TimeRules())
-    queue.add(
-        [
-            Read(offset, offset, raw, event)
-            for offset, (raw, event) in enumerate(zip(raws, EventDecoder().decode(raws), strict=True))
-        ],
-        ended=True,
-    )
+    offsets = list(range(len(raws)))
+    queue.add(Reads(offsets, offsets, raws, EventDecoder().decode(raws)), ended=True)
     merged = LaneMerge([queue]).release()
     assert merged is not None
     seen = 0

@@ -11,7 +11,8 @@ from dataflows.engine import Pipeline, Stop, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
 from operators.groups import PipelineSettings
-from operators.lanes import Merged, TimeRules
+from operators.lanes import Merged
+from operators.partitions import TimeRules
 from schemas.adapters.mapping import read_mapping
 from schemas.durations import SECOND_US
 from schemas.errors import SourceError, StateError

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflows.files import FilePartition, JsonLinesReader
-from operators.lanes import LOOKAHEAD, LaneMerge, LaneState, PartitionQueue, PartitionState, Read, TimeRules
+from operators.lanes import LaneMerge, LaneState
+from operators.partitions import LOOKAHEAD, PartitionQueue, PartitionState, Reads, TimeRules
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import BEGIN_OF_TIME_US, DAY_US, END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339
 from schemas.errors import StateError
@@ -36,19 +37,18 @@ def message(number: int, occurred: int | str, recorded: int | str | None = None,
     return msgspec.json.encode(body)
 
 
-def reads(messages: Sequence[bytes]) -> list[Read]:
-    decoded = EventDecoder().decode(list(messages))
-    return [Read(n + 1, n, raw, one) for n, (raw, one) in enumerate(zip(messages, decoded, strict=True))]
+def reads(messages: Sequence[bytes], begin: int = 0) -> Reads:
+    positions = list(range(begin, begin + len(messages)))
+    return Reads([at + 1 for at in positions], positions, list(messages), EventDecoder().decode(messages))
 
 
 def queue_of(messages: Sequence[bytes], rules: TimeRules | None = None, batch: int = 1_000) -> PartitionQueue:
     """All of `messages`, read in batches, to the end."""
     queue = PartitionQueue("log", 0, rules or TimeRules())
-    pieces = reads(messages)
-    for start in range(0, len(pieces), batch):
-        queue.add(pieces[start : start + batch], ended=False)
-    queue.read_to(len(pieces), len(pieces))
-    queue.add([], ended=True)
+    for start in range(0, len(messages), batch):
+        queue.add(reads(messages[start : start + batch], start), ended=False)
+    queue.read_to(len(messages), len(messages))
+    queue.add(reads([]), ended=True)
     return queue
 
 
@@ -158,10 +158,10 @@ def test_a_real_gap_is_not_refused(behind: int) -> None:
 
 
 def test_a_log_that_the_clock_of_the_broker_stamps_is_not_guarded() -> None:
-    one, leap, back = reads([message(0, 0), message(1, 400 * DAY_US), message(2, 400 * DAY_US, 5)])
+    said = reads([message(0, 0), message(1, 400 * DAY_US), message(2, 400 * DAY_US, 5)])
     queue = PartitionQueue("log", 0, TimeRules(guard_leaps=False))
-    claims = ((one, 0), (leap, 400 * DAY_US), (back, 7))  # the broker's word counts, not the message's
-    queue.add([msgspec.structs.replace(read, claim_us=DAY + claim) for read, claim in claims], ended=True)
+    claims = [DAY, DAY + 400 * DAY_US, DAY + 7]  # the broker's word counts, not the message's
+    queue.add(msgspec.structs.replace(said, claims_us=claims), ended=True)
     events, dead, _ = queue.take_before(END_OF_TIME_US)
     assert [event.arrival_us - DAY for event in events] == [0, 400 * DAY_US, 400 * DAY_US]
     assert dead == []
@@ -260,16 +260,18 @@ def test_a_lane_releases_its_partitions_in_the_order_of_the_log(steps: list[list
             messages.append(message(offset, now))
             everything.append((DAY + now, queue.topic, number, offset + 1))
         queues.append(queue)
-        pending.append(reads(messages))
+        pending.append(messages)
     merge = LaneMerge(queues)
+    begins = [0] * len(queues)
     released: list[tuple[int, str, int, int]] = []
     watermark, final = BEGIN_OF_TIME_US, False
     while not final:
         wanted = merge.wanting()
         assert wanted, "a lane that has not ended wants something"
         for queue in wanted:
-            piece, pending[queue.partition] = pending[queue.partition][:batch], pending[queue.partition][batch:]
-            queue.add(piece, ended=not pending[queue.partition])
+            messages, begin = pending[queue.partition], begins[queue.partition]
+            begins[queue.partition] += batch
+            queue.add(reads(messages[begin : begin + batch], begin), ended=begin + batch >= len(messages))
         merged = merge.release()
         if merged is None:
             continue
@@ -332,4 +334,4 @@ def test_a_message_keeps_its_arrival_when_its_partition_goes_quiet_before_it_is_
             each.raise_to(DAY + MINUTE_US)
     released = [each.release() for each in (merge, resumed)]
     assert [[event.arrival_us - DAY for event in one.events] for one in released if one] == [[SECOND_US], [SECOND_US]]
-    assert isinstance(reads([b"["])[0].decoded, Fault)
+    assert isinstance(reads([b"["]).decoded[0], Fault)

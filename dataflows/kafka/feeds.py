@@ -8,7 +8,7 @@ import msgspec
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message, TopicPartition
 
 from dataflows.kafka.topics import Place
-from operators.lanes import PartitionQueue, PartitionState
+from operators.partitions import PartitionQueue, PartitionState
 from schemas.rows import DeadLetter
 
 

@@ -36,7 +36,8 @@ from dataflows.kafka.feeds import (
 )
 from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
-from operators.lanes import LaneMerge, LaneState, Merged, PartitionQueue, PartitionState, Read, TimeRules
+from operators.lanes import LaneMerge, LaneState, Merged
+from operators.partitions import PartitionQueue, PartitionState, Reads, TimeRules
 from schemas.decode import EventDecoder
 from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, to_us
 from schemas.errors import SourceError
@@ -225,7 +226,7 @@ class KafkaLane:
             raws = [message.value() or b"" for message in mine]
             offsets: list[int] = [message.offset() for message in mine]  # type: ignore[misc] # as above
             claims = [claim_us(message) for message in mine]
-            reads = list(map(Read, offsets, offsets, raws, self._decoder.decode(raws), claims))
+            reads = Reads(offsets, offsets, raws, self._decoder.decode(raws), claims)
             feed.next_offset = offsets[-1] + 1
             feed.answered = False
             feed.queue.read_to(feed.next_offset, offsets[-1])

@@ -1,0 +1,339 @@
+"""One partition of the log: what was read and not yet released, stamped with its time of arrival.
+
+Pure: reading and decoding are someone else's (see dataflows/files.py, dataflows/kafka/lane.py).
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import msgspec
+
+from schemas.decode import Fault
+from schemas.durations import (
+    BEGIN_OF_TIME_US,
+    DAY_US,
+    END_OF_TIME_US,
+    MINUTE_US,
+    SECOND_US,
+    people_duration,
+    rfc3339,
+    to_us,
+)
+from schemas.errors import StateError
+from schemas.events import Arrived, Event
+from schemas.rows import DeadLetter, Health
+
+#: How many messages are looked at to tell a leap of the log's time from one message with a bad clock.
+LOOKAHEAD = 100
+#: A last message, with nothing behind it to compare it with, is believed up to this many `max_past` ahead.
+LAST_LEAP = 12
+NO_LEAP_US = 1 << 63
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The delay of what is no event.
+_REFUSED = -(1 << 63)
+
+
+class TimeRules(msgspec.Struct, frozen=True):
+    """Which event times are believed, relative to arrival; microseconds.
+
+    `guard_leaps` is for logs that carry no clock of their own (files): see `PartitionQueue`.
+    """
+
+    max_future_us: int = 5 * MINUTE_US
+    max_past_us: int = 30 * DAY_US
+    guard_leaps: bool = True
+
+
+class Reads(msgspec.Struct, frozen=True, gc=False):
+    """Messages as they were read, one after the other, in columns of one length.
+
+    `positions` is where reading resumes to get a message again; `claims_us` the arrival times that the log gives (None,
+    as a whole or for one message: the event's `recorded_at`, else its `occurred_at`).
+    """
+
+    offsets: list[int]
+    positions: list[int]
+    raws: list[bytes]
+    decoded: list[Event | Fault]
+    claims_us: Sequence[int | None] | None = None
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """What was released in one minute of arrival, still counting."""
+
+    minute_us: int
+    messages: int = 0
+    events: int = 0
+    bytes: int = 0
+    delay_us: int = 0
+
+
+class PartitionState(msgspec.Struct, frozen=True, array_like=True):
+    """Where a partition is resumed: the position of the next message, and the offset and arrival time before it."""
+
+    version: int
+    position: int
+    offset: int
+    clock_us: int
+    tally: Tally | None
+
+
+#: Offset, raw message, what decoding made of it, the arrival time that the log gives.
+_Unstamped: TypeAlias = tuple[int, bytes, Event | Fault, int | None]
+
+
+class PartitionQueue:
+    """What was read from one partition and not yet released, stamped.
+
+    A message's arrival time is what the log says, raised to the largest before it. An event time too far ahead of
+    its arrival (`max_future`) or behind it (`max_past`) is refused with reason `rule`. Where the log has no clock of
+    its own (`guard_leaps`), one message with a bad clock would drag the partition's time along; so a claim that leaps
+    by more than `max_past` is refused when most of the next `LOOKAHEAD` messages would then lie before `max_past`, or
+    when it is the last of all and leaps by more than `LAST_LEAP` times that. What is refused bends nobody's time then.
+
+    Memory: what was read ahead; the reader is asked only when the lane needs more.
+    """
+
+    VERSION = 1
+
+    def __init__(self, topic: str, partition: int, rules: TimeRules) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.ended = False
+        self.clock_us = BEGIN_OF_TIME_US
+        self.position = 0
+        self.offset = 0
+        self._rules = rules
+        self._unstamped: list[_Unstamped] = []
+        self._items: list[Arrived | DeadLetter] = []
+        self._arrivals: list[int] = []
+        self._delays: list[int] = []
+        self._offsets: list[int] = []
+        self._positions: list[int] = []
+        self._sizes: list[int] = []
+        self._stamp_us = BEGIN_OF_TIME_US
+        self._tally: Tally | None = None
+        self._read_to = (0, 0)
+        self._latest_us = END_OF_TIME_US
+
+    def add(self, reads: Reads, *, ended: bool, latest_us: int = END_OF_TIME_US) -> None:
+        """Take what was read next; `ended` says that there is no more.
+
+        `latest_us` is the latest arrival that can be true: what a live log claims beyond it has a bad clock.
+        """
+        self._latest_us = latest_us
+        self._offsets += reads.offsets
+        self._positions += reads.positions
+        self._sizes += map(len, reads.raws)
+        claims = reads.claims_us or [None] * len(reads.raws)
+        self._unstamped += zip(reads.offsets, reads.raws, reads.decoded, claims, strict=True)
+        self.ended = ended
+        keep = LOOKAHEAD if self._rules.guard_leaps and not ended else 0
+        count = len(self._unstamped) - keep
+        if count > 0:
+            self._stamp_first(count)
+            del self._unstamped[:count]
+
+    def _stamp_first(self, count: int) -> None:
+        """Stamp the first `count` of what was read: at once where nothing is odd, else by `_stamp`."""
+        topic, partition, latest = self.topic, self.partition, self._latest_us
+        future, past = self._rules.max_future_us, self._rules.max_past_us
+        leap = past if self._rules.guard_leaps else NO_LEAP_US
+        items, arrivals, delays, stamp = self._items, self._arrivals, self._delays, self._stamp_us
+        made, epoch = len(items), _EPOCH
+        for offset, _, event, said in self._unstamped[:count]:
+            if not isinstance(event, Fault):
+                since = event.occurred_at - epoch
+                occurred = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+                if said is not None:
+                    claim = said
+                else:
+                    claim = occurred if event.recorded_at is None else to_us(event.recorded_at)
+                arrival = claim if claim > stamp else stamp  # noqa: FURB136 - max() costs a call per event
+                if claim <= latest and claim - stamp <= leap and arrival - past <= occurred <= arrival + future:
+                    stamp = arrival
+                    items.append(Arrived(arrival, topic, partition, offset, occurred, event))
+                    arrivals.append(arrival)
+                    delays.append(arrival - occurred)
+                    continue
+            self._stamp_us = stamp
+            item = self._stamp(len(items) - made)
+            stamp = self._stamp_us
+            items.append(item)
+            arrivals.append(stamp)
+            delays.append(stamp - item.occurred_us if isinstance(item, Arrived) else _REFUSED)
+        self._stamp_us = stamp
+
+    def raise_to(self, clock_us: int) -> None:
+        """Nothing that comes from now on arrived before `clock_us` (a partition at its end, by the wall clock).
+
+        What was read before keeps its arrival time, after a resume too.
+        """
+        self._stamp_us = max(self._stamp_us, clock_us)
+        if not self._offsets:
+            self.clock_us = max(self.clock_us, clock_us)
+
+    @property
+    def horizon_us(self) -> int:
+        """Nothing that is still to be read or stamped arrived before this."""
+        return END_OF_TIME_US if self.ended and not self._unstamped else self._stamp_us
+
+    @property
+    def last_us(self) -> int:
+        """The largest arrival time so far."""
+        return self._stamp_us
+
+    @property
+    def buffered(self) -> int:
+        """Messages read and not yet released."""
+        return len(self._offsets)
+
+    def take_before(self, watermark_us: int) -> tuple[list[Arrived], list[DeadLetter], list[Health]]:
+        """Release what arrived before `watermark_us`: events, dead letters, and the minutes that are complete."""
+        arrivals = self._arrivals
+        if not arrivals or arrivals[0] >= watermark_us:
+            return [], [], []
+        count = len(arrivals) if arrivals[-1] < watermark_us else bisect_left(arrivals, watermark_us)
+        health = self._account(count)
+        self.clock_us = max(self.clock_us, arrivals[count - 1])
+        if count < len(self._offsets):
+            self.position, self.offset = self._positions[count], self._offsets[count] - 1
+        else:
+            self.position, self.offset = self._read_to
+        taken = self._items[:count]
+        events: list[Arrived] = taken  # type: ignore[assignment] # looked at in a moment
+        dead: list[DeadLetter] = []
+        if _REFUSED in self._delays[:count]:
+            events = [item for item in taken if isinstance(item, Arrived)]
+            dead = [item for item in taken if isinstance(item, DeadLetter)]
+        for column in (self._items, arrivals, self._delays, self._offsets, self._positions, self._sizes):
+            del column[:count]
+        return events, dead, health
+
+    def take_health(self) -> list[Health]:
+        """The minute that was under way when the partition ended."""
+        tally, self._tally = self._tally, None
+        return [self._minute(tally)] if tally is not None else []
+
+    def read_to(self, position: int, offset: int) -> None:
+        """The reader stands at `position`, behind the message (or line) `offset`."""
+        self._read_to = (position, offset)
+
+    def _stamp(self, index: int) -> Arrived | DeadLetter:
+        """Judge the message at `index` of the unstamped."""
+        offset, raw, decoded, said_us = self._unstamped[index]
+        if said_us is not None and not self._rules.guard_leaps and said_us <= self._latest_us:
+            self._stamp_us = max(self._stamp_us, said_us)  # the log's own clock holds for what is refused, too
+        if isinstance(decoded, Fault):
+            return self._dead(offset, raw, decoded)
+        occurred = to_us(decoded.occurred_at)
+        claim, field = said_us, "$.recorded_at"
+        if claim is None:
+            if decoded.recorded_at is not None:
+                claim = to_us(decoded.recorded_at)
+            else:
+                claim, field = occurred, "$.occurred_at"
+        if claim > self._latest_us:
+            detail = f"{rfc3339(claim)} is ahead of the clock of the machine that reads it"
+            return self._dead(offset, raw, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
+        if (
+            self._rules.guard_leaps
+            and claim - self._stamp_us > self._rules.max_past_us
+            and self._is_stray(claim, index)
+        ):
+            detail = f"{rfc3339(claim)} leaps ahead of the log, which does not follow"
+            return self._dead(offset, raw, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
+        arrival = max(claim, self._stamp_us)
+        if occurred > arrival + self._rules.max_future_us:
+            ahead = people_duration(occurred - arrival)
+            return self._dead(offset, raw, self._fault(decoded, f"{rfc3339(occurred)} is {ahead} ahead of its arrival"))
+        if occurred < arrival - self._rules.max_past_us:
+            behind = people_duration(arrival - occurred)
+            return self._dead(offset, raw, self._fault(decoded, f"{rfc3339(occurred)} is {behind} before its arrival"))
+        self._stamp_us = arrival
+        return Arrived(arrival, self.topic, self.partition, offset, occurred, decoded)
+
+    def _is_stray(self, claim: int, index: int) -> bool:
+        """Whether most of what follows would be out of reach if this claim were believed."""
+        after = before = 0
+        for _, _, decoded, said_us in self._unstamped[index + 1 : index + 1 + LOOKAHEAD]:
+            if not isinstance(decoded, Fault):
+                at = said_us if said_us is not None else to_us(decoded.recorded_at or decoded.occurred_at)
+                if at < claim - self._rules.max_past_us:
+                    before += 1
+                else:
+                    after += 1
+        if before == after == 0 and self._stamp_us > BEGIN_OF_TIME_US:
+            return claim - self._stamp_us > LAST_LEAP * self._rules.max_past_us
+        return before > after
+
+    @staticmethod
+    def _fault(event: Event, detail: str) -> Fault:
+        return Fault("rule", "$.occurred_at", detail, event.source, event.channel or "")
+
+    def _dead(self, offset: int, raw: bytes, fault: Fault) -> DeadLetter:
+        return DeadLetter(
+            topic=self.topic,
+            partition=self.partition,
+            offset=offset,
+            reason=fault.reason,
+            path=fault.path,
+            detail=fault.detail,
+            source=fault.source,
+            channel=fault.channel,
+            raw=raw,
+            seen_at_us=max(self._stamp_us, 0),
+        )
+
+    def _account(self, count: int) -> list[Health]:
+        """Count what is released into its minute of arrival; the minutes that this completes."""
+        complete: list[Health] = []
+        arrivals, sizes = self._arrivals, self._sizes
+        tally, done = self._tally, 0
+        while done < count:
+            first = max(arrivals[done], 0)  # before the first event, refused messages have no time
+            if tally is None or not tally.minute_us <= first < tally.minute_us + MINUTE_US:
+                if tally is not None:
+                    complete.append(self._minute(tally))
+                tally = self._tally = Tally(first // MINUTE_US * MINUTE_US)
+            upto = bisect_left(arrivals, tally.minute_us + MINUTE_US, done, count)
+            tally.messages += upto - done
+            tally.bytes += sum(sizes[done:upto])
+            delays = self._delays[done:upto]
+            tally.events += len(delays) - delays.count(_REFUSED)
+            delays.append(tally.delay_us)
+            tally.delay_us = max(delays)
+            done = upto
+        return complete
+
+    def _minute(self, tally: Tally) -> Health:
+        return Health(
+            component=f"{self.topic}/{self.partition}",
+            minute_us=tally.minute_us,
+            messages=tally.messages,
+            events=tally.events,
+            dead_letters=tally.messages - tally.events,
+            bytes=tally.bytes,
+            feed_delay_max_s=tally.delay_us / SECOND_US,
+            version=tally.messages,
+        )
+
+    def snapshot(self) -> PartitionState:
+        """Where to resume: everything not yet released is read again."""
+        tally = None if self._tally is None else msgspec.structs.replace(self._tally)
+        return PartitionState(self.VERSION, self.position, self.offset, self.clock_us, tally)
+
+    def restore(self, state: PartitionState) -> None:
+        """Take over a snapshot; the reader then starts at its `position`, behind its `offset`.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        if state.version != self.VERSION:
+            raise StateError(f"partition state of version {state.version}; this code reads {self.VERSION}")
+        self.position, self.offset = self._read_to = (state.position, state.offset)
+        self.clock_us = self._stamp_us = state.clock_us
+        self._tally = state.tally
