@@ -13,11 +13,13 @@ from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from operators.dedup import Dedup
 from operators.findings import PassChange
-from operators.groups import CASE, INTERFACE, ITEM, Router, group_names
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
-from operators.lanes import Merged
-from operators.ordering import Reorder, Slice
+from operators.lane_state import Merged
+from operators.ordering import Reorder
+from operators.pipeline import CASE, INTERFACE, ITEM, group_names
+from operators.routing import Router
+from operators.slices import Slice
 from operators.stock import StockReconciler
 from schemas.decode import EventDecoder
 from schemas.events import Arrived, Event

@@ -24,10 +24,13 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
-from operators.groups import Emitted, Group, Piece, PipelineSettings, Router, SitePiece, make_group
-from operators.lanes import Merged
-from operators.ordering import Slice
+from operators.group_state import Emitted, Piece, SitePiece
+from operators.groups import Group, make_group
+from operators.lane_state import Merged
 from operators.pacing import Pace
+from operators.pipeline import PipelineSettings
+from operators.routing import Router
+from operators.slices import Slice
 from schemas.errors import AndonError, PeerLost
 from schemas.rows import ROW_TYPES, Row
 

@@ -10,7 +10,8 @@ from typing import IO, Protocol
 
 import msgspec
 
-from operators.partitions import PartitionQueue, PartitionState, Reads, TimeRules
+from operators.lane_state import PartitionState, Reads, TimeRules
+from operators.partitions import PartitionQueue
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
 from schemas.decode import EventDecoder, Fault

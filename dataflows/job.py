@@ -14,7 +14,7 @@ from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.settings import Settings
-from operators.groups import PipelineSettings
+from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import RowCounts, TabularSource, count_rows

@@ -8,8 +8,8 @@ from zlib import crc32
 import msgspec
 
 from dataflows.files import FilePartition, JsonLinesReader, Reader, TableReader
-from operators.lanes import LaneMerge, LaneState, Merged
-from operators.partitions import PartitionState, TimeRules
+from operators.lane_state import LaneState, Merged, PartitionState, TimeRules
+from operators.lanes import LaneMerge
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.tabular import TabularSource
 from schemas.durations import to_us

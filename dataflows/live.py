@@ -23,7 +23,7 @@ from dataflows.observe import serve
 from dataflows.settings import Settings
 from dataflows.telemetry import InputLimit, Telemetry
 from dataflows.watch import NOT_BEGUN, JobWatch
-from operators.groups import PipelineSettings
+from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
 from schemas.durations import to_us
 from schemas.errors import SettingsError, StateError, Stopped

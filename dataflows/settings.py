@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_origin
 import msgspec
 from msgspec import Meta
 
-from operators.partitions import TimeRules
+from operators.lane_state import TimeRules
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
 from schemas.accepted import as_toml

@@ -13,7 +13,7 @@ from dataflows.kafka.topics import Place
 from dataflows.logs import get_log
 from dataflows.telemetry import Telemetry
 from operators.groups import Group
-from operators.lanes import Merged
+from operators.lane_state import Merged
 from schemas import metrics
 from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, people_duration
 from schemas.errors import Stopped, StoreUnavailable

@@ -2,20 +2,10 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
+from operators.dedup_state import DedupState
 from schemas.errors import StateError
 from schemas.events import Arrived, type_name
 from schemas.rows import DuplicateEvent
-
-
-class DedupState(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Snapshot of a `Dedup`."""
-
-    version: int
-    turned_us: int
-    current: dict[str, dict[str, int]]
-    previous: dict[str, dict[str, int]]
 
 
 class Dedup:

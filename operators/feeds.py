@@ -7,8 +7,7 @@ on how items are spread over them.
 
 from collections.abc import Sequence
 
-import msgspec
-
+from operators.feed_state import Beat, Feed, FeedState
 from operators.findings import next_version, signal_id
 from schemas.durations import people_duration, people_time
 from schemas.errors import StateError
@@ -17,15 +16,6 @@ from schemas.rows import Signal
 
 DETECTOR = "feed_watch"
 CELLS = 8
-
-
-class Beat(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
-    """Stock of `node` was heard of from `source` at `arrival_us`, for the first time in that cell."""
-
-    arrival_us: int
-    node: str
-    source: str
-    system: str
 
 
 class FeedBeats:
@@ -62,27 +52,6 @@ class FeedBeats:
     def restore(self, state: dict[str, int]) -> None:
         """Take over a snapshot."""
         self._cells = dict(state)
-
-
-class Feed(msgspec.Struct, array_like=True):
-    """One feed: its last cell and the first of its unbroken run; since when it is silent, and when that was found.
-
-    `opened_us` and `found_us` are arrival times.
-    """
-
-    system: str
-    last: int
-    run: int
-    opened_us: int | None = None
-    found_us: int = 0
-
-
-class FeedState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of a `FeedWatch`."""
-
-    version: int
-    held: list[Beat]
-    nodes: dict[str, dict[str, Feed]]
 
 
 class FeedWatch:

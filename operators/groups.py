@@ -7,200 +7,29 @@ repeats, and only then lets its operators see it (DESIGN rule: processing order 
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
-from zlib import crc32
 
 import msgspec
 
-from operators.case_plan import EventPlan, bucket_of, compile_plans
-from operators.case_state import HandoffState
-from operators.dedup import Dedup, DedupState, duplicate_row
-from operators.feeds import Beat, FeedBeats, FeedState, FeedWatch
+from operators.case_plan import bucket_of
+from operators.dedup import Dedup, duplicate_row
+from operators.feed_state import Beat
+from operators.feeds import FeedBeats, FeedWatch
 from operators.findings import PassChange
-from operators.handoff_windows import HandoffWindows, HandoffWindowsState
+from operators.group_state import CaseGroupState, Emitted, InputState, ItemGroupState, SiteGroupState, SitePiece
+from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
-from operators.lanes import Merged
-from operators.ordering import Frontier, FrontierState, Reorder, ReorderState, Slice
-from operators.process_map import ProcessMap
-from operators.stock import StockReconciler, StockSettings, StockState
-from operators.windows import WindowSettings
-from schemas.durations import BEGIN_OF_TIME_US
+from operators.ordering import Frontier, Reorder
+from operators.pipeline import CASE, INTERFACE, ITEM, SITE, PipelineSettings, group_name
+from operators.routing import item_bucket
+from operators.slices import Slice
+from operators.stock import StockReconciler
 from schemas.errors import StateError
-from schemas.events import EVENT_TYPES, Arrived, EventBase, PoCreated, type_name
+from schemas.events import Arrived
 from schemas.rows import Row
 
 T = TypeVar("T")
 #: (operator, what) → how many of it are kept.
 Sizes: TypeAlias = dict[tuple[str, str], int]
-
-CASE, ITEM, INTERFACE, SITE = "case", "item", "interface", "site"
-
-
-class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What groups need to know; one record for all of them, the same in every process."""
-
-    process: ProcessMap
-    lanes: tuple[str, ...]
-    case_groups: int
-    item_groups: int
-    site_groups: int
-    handoff_windows: WindowSettings
-    stock_windows: WindowSettings
-    stock: StockSettings
-    dedup_horizon_us: int
-    dedup_max_ids: int
-    close_at_us: int = BEGIN_OF_TIME_US
-
-    def upstream_of_sites(self) -> list[str]:
-        """The names of the groups that feed every site group."""
-        return [*group_names(CASE, self.case_groups), *group_names(ITEM, self.item_groups)]
-
-
-def group_names(space: str, count: int) -> list[str]:
-    """`case:0000` … of a key space."""
-    return [group_name(space, index) for index in range(count)]
-
-
-def group_name(space: str, index: int) -> str:
-    """The name of one key group; recovery hangs on it."""
-    return f"{space}:{index:04d}"
-
-
-class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What one group has for one site group, and how far it has come."""
-
-    origin: str
-    watermark_us: int
-    last_us: int
-    changes: list[PassChange]
-    beats: list[Beat]
-    final: bool
-
-
-class Emitted(msgspec.Struct, frozen=True, gc=False):
-    """What a group gives: rows to write, and a piece for each site group."""
-
-    rows: list[Row]
-    pieces: list[tuple[str, SitePiece]]
-
-
-Piece: TypeAlias = Slice | SitePiece
-
-
-class _Route(msgspec.Struct, frozen=True):
-    """Where events of one type go.
-
-    Plain: to the group of the one case they name (by their own id where they name none), and to that of their item.
-    Otherwise `Router.groups_of` has to look at each.
-    """
-
-    is_plain: bool
-    case_field: str | None = None
-    is_item: bool = False
-
-
-def _route_of(record: type[EventBase], plan: EventPlan | None) -> _Route | None:
-    """The route of a type, None where it belongs to no case and no item."""
-    fields = plan.id_fields if plan is not None else []
-    is_item = type_name(record) in _ITEM_TYPES
-    if record is PoCreated or len(fields) > 1 or (plan is not None and not fields):
-        return _Route(is_plain=False)
-    if not fields and not is_item:
-        return None
-    return _Route(is_plain=True, case_field=fields[0] if fields else None, is_item=is_item)
-
-
-class Router:
-    """Which groups an event goes to: each of its cases' groups, its item's group, else one by its source.
-
-    Cost: one hash per key of the event. `names` are those of all groups that lanes feed.
-    """
-
-    def __init__(self, settings: PipelineSettings) -> None:
-        self._settings = settings
-        self._plans = compile_plans(settings.process)
-        self._names = {
-            CASE: group_names(CASE, settings.case_groups),
-            ITEM: group_names(ITEM, settings.item_groups),
-            INTERFACE: group_names(INTERFACE, 1),
-        }
-        self.names = [name for names in self._names.values() for name in names]
-        routes = {record: _route_of(record, self._plans.get(record)) for record in EVENT_TYPES.values()}
-        self._routes = {record: route for record, route in routes.items() if route is not None}
-
-    def slices(self, lane: str, merged: Merged) -> list[tuple[str, Slice]]:
-        """A slice of a lane's output for every group: those without events too, since they carry time."""
-        parts: dict[str, list[Arrived]] = {name: [] for name in self.names}
-        cases, items = [parts[name] for name in self._names[CASE]], [parts[name] for name in self._names[ITEM]]
-        others, routes = parts[self._names[INTERFACE][0]], self._routes
-        for arrived in merged.events:
-            event = arrived.event
-            route = routes.get(type(event))
-            if route is None:
-                others.append(arrived)
-            elif route.is_plain:
-                if route.case_field is not None:
-                    case_id = getattr(event, route.case_field) or event.event_id
-                    cases[crc32(case_id.encode()) % len(cases)].append(arrived)
-                if route.is_item:
-                    items[crc32(f"{event.sku}\x1f{event.node}".encode()) % len(items)].append(arrived)  # type: ignore[union-attr] # of types with both
-            else:
-                for name in self.groups_of(event):
-                    parts[name].append(arrived)
-        return [
-            (name, Slice(lane, merged.watermark_us, merged.last_us, events, merged.final))
-            for name, events in parts.items()
-        ]
-
-    def groups_of(self, event: EventBase) -> Sequence[str]:
-        """The names of the groups that `event` belongs to; at least one."""
-        found: list[str] = []
-        plan: EventPlan | None = self._plans.get(type(event))
-        if plan is not None:
-            case_names = self._names[CASE]
-            for case_id in plan.case_ids(event) or (event.event_id,):
-                name = case_names[bucket_of(case_id, len(case_names))]
-                if name not in found:
-                    found.append(name)
-        node = getattr(event, "node", None)
-        if node is not None:
-            for sku in _skus(event):
-                name = self._names[ITEM][item_bucket(sku, node, self._settings.item_groups)]
-                if name not in found:
-                    found.append(name)
-        return found or self._names[INTERFACE]
-
-
-def _skus(event: EventBase) -> Iterable[str]:
-    """The items of a node that an event is about; of purchase orders all lines."""
-    if isinstance(event, PoCreated):
-        return [line.sku for line in event.lines or ()]
-    sku = getattr(event, "sku", None)
-    return (sku,) if sku is not None and event.__struct_config__.tag in _ITEM_TYPES else ()
-
-
-_ITEM_TYPES = frozenset(
-    {
-        "inventory.level",
-        "inventory.adjusted",
-        "reservation.created",
-        "reservation.released",
-        "reservation.rejected",
-        "reservation.consumed",
-        "sale.recorded",
-    }
-)
-
-
-def item_bucket(sku: str, node: str, groups: int) -> int:
-    """The item group of (sku, node)."""
-    return bucket_of(f"{sku}\x1f{node}", groups)
-
-
-class InputState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of what every first-stage group has: order and dedup."""
-
-    reorder: ReorderState
-    dedup: DedupState
 
 
 class _Input:
@@ -228,13 +57,6 @@ class _Input:
     def restore(self, state: InputState) -> None:
         self._reorder.restore(state.reorder)
         self._dedup.restore(state.dedup)
-
-
-class CaseGroupState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of a `CaseGroup`."""
-
-    input: InputState
-    handoffs: HandoffState
 
 
 class CaseGroup:
@@ -281,14 +103,6 @@ class CaseGroup:
         kept = _decoded(state, CaseGroupState)
         self._input.restore(kept.input)
         self._handoffs.restore(kept.handoffs)
-
-
-class ItemGroupState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of an `ItemGroup`."""
-
-    input: InputState
-    stock: StockState
-    beats: dict[str, int]
 
 
 class ItemGroup:
@@ -363,14 +177,6 @@ class InterfaceGroup:
     def restore(self, state: bytes) -> None:
         """Take over a snapshot (StateError when it can't be read)."""
         self._input.restore(_decoded(state, InputState))
-
-
-class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of a `SiteGroup`."""
-
-    frontier: FrontierState
-    windows: HandoffWindowsState
-    feeds: FeedState
 
 
 class SiteGroup:

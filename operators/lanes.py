@@ -7,32 +7,11 @@ reading and decoding are someone else's (see dataflows/files.py).
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
-import msgspec
-
-from operators.partitions import PartitionQueue, PartitionState
+from operators.lane_state import LaneState, Merged, PartitionState
+from operators.partitions import PartitionQueue
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 from schemas.errors import StateError
 from schemas.events import Arrived
-from schemas.rows import DeadLetter, Health
-
-
-class LaneState(msgspec.Struct, frozen=True, array_like=True):
-    """Where a lane is resumed: how far it had released, and each partition by its name."""
-
-    version: int
-    released_us: int
-    partitions: dict[str, PartitionState]
-
-
-class Merged(msgspec.Struct, frozen=True, gc=False):
-    """What a lane releases: events in order, dead letters, complete minutes, and how far it has come."""
-
-    events: list[Arrived]
-    dead: list[DeadLetter]
-    health: list[Health]
-    watermark_us: int
-    last_us: int
-    final: bool
 
 
 class LaneMerge:

@@ -9,41 +9,10 @@ the log alone: not of batches, polls, workers or restarts.
 from bisect import bisect_left
 from collections.abc import Iterable
 
-import msgspec
-
+from operators.slices import FrontierState, Released, ReorderState, Slice
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 from schemas.errors import StateError
 from schemas.events import Arrived
-
-
-class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What one lane has for one key group: events in order, and how far the lane has come.
-
-    `last_us` is the largest arrival time of the lane so far, whatever group it was for. `final` says the lane has
-    ended: nothing more will come from it, ever (files; a log of Kafka's never ends).
-    """
-
-    lane: str
-    watermark_us: int
-    last_us: int
-    events: list[Arrived]
-    final: bool = False
-
-
-class Released(msgspec.Struct, frozen=True, gc=False):
-    """Events in the order of the log, how far time has come after them, and whether all inputs have ended."""
-
-    events: list[Arrived]
-    clock_us: int
-    ended: bool
-
-
-class FrontierState(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Snapshot of a `Frontier`."""
-
-    version: int
-    watermarks: dict[str, int]
-    last: dict[str, int]
 
 
 class Frontier:
@@ -105,13 +74,6 @@ class Frontier:
             )
         self._watermarks = dict(state.watermarks)
         self._last = dict(state.last)
-
-
-class ReorderState(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Snapshot of a `Reorder`."""
-
-    frontier: FrontierState
-    held: dict[str, list[Arrived]]
 
 
 class Reorder:

@@ -4,16 +4,15 @@ Pure: reading and decoding are someone else's (see dataflows/files.py, dataflows
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 import msgspec
 
+from operators.lane_state import PartitionState, Reads, Tally, TimeRules
 from schemas.decode import Fault
 from schemas.durations import (
     BEGIN_OF_TIME_US,
-    DAY_US,
     END_OF_TIME_US,
     MINUTE_US,
     SECOND_US,
@@ -34,51 +33,6 @@ NO_LEAP_US = 1 << 63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The delay of what is no event.
 _REFUSED = -(1 << 63)
-
-
-class TimeRules(msgspec.Struct, frozen=True):
-    """Which event times are believed, relative to arrival; microseconds.
-
-    `guard_leaps` is for logs that carry no clock of their own (files): see `PartitionQueue`.
-    """
-
-    max_future_us: int = 5 * MINUTE_US
-    max_past_us: int = 30 * DAY_US
-    guard_leaps: bool = True
-
-
-class Reads(msgspec.Struct, frozen=True, gc=False):
-    """Messages as they were read, one after the other, in columns of one length.
-
-    `positions` is where reading resumes to get a message again; `claims_us` the arrival times that the log gives (None,
-    as a whole or for one message: the event's `recorded_at`, else its `occurred_at`).
-    """
-
-    offsets: list[int]
-    positions: list[int]
-    raws: list[bytes]
-    decoded: list[Event | Fault]
-    claims_us: Sequence[int | None] | None = None
-
-
-class Tally(msgspec.Struct, array_like=True):
-    """What was released in one minute of arrival, still counting."""
-
-    minute_us: int
-    messages: int = 0
-    events: int = 0
-    bytes: int = 0
-    delay_us: int = 0
-
-
-class PartitionState(msgspec.Struct, frozen=True, array_like=True):
-    """Where a partition is resumed: the position of the next message, and the offset and arrival time before it."""
-
-    version: int
-    position: int
-    offset: int
-    clock_us: int
-    tally: Tally | None
 
 
 #: Offset, raw message, what decoding made of it, the arrival time that the log gives.

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from operators.groups import Group, PipelineSettings, Router, SitePiece, make_group
+from operators.group_state import SitePiece
+from operators.groups import Group, make_group
+from operators.lane_state import PartitionState, Reads, TimeRules
 from operators.lanes import LaneMerge
-from operators.ordering import Slice
-from operators.partitions import PartitionQueue, PartitionState, Reads, TimeRules
+from operators.partitions import PartitionQueue
+from operators.pipeline import PipelineSettings
 from operators.process_lint import read_process_map
 from operators.process_map import ProcessMap
+from operators.routing import Router
+from operators.slices import Slice
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
 from schemas.decode import EventDecoder

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 from hypothesis import strategies as st
 
-from operators.groups import PipelineSettings
+from operators.pipeline import PipelineSettings
 from operators.process_lint import read_process_map
 from operators.process_map import ProcessMap
 from operators.windows import WindowSettings

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.dedup import Dedup, DedupState, duplicate_row
+from operators.dedup import Dedup, duplicate_row
+from operators.dedup_state import DedupState
 from schemas.durations import from_us
 from schemas.errors import StateError
 from schemas.events import Arrived, SaleRecorded

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from dataflows.engine import Pipeline, Stop, _Rows, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
-from operators.groups import Router, SitePiece, make_group
+from operators.group_state import SitePiece
+from operators.groups import make_group
+from operators.lane_state import Reads, TimeRules
 from operators.lanes import LaneMerge
-from operators.ordering import Slice
-from operators.partitions import PartitionQueue, Reads, TimeRules
+from operators.partitions import PartitionQueue
+from operators.routing import Router
+from operators.slices import Slice
 from schemas.decode import EventDecoder
 from schemas.errors import StoreRefused
 from schemas.rows import Row

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from operators.feeds import FeedBeats, FeedState, FeedWatch
+from operators.feed_state import FeedState
+from operators.feeds import FeedBeats, FeedWatch
 from schemas.durations import HOUR_US, MINUTE_US
 from schemas.errors import StateError
 from schemas.events import Arrived

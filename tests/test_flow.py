@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from dataflows.engine import Pipeline, Stop, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
-from operators.groups import PipelineSettings
-from operators.lanes import Merged
-from operators.partitions import TimeRules
+from operators.lane_state import Merged, TimeRules
+from operators.pipeline import PipelineSettings
 from schemas.adapters.mapping import read_mapping
 from schemas.durations import SECOND_US
 from schemas.errors import SourceError, StateError

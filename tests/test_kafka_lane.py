@@ -31,8 +31,7 @@ from dataflows.lane import lane_names
 from dataflows.settings import KafkaSettings
 from dataflows.telemetry import InputLimit, Telemetry
 from dataflows.watch import JobWatch
-from operators.lanes import LaneState, Merged
-from operators.partitions import PartitionState, TimeRules
+from operators.lane_state import LaneState, Merged, PartitionState, TimeRules
 from schemas.durations import BEGIN_OF_TIME_US, DAY_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339
 from schemas.errors import SourceError, StateError
 from schemas.events import Arrived

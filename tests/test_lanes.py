@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflows.files import FilePartition, JsonLinesReader
-from operators.lanes import LaneMerge, LaneState
-from operators.partitions import LOOKAHEAD, PartitionQueue, PartitionState, Reads, TimeRules
+from operators.lane_state import LaneState, PartitionState, Reads, TimeRules
+from operators.lanes import LaneMerge
+from operators.partitions import LOOKAHEAD, PartitionQueue
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import BEGIN_OF_TIME_US, DAY_US, END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339
 from schemas.errors import StateError

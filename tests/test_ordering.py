@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.ordering import Frontier, FrontierState, Reorder, ReorderState, Slice
+from operators.ordering import Frontier, Reorder
+from operators.slices import FrontierState, ReorderState, Slice
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, from_us
 from schemas.errors import StateError
 from schemas.events import Arrived, QueueDepth

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.engine import _Mark, _Rows
-from operators.ordering import Slice
+from operators.slices import Slice
 from scenarios.simulate import demo_settings, simulate
 from schemas.durations import to_us
 from schemas.events import TOPICS, Arrived, Event

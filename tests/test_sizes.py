@@ -13,9 +13,10 @@ from hypothesis import settings as hypothesis_settings
 import operators
 from operators import groups
 from operators.case_state import Pass
-from operators.groups import CASE, INTERFACE, ITEM, SITE, CaseGroup, Group, ItemGroup, SiteGroup, group_name, make_group
-from operators.ordering import Slice
+from operators.groups import CaseGroup, Group, ItemGroup, SiteGroup, make_group
+from operators.pipeline import CASE, INTERFACE, ITEM, SITE, group_name
 from operators.process_lint import read_process_map
+from operators.slices import Slice
 from schemas.decode import EventDecoder
 from schemas.durations import DAY_US, HOUR_US, SECOND_US, to_us
 from schemas.events import Arrived, EventBase
@@ -24,6 +25,7 @@ from tests.logs import Fact, facts, log_of
 
 #: Operators with state that a group does not count, and why.
 NOT_COUNTED = {
+    "Resting": "whoever keeps records in it counts them",
     "PartitionQueue": "of a lane, not of a group: andon_buffered_messages says how much it holds",
     "LaneMerge": "as PartitionQueue",
     "Frontier": "two numbers per input, whose number is fixed",

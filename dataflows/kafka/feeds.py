@@ -8,7 +8,8 @@ import msgspec
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message, TopicPartition
 
 from dataflows.kafka.topics import Place
-from operators.partitions import PartitionQueue, PartitionState
+from operators.lane_state import PartitionState
+from operators.partitions import PartitionQueue
 from schemas.rows import DeadLetter
 
 

@@ -36,8 +36,9 @@ from dataflows.kafka.feeds import (
 )
 from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
-from operators.lanes import LaneMerge, LaneState, Merged
-from operators.partitions import PartitionQueue, PartitionState, Reads, TimeRules
+from operators.lane_state import LaneState, Merged, PartitionState, Reads, TimeRules
+from operators.lanes import LaneMerge
+from operators.partitions import PartitionQueue
 from schemas.decode import EventDecoder
 from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, to_us
 from schemas.errors import SourceError

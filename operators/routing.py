@@ -1,0 +1,122 @@
+"""Which key groups an event goes to."""
+
+from collections.abc import Iterable, Sequence
+from zlib import crc32
+
+from operators.case_plan import EventPlan, bucket_of, compile_plans
+from operators.lane_state import Merged
+from operators.pipeline import CASE, INTERFACE, ITEM, PipelineSettings, group_names
+from operators.slices import Slice
+from schemas.events import EVENT_TYPES, Arrived, EventBase, PoCreated, type_name
+
+_ITEM_TYPES = frozenset(
+    {
+        "inventory.level",
+        "inventory.adjusted",
+        "reservation.created",
+        "reservation.released",
+        "reservation.rejected",
+        "reservation.consumed",
+        "sale.recorded",
+    }
+)
+
+
+class _Route:
+    """Where events of one type go.
+
+    Plain: to the group of the one case they name (by their own id where they name none), and to that of their item.
+    Otherwise `Router.groups_of` has to look at each.
+    """
+
+    __slots__ = ("case_field", "is_item", "is_plain")
+
+    def __init__(self, *, is_plain: bool, case_field: str | None = None, is_item: bool = False) -> None:
+        self.is_plain = is_plain
+        self.case_field = case_field
+        self.is_item = is_item
+
+
+def _route_of(record: type[EventBase], plan: EventPlan | None) -> _Route | None:
+    """The route of a type, None where it belongs to no case and no item."""
+    fields = plan.id_fields if plan is not None else []
+    is_item = type_name(record) in _ITEM_TYPES
+    if record is PoCreated or len(fields) > 1 or (plan is not None and not fields):
+        return _Route(is_plain=False)
+    if not fields and not is_item:
+        return None
+    return _Route(is_plain=True, case_field=fields[0] if fields else None, is_item=is_item)
+
+
+class Router:
+    """Which groups an event goes to: each of its cases' groups, its item's group, else one by its source.
+
+    Cost: one hash per key of the event. `names` are those of all groups that lanes feed.
+    """
+
+    def __init__(self, settings: PipelineSettings) -> None:
+        self._settings = settings
+        self._plans = compile_plans(settings.process)
+        self._names = {
+            CASE: group_names(CASE, settings.case_groups),
+            ITEM: group_names(ITEM, settings.item_groups),
+            INTERFACE: group_names(INTERFACE, 1),
+        }
+        self.names = [name for names in self._names.values() for name in names]
+        routes = {record: _route_of(record, self._plans.get(record)) for record in EVENT_TYPES.values()}
+        self._routes = {record: route for record, route in routes.items() if route is not None}
+
+    def slices(self, lane: str, merged: Merged) -> list[tuple[str, Slice]]:
+        """A slice of a lane's output for every group: those without events too, since they carry time."""
+        parts: dict[str, list[Arrived]] = {name: [] for name in self.names}
+        cases, items = [parts[name] for name in self._names[CASE]], [parts[name] for name in self._names[ITEM]]
+        others, routes = parts[self._names[INTERFACE][0]], self._routes
+        for arrived in merged.events:
+            event = arrived.event
+            route = routes.get(type(event))
+            if route is None:
+                others.append(arrived)
+            elif route.is_plain:
+                if route.case_field is not None:
+                    case_id = getattr(event, route.case_field) or event.event_id
+                    cases[crc32(case_id.encode()) % len(cases)].append(arrived)
+                if route.is_item:
+                    items[crc32(f"{event.sku}\x1f{event.node}".encode()) % len(items)].append(arrived)  # type: ignore[union-attr] # of types with both
+            else:
+                for name in self.groups_of(event):
+                    parts[name].append(arrived)
+        return [
+            (name, Slice(lane, merged.watermark_us, merged.last_us, events, merged.final))
+            for name, events in parts.items()
+        ]
+
+    def groups_of(self, event: EventBase) -> Sequence[str]:
+        """The names of the groups that `event` belongs to; at least one."""
+        found: list[str] = []
+        plan: EventPlan | None = self._plans.get(type(event))
+        if plan is not None:
+            case_names = self._names[CASE]
+            for case_id in plan.case_ids(event) or (event.event_id,):
+                name = case_names[bucket_of(case_id, len(case_names))]
+                if name not in found:
+                    found.append(name)
+        node = getattr(event, "node", None)
+        if node is not None:
+            for sku in _skus(event):
+                name = self._names[ITEM][item_bucket(sku, node, self._settings.item_groups)]
+                if name not in found:
+                    found.append(name)
+        return found or self._names[INTERFACE]
+
+
+def _skus(event: EventBase) -> Iterable[str]:
+    """The items of a node that an event is about; of purchase orders all lines."""
+    if isinstance(event, PoCreated):
+        return [line.sku for line in event.lines or ()]
+    sku = getattr(event, "sku", None)
+    return (sku,) if sku is not None and event.__struct_config__.tag in _ITEM_TYPES else ()
+
+
+def item_bucket(sku: str, node: str, groups: int) -> int:
+    """The item group of (sku, node)."""
+    return bucket_of(f"{sku}\x1f{node}", groups)
