@@ -128,11 +128,10 @@ def test_passes_that_are_given_up_with_their_case_are_no_longer_counted() -> Non
 def test_ids_let_go_early_are_counted() -> None:
     pipeline = settings()
     group = make_group(group_name(INTERFACE, 0), pipeline)
-    few = groups._Input(pipeline)
-    few._dedup.max_ids = 10
+    few = groups._Input(msgspec.structs.replace(pipeline, dedup_max_ids=10))
     events = [event(number, "order.created", number) for number in range(35)]
     few.take([slice_of(*events, upto_s=100)], [])
-    assert few.sizes()["dedup"] == {"ids": 15, "turned_early": 3}
+    assert few.sizes()["dedup"] == {"ids": 20, "turned_early": 3}
     assert group.sizes()["dedup", "turned_early"] == 0
 
 
