@@ -21,37 +21,40 @@ CELLS = 8
 class FeedBeats:
     """Thin a key group's inventory events to one beat per feed and cell.
 
-    Memory: one number per (source, node). Cost: a dictionary look-up per inventory event.
+    Memory: one number per (source, node). Cost: two dictionary look-ups per inventory event.
     """
 
     def __init__(self, stale_after_us: int) -> None:
         self._cell_us = max(1, stale_after_us // CELLS)
-        self._cells: dict[str, int] = {}
+        self._cells: dict[str, dict[str, int]] = {}
 
     def update(self, events: Sequence[Arrived]) -> list[Beat]:
         """The beats in `events`."""
         out: list[Beat] = []
+        cells, cell_us = self._cells, self._cell_us
         for arrived in events:
             event = arrived.event
-            if isinstance(event, InventoryLevel | InventoryAdjusted):
-                cell = arrived.arrival_us // self._cell_us
-                key = f"{len(event.node)}:{event.node}{event.source}"
-                if self._cells.get(key) != cell:
-                    self._cells[key] = cell
+            if isinstance(event, InventoryLevel) or isinstance(event, InventoryAdjusted):  # noqa: SIM101 - faster apart
+                nodes = cells.get(event.source)
+                if nodes is None:
+                    nodes = cells[event.source] = {}
+                cell = arrived.arrival_us // cell_us
+                if nodes.get(event.node) != cell:
+                    nodes[event.node] = cell
                     out.append(Beat(arrived.arrival_us, event.node, event.source, event.system))
         return out
 
     def sizes(self) -> dict[str, int]:
         """How many feeds are known."""
-        return {"feeds": len(self._cells)}
+        return {"feeds": sum(map(len, self._cells.values()))}
 
-    def snapshot(self) -> dict[str, int]:
-        """The last cell of each feed."""
-        return dict(self._cells)
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        """Source → node → the feed's last cell."""
+        return self._cells
 
-    def restore(self, state: dict[str, int]) -> None:
+    def restore(self, state: dict[str, dict[str, int]]) -> None:
         """Take over a snapshot."""
-        self._cells = dict(state)
+        self._cells = {source: dict(nodes) for source, nodes in state.items()}
 
 
 class FeedWatch:

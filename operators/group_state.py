@@ -54,7 +54,7 @@ class ItemGroupState(msgspec.Struct, frozen=True, array_like=True):
 
     input: InputState
     stock: StockState
-    beats: dict[str, int]
+    beats: dict[str, dict[str, int]]
 
 
 class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
