@@ -24,11 +24,12 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
+from dataflows.placing import spread
 from operators.group_state import Emitted, Piece, SitePiece
 from operators.groups import Group, make_group
 from operators.lane_state import Merged
 from operators.pacing import Pace
-from operators.pipeline import PipelineSettings
+from operators.pipeline import SITE, PipelineSettings, group_names
 from operators.routing import Router
 from operators.slices import Slice
 from schemas.errors import AndonError, PeerLost
@@ -358,12 +359,13 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
     """
     settings = pipeline.settings
     router = Router(settings)
+    keys = spread([*router.names, *group_names(SITE, settings.site_groups)])
 
     def route(item: tuple[str, Merged | None]) -> Iterable[tuple[str, Keyed]]:
         lane, merged = item
         if merged is None:
-            return [(name, (name, None)) for name in router.names]
-        return [(name, (name, piece)) for name, piece in router.slices(lane, merged)]
+            return [(keys[name], (name, None)) for name in router.names]
+        return [(keys[name], (name, piece)) for name, piece in router.slices(lane, merged)]
 
     pace = Pace(settings.lanes, pipeline.ahead)
     sink = _RowSink(pipeline, pace)
@@ -378,7 +380,7 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
         return [*((part, mark) for part in parts), *([(lane, rows)] if rows else [])]
 
     def site_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
-        return [(name, (name, piece)) for name, piece in item[1].pieces]
+        return [(keys[name], (name, piece)) for name, piece in item[1].pieces]
 
     def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, _Rows]]:
         return [(item[0], _Rows(item[1].rows))] if item[1].rows else []
