@@ -3,7 +3,7 @@
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -112,7 +112,10 @@ def run_record(settings: Settings, recovery: Path | None) -> RunRecord:
 
 
 class StoreWriter:
-    """The block writer as the engine's sink wants it: what the store refuses is in the dead letters already."""
+    """The block writer as the engine's sink wants it: what the store refuses is in the dead letters already.
+
+    All of the engine's sink partitions share it.
+    """
 
     def __init__(self, writer: BlockWriter) -> None:
         self._writer = writer
@@ -174,14 +177,15 @@ def run_job(
         return lanes[-1]
 
     stop = Stop()
-    pipeline = Pipeline(
-        settings=groups,
-        open_lane=open_lane,
-        open_writer=lambda: StoreWriter(BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)),
-        stop=stop,
-        ahead=settings.engine.ahead,
-    )
-    with _stopping(stop):
+    with closing(BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)) as blocks, _stopping(stop):
+        writer = StoreWriter(blocks)
+        pipeline = Pipeline(
+            settings=groups,
+            open_lane=open_lane,
+            open_writer=lambda: writer,
+            stop=stop,
+            ahead=settings.engine.ahead,
+        )
         run_flow(pipeline, recovery, settings.engine.epoch)
     if stop.requested:
         go_on = (

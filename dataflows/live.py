@@ -250,6 +250,7 @@ def _writer(
 ) -> Callable[[], RowsOut]:
     """What gives the process's one way out for rows."""
     writer = BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows, patience_s=None, watch=watch)
+    open_now.callback(writer.close)
     topic = None
     if settings.kafka.bootstrap and settings.kafka.dead_letter_topic:
         properties = producer_properties(settings.kafka)

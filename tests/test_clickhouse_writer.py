@@ -75,7 +75,7 @@ def test_one_of_each_goes_in_and_comes_out(store: Store) -> None:
 
 def test_blocks_go_by_size_age_and_flush(store: Store) -> None:
     now = [0.0]
-    writer = BlockWriter(store, "run-1", max_rows=10, max_age_s=5.0, clock=lambda: now[0])
+    writer = BlockWriter(store, "run-1", max_rows=10, max_age_s=5.0, beside=False, clock=lambda: now[0])
     writer.write(_health(n) for n in range(9))
     assert (writer.blocks, writer.pending) == (0, 9)
     writer.write(_health(n) for n in range(9, 25))
@@ -195,7 +195,7 @@ def test_flushing_nothing_asks_nothing(store: Store) -> None:
 
 
 def test_all_tables_together_are_bounded(store: Store) -> None:
-    writer = BlockWriter(store, "run-1", max_rows=10, max_age_s=1e9)
+    writer = BlockWriter(store, "run-1", max_rows=10, max_age_s=1e9, beside=False)
     most = 0
     for n in range(100):
         late = LateEvent("orders", 0, n, "s", "t", "shop", f"e{n}", T0, T0, "", T0)
@@ -203,7 +203,7 @@ def test_all_tables_together_are_bounded(store: Store) -> None:
             writer.write([row])
             most = max(most, writer.pending)
     assert most == 27
-    small = BlockWriter(store, "run-2", max_rows=10, max_pending=15, max_age_s=1e9)
+    small = BlockWriter(store, "run-2", max_rows=10, max_pending=15, max_age_s=1e9, beside=False)
     for n in range(9):
         small.write([_health(n), late])
         assert small.pending < 15

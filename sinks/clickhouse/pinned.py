@@ -15,6 +15,9 @@ INSERT: dict[str, str | int] = {
     "input_format_parallel_parsing": 0,  # as max_insert_threads; and memory stays that of one block
     "min_insert_block_size_rows": 1_048_449,  # one insert is one part
     "min_insert_block_size_bytes": 268_402_944,  # as the rows; a block of the writer is smaller
+    "input_format_native_allow_types_conversion": 1,  # texts go plain into columns of low cardinality
+    "input_format_native_decode_types_in_binary_format": 0,  # types stand in a block as words
+    "input_format_defaults_for_omitted_fields": 1,  # `written_at` is the table's own
     "optimize_on_insert": 1,  # versions of one key inside a block are merged before they are written
 }
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -12,11 +13,13 @@ import msgspec
 from schemas.errors import StoreError, StoreRefused, StoreUnavailable
 from sinks.clickhouse.dsn import Embedded, Server, Target, parse_dsn
 from sinks.clickhouse.failures import understood
+from sinks.clickhouse.native import Layout, layout_of
 from sinks.clickhouse.pinned import INSERT, READ, READ_ONLY
 from sinks.clickhouse.waiting import Waiting, WaitWatch
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+    from clickhouse_connect.driver.summary import QuerySummary
 
 #: What a value sent as a query parameter may be.
 Parameters = dict[str, Any]
@@ -50,10 +53,18 @@ class Answer(msgspec.Struct, frozen=True):
     more: bool = False
 
 
+class _Insert(msgspec.Struct, frozen=True):
+    """What is known of a table that blocks go into: its columns' types to the driver, and how we lay a block out."""
+
+    types: Sequence[Any]
+    layout: Layout | None
+
+
 class Store:
     """One connection; a context manager. Made by `open_store`.
 
-    Not to be shared between threads. Memory: one query's answer, or one inserted block and its encoding.
+    The driver is not made for several threads: a call waits until another thread's is through. Memory: one
+    query's answer, or one inserted block and its encoding.
 
     Every method raises `StoreUnavailable` (wait and retry) or `StoreRefused` (a person has to act); `insert`
     also `BlockRejected`.
@@ -62,7 +73,8 @@ class Store:
     def __init__(self, client: "Client", target: Target) -> None:
         self.target = target
         self._client = client
-        self._types: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._inserts: dict[tuple[str, tuple[str, ...]], _Insert] = {}
+        self._alone = threading.RLock()
         self._insert_settings = _known(client, INSERT)
         self._sums_up = False
         self._unsummed = 0
@@ -106,7 +118,8 @@ class Store:
     def command(self, sql: str) -> str:
         """Run a statement whose answer is at most one value (DDL mostly)."""
         try:
-            return str(self._client.command(sql))
+            with self._alone:
+                return str(self._client.command(sql))
         except Exception as error:
             raise understood(error) from error
 
@@ -129,9 +142,10 @@ class Store:
         if limit is not None:
             bounds = {"max_result_rows": limit + 1, "result_overflow_mode": "break"}
         try:
-            found = self._client.query(
-                sql, parameters=parameters, settings=_known(self._client, bounds), query_formats=formats
-            )
+            with self._alone:
+                found = self._client.query(
+                    sql, parameters=parameters, settings=_known(self._client, bounds), query_formats=formats
+                )
             rows = [tuple(row) for row in found.result_rows]
         except Exception as error:
             raise understood(error) from error
@@ -150,7 +164,8 @@ class Store:
         if not _SELECT.match(inner):
             return (), ()
         try:
-            described = self._client.query(f"DESCRIBE TABLE (\n{inner}\n)", parameters=parameters).result_rows
+            with self._alone:
+                described = self._client.query(f"DESCRIBE TABLE (\n{inner}\n)", parameters=parameters).result_rows
         except Exception as error:
             raise understood(error) from error
         return tuple(str(row[0]) for row in described), tuple(str(row[1]) for row in described)
@@ -160,29 +175,63 @@ class Store:
 
         `token` names the block: the same block sent again under it is dropped, and so is another one, so
         derive it from the content. Integers are taken for times as they are (microseconds for
-        `DateTime64(6)`). The types of the columns are asked for once a table and connection.
+        `DateTime64(6)`). The types of the columns are asked for once a table and connection. Blocks are laid out by
+        `native`; what that can't say, by the driver, which refuses or takes it.
         """
-        key = (table, tuple(names))
-        settings = {**self._insert_settings, "insert_deduplication_token": token}
+        settings: dict[str, Any] = {**self._insert_settings, "insert_deduplication_token": token}
         try:
-            if key not in self._types:
-                self._types[key] = self._client.create_insert_context(table, list(names)).column_types
-            done = self._client.insert(
-                table,
-                columns,
-                column_names=list(names),
-                column_types=self._types[key],
-                column_oriented=True,
-                settings=settings,
-            )
+            with self._alone:
+                known = self._insert_into(table, tuple(names))
+                block = known.layout.block(columns) if known.layout is not None else None
+                if block is None:
+                    done = self._client.insert(
+                        table,
+                        columns,
+                        column_names=list(names),
+                        column_types=known.types,
+                        column_oriented=True,
+                        settings=settings,
+                    )
+                else:
+                    done = self._insert_native(table, names, block, settings)
         except Exception as error:
             raise understood(error, inserting=True) from error
         if not self._whole(done.summary):
             raise StoreUnavailable(_BROKEN_OFF.format(self.target))
 
+    def _insert_into(self, table: str, names: tuple[str, ...]) -> _Insert:
+        key = (table, names)
+        if key not in self._inserts:
+            types = self._client.create_insert_context(table, list(names)).column_types
+            self._inserts[key] = _Insert(types, layout_of(names, [kind.name for kind in types]))
+        return self._inserts[key]
+
+    def _insert_native(
+        self, table: str, names: Sequence[str], block: bytes, settings: dict[str, Any]
+    ) -> "QuerySummary":
+        from clickhouse_connect.driver.compression import get_compressor  # noqa: PLC0415 - comes with the driver
+
+        compression = self._client.write_compression  # as the driver compresses what it serialises itself
+        if compression is not None:
+            compressor = get_compressor(compression)
+            first = compressor.compress_block(block)
+            rest = compressor.flush() or b""  # type: ignore[no-untyped-call] # the driver's own has no types
+            block = b"".join((first, rest))
+        return self._client.raw_insert(
+            table, list(names), block, settings=settings, fmt="Native", compression=compression
+        )
+
     def close(self) -> None:
-        """Give the connection back; the embedded engine is free for another path then."""
-        self._client.close()
+        """Give the connection back; the embedded engine is free for another path then.
+
+        A call that another thread has under way is waited for where the engine is in this process. A server's answer
+        is not: who hangs must not be able to keep us.
+        """
+        if isinstance(self.target, Server):
+            self._client.close()
+            return
+        with self._alone:
+            self._client.close()
 
 
 def open_store(

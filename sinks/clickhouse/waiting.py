@@ -56,8 +56,12 @@ class Waiting:
         self._clock = clock
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads attempts in time, no secret
 
-    def answered(self, attempt: Callable[[], T]) -> T:
+    def answered(self, attempt: Callable[[], T], *, spent_s: float = 0.0) -> T:
         """What `attempt` returns, tried again while it raises `StoreUnavailable`.
+
+        Args:
+            attempt: one attempt.
+            spent_s: what the first one took before this was called, where another thread made it.
 
         Raises:
             StoreUnavailable: patience has ended.
@@ -70,7 +74,8 @@ class Waiting:
             try:
                 result = attempt()
             except StoreUnavailable as error:
-                waited_s += self._clock() - began_s
+                waited_s += self._clock() - began_s + spent_s
+                spent_s = 0.0
                 if self._patience_s is not None and waited_s >= self._patience_s:
                     raise
                 pause_s = wait_s * self._jitter.uniform(0.5, 1.0)

@@ -3,16 +3,19 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Protocol
 
 from schemas.errors import BlockRejected, StoreRefused
 from schemas.rows import DeadLetter, Row
 from sinks.clickhouse.rows import block_of, refused
+from sinks.clickhouse.sending import Fate, Sending
 from sinks.clickhouse.store import Store
 from sinks.clickhouse.waiting import Waiting, WaitWatch
 
 _REFUSALS_IN_A_ROW = 200
 _TABLES_FULL = 4
+_CLOSE_S = 5.0
 
 
 class WriterWatch(WaitWatch, Protocol):
@@ -39,10 +42,15 @@ class BlockWriter:
     A row is sent again when the writer is unsure (a broken connection, a restart); its key and version make
     that harmless, and a block's token mostly stops it at the door.
 
+    With `beside`, blocks that are due are sent by a thread, one at a time, while the caller goes on and the next
+    ones fill; `write` waits for it only when `max_pending` rows are held. What a block's fate is, is settled in the
+    caller's next `write` or `flush`: retries, halving, and all calls of `watch` are made on the caller's thread, and
+    what the thread ran into is raised there. The thread ends with its blocks: after `flush` there is none.
+
     Memory: `max_rows` rows a table, `max_pending` rows in all (default: four tables' worth) and dead letters of
-    at most `max_bytes` of raw input, each plus one call of `write`; and one block's encoding. When the store is
-    away `write` blocks, which holds the source back; after `patience_s` of waiting (None: never) it raises,
-    keeping what it holds.
+    at most `max_bytes` of raw input, each plus one call of `write`; and one block's encoding. `beside` lets a table
+    have more than `max_rows`, within `max_pending`. When the store is away `write` blocks, which holds the source
+    back; after `patience_s` of waiting (None: never) it raises, keeping what it holds.
 
     Attributes (for metrics): rows, blocks, rejected: written rows and blocks, rows that became dead letters.
     """
@@ -57,6 +65,7 @@ class BlockWriter:
         max_bytes: int = 32 << 20,
         max_age_s: float = 1.0,
         patience_s: float | None = 600.0,
+        beside: bool = True,
         watch: WriterWatch | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -71,6 +80,8 @@ class BlockWriter:
         self._max_pending = _TABLES_FULL * max_rows if max_pending is None else max_pending
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
+        self._beside = beside
+        self._sending: Sending | None = None
         self._watch = watch
         self._clock = clock
         self._waiting = Waiting(watch=watch, patience_s=patience_s, sleep=sleep, clock=clock, jitter=jitter)
@@ -104,59 +115,123 @@ class BlockWriter:
         self._take(rows)
         if self._oldest_s is None:
             self._oldest_s = self._clock()
-        elif self._clock() - self._oldest_s >= self._max_age_s:
-            return self.flush()
-        if self.pending >= self._max_pending:
+        if self._beside:
+            return self._go_on()
+        if self._aged or self.pending >= self._max_pending:
             return self.flush()
         out: list[DeadLetter] = []
-        for kind in tuple(self._buffers):
-            full = len(self._buffers[kind]) >= self._max_rows
-            if full or (kind is DeadLetter and self._raw_bytes >= self._max_bytes):
-                self._drain(kind, out)
+        for kind in self._full():
+            self._drain(kind, out)
         return out
 
     def flush(self) -> list[DeadLetter]:
         """Send everything; when this returns, it is in. Returns and raises as `write`."""
         out: list[DeadLetter] = []
-        for kind in sorted(self._buffers, key=lambda kind: (kind is DeadLetter, kind.TABLE)):
+        if self._sending is not None:
+            self._settle(self._sending, out)
+        for kind in self._held():
             self._drain(kind, out)
         if DeadLetter in self._buffers:  # those this flush made
             self._drain(DeadLetter, out)
         self._oldest_s = None
         return out
 
+    def close(self) -> None:
+        """Send no more; to be called before the store is closed. Rows that were not flushed are given up.
+
+        Waits for the block under way, at most five seconds: a server that hangs does not keep us.
+        """
+        if self._sending is not None:
+            self._sending.stop(_CLOSE_S)
+            self._sending = None
+
+    @property
+    def _aged(self) -> bool:
+        return self._oldest_s is not None and self._clock() - self._oldest_s >= self._max_age_s
+
+    @property
+    def _overfull(self) -> bool:
+        return self.pending >= self._max_pending or self._raw_bytes >= self._max_bytes
+
+    def _held(self) -> list[type[Row]]:
+        """The kinds of which there are rows, dead letters last."""
+        held = [kind for kind, buffer in self._buffers.items() if buffer]
+        return sorted(held, key=lambda kind: (kind is DeadLetter, kind.TABLE))
+
+    def _full(self) -> list[type[Row]]:
+        """The kinds of which there is a whole block."""
+        return [
+            kind
+            for kind, buffer in self._buffers.items()
+            if len(buffer) >= self._max_rows or (kind is DeadLetter and self._raw_bytes >= self._max_bytes)
+        ]
+
+    def _go_on(self) -> list[DeadLetter]:
+        """Keep the thread in work; wait for it only where no more rows may be held."""
+        out: list[DeadLetter] = []
+        while True:
+            if self._sending is not None:
+                if not (self._sending.over or self._overfull):
+                    return out
+                self._settle(self._sending, out)
+            everything = self._aged or self._overfull
+            if everything:
+                self._oldest_s = None
+            kinds = self._held() if everything else self._full()
+            if not kinds:
+                return out
+            self._sending = Sending([(kind, self._next(kind)) for kind in kinds], self._bring_in, self._clock)
+
+    def _settle(self, sending: Sending, out: list[DeadLetter]) -> None:
+        """Do what the fates of sent blocks ask for; what was not sent for a failure before it stays buffered."""
+        fates = sending.fates(self._tick)
+        self._sending = None
+        for fate in fates:
+            self._advance(fate.kind, out, fate)
+
+    def _tick(self) -> None:
+        if self._watch is not None:
+            self._watch.tick()
+
     def _take(self, rows: Iterable[Row]) -> None:
-        buffers = self._buffers
-        for row in rows:
-            kind = type(row)
-            if isinstance(row, DeadLetter):
-                self._raw_bytes += len(row.raw)
-            try:
-                buffers[kind].append(row)
-            except KeyError:
-                buffers[kind] = [row]
+        for kind, run in groupby(rows, type):  # they come in runs of one kind
+            buffer = self._buffers.setdefault(kind, [])
+            held = len(buffer)
+            buffer.extend(run)
+            if kind is DeadLetter:
+                self._raw_bytes += sum(len(row.raw) for row in buffer[held:] if isinstance(row, DeadLetter))
 
     def _drain(self, kind: type[Row], out: list[DeadLetter]) -> None:
-        """Send what is buffered of one kind; a row leaves the buffer when its block's fate is known."""
+        """Send what is buffered of one kind."""
+        while self._buffers[kind]:
+            self._advance(kind, out)
+
+    def _next(self, kind: type[Row]) -> list[Row]:
+        """The next block of a kind. Once tried it is tried with the same rows: its token may be known there already."""
         buffer = self._buffers[kind]
-        while buffer:
-            # A block once tried is tried again with the same rows: its token may be known there already.
-            taken = self._tried.setdefault(kind, self._fitting(buffer))
-            letters = [refused(row, error) for row, error in self._send(kind, buffer[:taken])]
-            if letters and kind is DeadLetter:
-                self._send(kind, letters)  # a dead letter's own dead letter gets one attempt, shortened
-            if kind is DeadLetter:
-                self._raw_bytes -= sum(len(row.raw) for row in buffer[:taken] if isinstance(row, DeadLetter))
-            del buffer[:taken]
-            del self._tried[kind]
-            if not letters:
-                continue
-            self.rejected += len(letters)
-            out.extend(letters)
-            if kind is not DeadLetter:
-                self._take(letters)
-            if self._watch is not None:
-                self._watch.refused(letters)
+        return buffer[: self._tried.setdefault(kind, self._fitting(buffer))]
+
+    def _advance(self, kind: type[Row], out: list[DeadLetter], fate: Fate | None = None) -> None:
+        """Have the next block of a kind in, or refused; its rows leave the buffer when that is known.
+
+        `fate` is what became of it where it was sent before.
+        """
+        rows = self._next(kind)
+        letters = [refused(row, error) for row, error in self._send(kind, rows, fate)]
+        if letters and kind is DeadLetter:
+            self._send(kind, letters)  # a dead letter's own dead letter gets one attempt, shortened
+        if kind is DeadLetter:
+            self._raw_bytes -= sum(len(row.raw) for row in rows if isinstance(row, DeadLetter))
+        del self._buffers[kind][: len(rows)]
+        del self._tried[kind]
+        if not letters:
+            return
+        self.rejected += len(letters)
+        out.extend(letters)
+        if kind is not DeadLetter:
+            self._take(letters)
+        if self._watch is not None:
+            self._watch.refused(letters)
 
     def _fitting(self, buffer: Sequence[Row]) -> int:
         """How many rows from the front make the next block."""
@@ -171,9 +246,9 @@ class BlockWriter:
                 return max(position, 1)
         return taken
 
-    def _send(self, kind: type[Row], rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    def _send(self, kind: type[Row], rows: Sequence[Row], fate: Fate | None = None) -> list[tuple[Row, str]]:
         """Bring rows in; return those the store refuses, each with why; attempts: 1 + O(bad * log rows)."""
-        error = self._insert(kind, rows)
+        error = self._insert(kind, rows, fate)
         if error is None:
             return []
         if len(rows) > 1:
@@ -187,19 +262,32 @@ class BlockWriter:
             ) from error
         return [(rows[0], str(error))]
 
-    def _insert(self, kind: type[Row], rows: Sequence[Row]) -> BlockRejected | None:
+    def _insert(self, kind: type[Row], rows: Sequence[Row], fate: Fate | None) -> BlockRejected | None:
         """One block, with retries; returns why it was refused, None when it is in."""
-        block = block_of(kind, rows, self._run_id)
+        first = [] if fate is None else [fate]
+        spent_s = 0.0 if fate is None else fate.seconds
+
+        def attempt() -> None:
+            if not first:
+                self._bring_in(kind, rows)
+                return
+            error = first.pop().error
+            if error is not None:
+                raise error
+
         began_s = self._clock()
         try:
-            self._waiting.answered(
-                lambda: self._store.insert(block.table, block.columns, block.names, block.token),
-            )
+            self._waiting.answered(attempt, spent_s=spent_s)
         except BlockRejected as error:
             return error
         self.rows += len(rows)
         self.blocks += 1
         self._refusals_in_a_row = 0
         if self._watch is not None:
-            self._watch.written(kind, rows, self._clock() - began_s)
+            self._watch.written(kind, rows, self._clock() - began_s + spent_s)
         return None
+
+    def _bring_in(self, kind: type[Row], rows: Sequence[Row]) -> None:
+        """One attempt, on whichever thread."""
+        block = block_of(kind, rows, self._run_id)
+        self._store.insert(block.table, block.columns, block.names, block.token)

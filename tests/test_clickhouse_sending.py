@@ -1,0 +1,289 @@
+"""Blocks sent beside the caller: what the thread does, and what is left to who waits for it."""
+
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import BlockRejected, StoreRefused, StoreUnavailable
+from schemas.rows import DeadLetter, DuplicateEvent, Health, Row
+from sinks.clickhouse.migrate import migrate
+from sinks.clickhouse.sending import Sending
+from sinks.clickhouse.store import Store, open_store
+from sinks.clickhouse.writer import BlockWriter
+from tests.clickhouse_rows import T0
+from tests.clickhouse_stores import FakeTime, Recorder
+
+DEADLINE_S = 30.0
+
+
+class Door:
+    """Stands in for a store: an insert waits until the door is open; what the script names goes wrong."""
+
+    def __init__(self, *script: Exception | None, is_open: bool = True) -> None:
+        self.open = threading.Event()
+        if is_open:
+            self.open.set()
+        self.entered = threading.Semaphore(0)
+        self.blocks: list[tuple[str, list[object]]] = []
+        self.threads: set[int] = set()
+        self._script = list(script)
+        self._alone = threading.Lock()
+
+    def insert(self, table: str, columns: Sequence[Sequence[object]], names: Sequence[str], token: str) -> None:
+        del names, token
+        assert self._alone.acquire(blocking=False), "one block at a time"
+        self.threads.add(threading.get_ident())
+        self.entered.release()
+        try:
+            assert self.open.wait(DEADLINE_S)
+            error = self._script.pop(0) if self._script else None
+            if error is not None:
+                raise error
+            self.blocks.append((table, list(columns[0])))
+        finally:
+            self._alone.release()
+
+
+class Here(Recorder):
+    """A watch that writes down which threads call it, and does something at each tick."""
+
+    def __init__(self, at_tick: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+        self._at_tick = at_tick
+
+    def written(self, record: type[Row], rows: Sequence[Row], seconds: float) -> None:
+        self.threads.add(threading.get_ident())
+        super().written(record, rows, seconds)
+
+    def waiting(self, error: StoreUnavailable, pause_s: float, waited_s: float) -> None:
+        self.threads.add(threading.get_ident())
+        super().waiting(error, pause_s, waited_s)
+
+    def tick(self) -> None:
+        self.threads.add(threading.get_ident())
+        super().tick()
+        self._at_tick()
+
+    def recovered(self, waited_s: float) -> None:
+        self.threads.add(threading.get_ident())
+        super().recovered(waited_s)
+
+    def refused(self, letters: Sequence[DeadLetter]) -> None:
+        self.threads.add(threading.get_ident())
+        super().refused(letters)
+
+
+def _rows(begin: int, end: int) -> list[Health]:
+    return [Health(f"orders/{number}", T0, 1, 1, 0, 10, 0.5, 1) for number in range(begin, end)]
+
+
+def _writer(door: Door, watch: Recorder | None = None, **options: int) -> BlockWriter:
+    time = FakeTime()
+    return BlockWriter(door, "run-1", watch=watch, sleep=time.sleep, clock=time.clock, **options)  # type: ignore[arg-type] # stands in for a store
+
+
+def _names(door: Door) -> list[object]:
+    return [name for _, names in door.blocks for name in names]
+
+
+def _sending() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "clickhouse"]
+
+
+def test_the_caller_goes_on_while_a_block_is_under_way() -> None:
+    door = Door(is_open=False)
+    watch = Here(door.open.set)
+    writer = _writer(door, watch, max_rows=10)
+    writer.write(_rows(0, 10))
+    assert door.entered.acquire(timeout=DEADLINE_S)
+    for begin in range(10, 39):
+        writer.write(_rows(begin, begin + 1))
+    assert (writer.pending, writer.rows, watch.blocks, watch.ticks) == (39, 0, [], 0), "nothing was waited for"
+    writer.write(_rows(39, 40))
+    assert watch.ticks > 0, "forty rows may be held: it was waited for, with heartbeats"
+    assert writer.rows >= 10
+    assert watch.blocks[0][:2] == (Health, 10)
+    assert writer.flush() == []
+    assert (writer.pending, writer.rows, _names(door)) == (0, 40, [row.component for row in _rows(0, 40)])
+    assert watch.threads == {threading.get_ident()}, "whatever is told, is told on the caller's thread"
+    assert door.threads - watch.threads, "and sent on others"
+    assert _sending() == []
+
+
+def test_rows_that_are_a_second_old_go_without_holding_the_caller() -> None:
+    door, time = Door(is_open=False), FakeTime()
+    writer = BlockWriter(door, "run-1", sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
+    writer.write([*_rows(0, 3), DuplicateEvent("orders", 0, 9, "t", "s", "e", T0, T0)])
+    time.now = 1.0
+    writer.write(_rows(3, 4))
+    assert door.entered.acquire(timeout=DEADLINE_S)
+    time.now = 2.5
+    writer.write(_rows(4, 5))
+    door.open.set()
+    writer.flush()
+    tables = [table for table, _ in door.blocks]
+    assert tables == ["duplicate_event_log", "pipeline_health_log", "pipeline_health_log"]
+    assert _names(door)[1:] == [row.component for row in _rows(0, 5)]
+
+
+@pytest.mark.parametrize("error", [StoreRefused("no right"), RuntimeError("a bug")])
+@pytest.mark.parametrize("how", ["write", "flush"])
+def test_what_the_thread_ran_into_is_raised_in_the_next_call(error: Exception, how: str) -> None:
+    door = Door(error, is_open=False)
+    writer = _writer(door, max_rows=10)
+    writer.write(_rows(0, 10))
+    _through(door)
+    with pytest.raises(type(error), match=str(error)):
+        writer.write([]) if how == "write" else writer.flush()
+    assert (writer.pending, door.blocks) == (10, []), "the rows are kept"
+    writer.flush()
+    assert _names(door) == [row.component for row in _rows(0, 10)]
+
+
+def test_a_failed_attempt_counts_as_the_first_of_the_retries() -> None:
+    door, watch = Door(StoreUnavailable("away"), StoreUnavailable("still"), is_open=False), Here()
+    writer = _writer(door, watch, max_rows=10)
+    writer.write(_rows(0, 10))
+    _through(door)
+    writer.write([])
+    assert [error for error, _, _ in watch.waits] == ["away", "still"]
+    assert (writer.retries, writer.rows, len(watch.recoveries)) == (2, 10, 1)
+    assert watch.threads == {threading.get_ident()}
+
+
+def test_blocks_behind_a_failure_are_not_sent_before_it_is_settled() -> None:
+    door = Door(StoreUnavailable("away"), is_open=False)
+    writer = _writer(door, max_rows=1)
+    writer.write([*_rows(0, 1), DuplicateEvent("orders", 0, 9, "t", "s", "e", T0, T0)])
+    _through(door)
+    assert door.blocks == []
+    writer.flush()
+    assert sorted(table for table, _ in door.blocks) == ["duplicate_event_log", "pipeline_health_log"]
+
+
+def test_a_refused_block_is_halved_on_the_callers_thread() -> None:
+    door, watch = Door(BlockRejected("in it"), BlockRejected("in it"), is_open=False), Here()
+    writer = _writer(door, watch, max_rows=2)
+    writer.write(_rows(0, 2))
+    _through(door)
+    (letter,) = writer.write([])
+    assert (letter.topic, letter.detail, watch.letters) == ("andon.pipeline_health_log", "in it", [letter])
+    assert (watch.recoveries, writer.rejected) == ([], 1)
+    writer.flush()
+    assert [table for table, _ in door.blocks] == ["pipeline_health_log", "dead_letter_log"]
+    assert watch.threads == {threading.get_ident()}
+
+
+def test_a_watch_ends_the_waiting_for_the_thread_and_nothing_is_sent_twice() -> None:
+    def give_up() -> None:
+        raise InterruptedError
+
+    door = Door(is_open=False)
+    writer = _writer(door, Here(give_up), max_rows=10)
+    writer.write(_rows(0, 10))
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            writer.flush()
+    assert writer.pending == 10
+    door.open.set()
+    writer.flush()
+    assert (writer.pending, _names(door)) == (0, [row.component for row in _rows(0, 10)])
+
+
+def test_closing_waits_for_the_block_under_way_and_sends_no_more() -> None:
+    door = Door(is_open=False)
+    writer = _writer(door, max_rows=1)
+    writer.write([*_rows(0, 1), DuplicateEvent("orders", 0, 9, "t", "s", "e", T0, T0)])
+    assert door.entered.acquire(timeout=DEADLINE_S)
+    threading.Timer(0.1, door.open.set).start()
+    writer.close()
+    assert (len(door.blocks), _sending()) == (1, [])
+    writer.close()
+
+
+def test_a_sending_ends_with_its_first_failure() -> None:
+    def bring_in(kind: type[Row], rows: Sequence[Row]) -> None:
+        if kind is Health:
+            raise StoreUnavailable(str(len(rows)))
+
+    blocks: list[tuple[type[Row], list[Row]]] = [(DeadLetter, []), (Health, []), (DuplicateEvent, [])]
+    fates = Sending(blocks, bring_in, FakeTime().clock).fates(lambda: None)
+    assert [(fate.kind, str(fate.error)) for fate in fates] == [(DeadLetter, "None"), (Health, "0")]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    script=st.lists(st.sampled_from(["pass", "away", "refused"]), max_size=10),
+    cuts=st.lists(st.integers(0, 40), max_size=8),
+    max_rows=st.integers(1, 20),
+    seed=st.integers(0, 99),
+)
+def test_each_row_is_in_once_or_a_dead_letter_and_never_too_many_are_held(
+    script: list[str], cuts: list[int], max_rows: int, seed: int
+) -> None:
+    errors = {"pass": None, "away": StoreUnavailable("away"), "refused": BlockRejected("refused")}
+    door, watch, chance = Door(*(errors[step] for step in script)), Here(), random.Random(seed)
+    writer = _writer(door, watch, max_rows=max_rows)
+    edges = [0, *sorted(cuts), 40]
+    letters: list[DeadLetter] = []
+    for begin, end in itertools.pairwise(edges):
+        letters += writer.write(_rows(begin, end))
+        assert writer.pending < 4 * max_rows
+        if chance.random() < 0.3:
+            _ended()
+    letters += writer.flush()
+    refused = {letter.raw for letter in letters}
+    stored = [name for table, names in door.blocks if table == "pipeline_health_log" for name in names]
+    assert len(stored) == len(set(stored))
+    assert len(stored) + sum(b"orders/" in raw for raw in refused) == 40
+    assert (writer.pending, _sending(), watch.threads <= {threading.get_ident()}) == (0, [], True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(f"chdb://{tmp_path}/db") as opened:
+        migrate(opened)
+        yield opened
+
+
+def test_a_store_takes_one_call_at_a_time(store: Store) -> None:
+    found: list[object] = []
+    asking = threading.Thread(target=lambda: found.extend(store.query("SELECT 1").rows))
+    with store._alone:
+        asking.start()
+        asking.join(0.2)
+        assert found == []
+    asking.join(DEADLINE_S)
+    assert found == [(1,)]
+
+
+def test_reading_while_blocks_go_in(store: Store) -> None:
+    writer = BlockWriter(store, "run-1", max_rows=2_000)
+    seen = [0]
+    for begin in range(0, 20_000, 500):
+        writer.write(_rows(begin, begin + 500))
+        seen.append(int(store.query("SELECT count() FROM pipeline_health").rows[0][0]))
+    writer.flush()
+    assert seen == sorted(seen)
+    assert store.query("SELECT count() FROM pipeline_health").rows == [(20_000,)]
+
+
+def _through(door: Door) -> None:
+    """Open the door, and wait until no block is under way."""
+    door.open.set()
+    _ended()
+
+
+def _ended() -> None:
+    """Wait until no block is under way."""
+    for thread in threading.enumerate():
+        if thread.name == "clickhouse":
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
