@@ -123,11 +123,12 @@ class Soak:
         """What the report is written from."""
         minutes, settle_s = self._scale.minutes, self._scale.settle_s
         steady = steadiness(self._samples, self._disturbances, self._rate, minutes, settle_s)
-        flat = flatness(self._samples, self._disturbances, minutes, settle_s)
+        flat = flatness(self._samples, self._disturbances, minutes, settle_s, self._scale.plateau_s)
         return Run(
             minutes=minutes,
             rate=self._rate,
             settle_s=settle_s,
+            plateau_s=self._scale.plateau_s,
             began=rfc3339(int(self._began.timestamp()) * SECOND_US),
             machine=facts(),
             samples=self._samples,

@@ -77,6 +77,10 @@ class Scale(msgspec.Struct, frozen=True):
         return self.of(120, 2)
 
     @property
+    def plateau_s(self) -> float:
+        return self.of(720, 2)
+
+    @property
     def look_every_s(self) -> float:
         return min(5.0, max(1.0, self.minutes))
 
@@ -249,7 +253,8 @@ def _text(seconds: float) -> str:
 def write_map(path: Path, day_us: int, scale: Scale) -> Path:
     """The default map for days that last `day_us`: its durations squeezed as the input is.
 
-    Windows are of the wall clock; a case is remembered for half a day after its end, and given up after one.
+    Windows are of the wall clock; a case is remembered for half a day after its end, and given up after one. So no
+    deadline is later than that: what waits for it would be kept for hours.
     """
     default = tomllib.loads((ROOT / "dataflows" / "process_maps" / "default.toml").read_text(encoding="utf-8"))
 
@@ -263,10 +268,10 @@ def write_map(path: Path, day_us: int, scale: Scale) -> Path:
     for handoff in default["handoff"]:
         handoff.setdefault("sequence_grace", _SEQUENCE_GRACE)
         for key in _DURATIONS & handoff.keys():
-            handoff[key] = squeezed(handoff[key])
+            handoff[key] = squeezed(min(handoff[key], "1d", key=Duration.parse))
         at = handoff.get("deadline_at", {})
         if "plus" in at:
-            at["plus"] = squeezed(at["plus"])
+            at["plus"] = squeezed(min(at["plus"], "1d", key=Duration.parse))
         lines.append(_table("[[handoff]]", handoff))
     for kind in ("forbidden", "exception"):
         lines += [_table(f"[[{kind}]]", rule) for rule in default[kind]]

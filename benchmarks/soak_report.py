@@ -20,6 +20,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     minutes: float
     rate: float
     settle_s: float
+    plateau_s: float
     began: str
     machine: dict[str, object]
     samples: list[Sample]
@@ -44,6 +45,7 @@ def _report(run: Run) -> str:
         "Medians over the last two thirds of the run, without disturbances, until the job had caught up, and "
         f"{run.settle_s:g} s more."
     )
+    full = _late(run, run.plateau_s)
     others = (
         "The broker keeps its whole log in memory; ClickHouse (chDB behind a front for tests) has caches and merges. "
         "Neither is Andon's."
@@ -64,13 +66,13 @@ def _report(run: Run) -> str:
         f"\n## Undisturbed\n\n{quiet}\n",
         "| | median | 5 % to 95 % |\n|---|---|---|",
         *_figures(run),
-        "\n## Memory by process\n",
+        f"\n## Memory by process\n\nFrom {run.plateau_s / 60:g} min after the job had caught up.\n",
         "| process | median MB | slope, MB an hour | judged |\n|---|---|---|---|",
         *_memory(run),
         f"\n{others}\n\n## State\n",
         "Median entries in the first and the second half of the same time.\n",
         "| operator and what | first | second | |\n|---|---|---|---|",
-        *(f"| {row.name} | {row.first:,.0f} | {row.second:,.0f} | {row.growth:+.1%} |" for row in states(_late(run))),
+        *(f"| {row.name} | {row.first:,.0f} | {row.second:,.0f} | {row.growth:+.1%} |" for row in states(full)),
         "\n## The run\n",
         *(f"{note}\n" for note in run.notes),
         where,
@@ -78,8 +80,8 @@ def _report(run: Run) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _late(run: Run) -> list[Sample]:
-    quiet = calm(run.samples, run.disturbances, run.settle_s)
+def _late(run: Run, settle_s: float) -> list[Sample]:
+    quiet = calm(run.samples, run.disturbances, settle_s)
     return [one for one in quiet if run.minutes * 20 <= one.at_s <= run.minutes * 60]
 
 
@@ -91,7 +93,7 @@ def _disturbance(one: Disturbance) -> str:
 
 
 def _figures(run: Run) -> list[str]:
-    late = _late(run)
+    late = _late(run, run.settle_s)
     shown = (
         ("messages_per_s", "messages a second"),
         ("rows_per_s", "rows a second"),
@@ -121,7 +123,7 @@ def _figures(run: Run) -> list[str]:
 def _memory(run: Run) -> list[str]:
     lines = []
     for name in ("job", "feeder", "broker", "clickhouse"):
-        found = memory(_late(run), f"{name}_rss_mb")
+        found = memory(_late(run, run.plateau_s), f"{name}_rss_mb")
         if found is not None:
             median, slope = found
             lines.append(f"| {name} | {median:,.0f} | {slope:+,.1f} | {'yes' if name == 'job' else 'no'} |")

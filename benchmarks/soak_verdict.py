@@ -106,15 +106,24 @@ def steadiness(
 
 
 def flatness(
-    samples: Sequence[Sample], disturbances: Sequence[Disturbance], minutes: float, settle_s: float
+    samples: Sequence[Sample],
+    disturbances: Sequence[Disturbance],
+    minutes: float,
+    settle_s: float,
+    plateau_s: float,
 ) -> list[Criterion]:
-    """Memory, latency and state; not judged of a run that is too short for it."""
+    """Memory, latency and state; not judged of a run that is too short for it.
+
+    Latency counts from `settle_s` after a disturbance. What is kept has to have come and gone once after a restart, so
+    memory and state count from `plateau_s` after.
+    """
     third_s = minutes * 60 / 3
     quiet = calm(samples, disturbances, settle_s)
-    first, middle, last = (
-        [sample for sample in quiet if third_s * number <= sample.at_s < third_s * (number + 1)] for number in range(3)
+    first, last = (
+        [sample for sample in quiet if third_s * number <= sample.at_s < third_s * (number + 1)] for number in (0, 2)
     )
-    criteria = [_flat_memory([*middle, *last]), _flat_latency(first, last), _flat_state([*middle, *last])]
+    full = [sample for sample in calm(samples, disturbances, plateau_s) if sample.at_s >= third_s]
+    criteria = [_flat_memory(full), _flat_latency(first, last), _flat_state(full)]
     if minutes >= JUDGED_FROM_MINUTES:
         return criteria
     return [msgspec.structs.replace(one, holds=None) for one in criteria]

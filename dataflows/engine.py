@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
-from zlib import crc32
 
 import bytewax.operators as op
 import msgspec
@@ -24,7 +23,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
-from dataflows.placing import spread
+from dataflows.placing import spread, worker_of
 from operators.group_state import Emitted, Piece, SitePiece
 from operators.groups import Group, make_group
 from operators.lane_state import Merged
@@ -303,18 +302,21 @@ class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
 
 
 class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
-    """As many partitions as there are lanes: the engine deals them out evenly, so each process has one."""
+    """As many partitions as there are lanes: the engine deals them out in turn, so each process has one.
 
-    def __init__(self, pipeline: Pipeline, pace: Pace) -> None:
+    The rows of a key group go to one that lives where the group does.
+    """
+
+    def __init__(self, pipeline: Pipeline, pace: Pace, keys: Iterable[str], workers: int) -> None:
         self._pipeline, self._pace = pipeline, pace
         self._numbers = {part: number for number, part in enumerate(self.list_parts())}
+        self._numbers |= {key: worker_of(key, workers) for key in keys}
 
     def list_parts(self) -> list[str]:
         return [f"{ROWS}:{lane}" for lane in self._pipeline.settings.lanes]
 
     def part_fn(self, item_key: str) -> int:
-        number = self._numbers.get(item_key)
-        return crc32(item_key.encode()) % len(self._numbers) if number is None else number
+        return self._numbers[item_key]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition:
         del step_id, for_part, resume_state
@@ -351,7 +353,7 @@ copyreg.pickle(Slice, lambda piece: (_slice_from, (msgspec.msgpack.encode(piece)
 copyreg.pickle(SitePiece, lambda piece: (_site_piece_from, (msgspec.msgpack.encode(piece),)))
 
 
-def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
+def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow:
     """Lanes → key groups → site groups → rows.
 
     `keeps` says whether there is a recovery directory: the engine asks for snapshots at the end of every epoch even
@@ -368,7 +370,7 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
         return [(keys[name], (name, piece)) for name, piece in router.slices(lane, merged)]
 
     pace = Pace(settings.lanes, pipeline.ahead)
-    sink = _RowSink(pipeline, pace)
+    sink = _RowSink(pipeline, pace, keys.values(), workers)
     parts = sink.list_parts()
 
     def lane_rows(item: tuple[str, Merged | None]) -> Iterable[tuple[str, _Rows | _Mark]]:
@@ -377,7 +379,7 @@ def build_flow(pipeline: Pipeline, *, keeps: bool) -> Dataflow:
             return []
         mark = _Mark(lane, merged.watermark_us)
         rows = _Rows([*merged.dead, *merged.health])
-        return [*((part, mark) for part in parts), *([(lane, rows)] if rows else [])]
+        return [*((part, mark) for part in parts), *([(f"{ROWS}:{lane}", rows)] if rows else [])]
 
     def site_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
         return [(keys[name], (name, piece)) for name, piece in item[1].pieces]
@@ -420,7 +422,9 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
     if recovery is not None:
         init_recovery(recovery, len(pipeline.settings.lanes))
         config = RecoveryConfig(recovery)
-    flow, epoch = build_flow(pipeline, keeps=config is not None), timedelta(microseconds=epoch_us)
+    workers = max(1, len(cluster.addresses))
+    flow = build_flow(pipeline, keeps=config is not None, workers=workers)
+    epoch = timedelta(microseconds=epoch_us)
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(1_000_000, 10, 10)

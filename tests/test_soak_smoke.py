@@ -143,7 +143,7 @@ def test_what_is_not_flat_is_found(
         buckets = {2.5: 900.0, 60.0 if disturbed else late_bound: 100.0}
         samples.append(watch.Sample(at_s, values, buckets))
     one = disturbances.Disturbance("SIGKILL", "", 900.0, 905.0, 960.0)
-    judged = {found.name: found.holds for found in verdict.flatness(samples, [one], 60.0, 60.0)}
+    judged = {found.name: found.holds for found in verdict.flatness(samples, [one], 60.0, 60.0, 240.0)}
     assert judged == {name: name != failing for name in ("memory is flat", "latency is flat", "state is bounded")}
 
 
