@@ -249,7 +249,14 @@ def _writer(
     settings: Settings, store: Store, record: RunRecord, watch: JobWatch, open_now: ExitStack
 ) -> Callable[[], RowsOut]:
     """What gives the process's one way out for rows."""
-    writer = BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows, patience_s=None, watch=watch)
+    writer = BlockWriter(
+        store,
+        record.run_id,
+        max_rows=settings.clickhouse.block_rows,
+        max_age_s=settings.clickhouse.block_age / SECOND_US,
+        patience_s=None,
+        watch=watch,
+    )
     open_now.callback(writer.close)
     topic = None
     if settings.kafka.bootstrap and settings.kafka.dead_letter_topic:

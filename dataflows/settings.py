@@ -39,6 +39,7 @@ class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     dsn: str = "chdb:///./andon.db"
     password_file: str | None = None
     block_rows: Annotated[int, Meta(ge=1, le=1_000_000)] = 50_000
+    block_age: Duration = Duration(SECOND_US // 2)
 
 
 class TimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,7 +50,7 @@ class TimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_future: Duration = Duration(5 * MINUTE_US)
     max_past: Duration = Duration(30 * DAY_US)
     dedup_horizon: Duration = Duration(HOUR_US)
-    idle_grace: Duration = Duration(10 * SECOND_US)
+    idle_grace: Duration = Duration(2 * SECOND_US)
 
     def rules(self) -> TimeRules:
         """As lanes take them."""

@@ -16,85 +16,120 @@ T = TypeVar("T")
 class Resting(Generic[T]):
     """Records of one kind.
 
-    What `get` gave may be changed in place until the next `rest`. Nothing that is computed may depend on when `rest` is
-    called: packing and unpacking is identity.
+    What `get` gave may be changed in place until the next `rest` or snapshot, when it has to be got again. Nothing that
+    is computed may depend on when these are called: packing and unpacking is identity.
+
+    A record stays an object until the second `rest` after it was last asked for. A snapshot packs what was asked for
+    since the last one, and lets the objects be; `rest` packs only what no snapshot has packed.
 
     Args:
         pack: a record to msgpack.
         unpack: and back.
 
-    Memory: some 110 bytes and the key for a resting record, beside its own bytes. Cost: one look-up for a record that
-    was asked for since the `rest` before the last, else unpacking.
+    Memory: some 150 bytes with the key for a resting record, beside its own bytes. Cost: one look-up for a record that
+    was asked for since the last `rest` or snapshot (callers in a hurry may look into `young` themselves), some more for
+    one that is still an object, else unpacking.
     """
 
     def __init__(self, pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> None:
         self._pack, self._unpack = pack, unpack
-        self._young: dict[str, T] = {}
+        self.young: dict[str, T] = {}
         self._old: dict[str, T] = {}
+        self._saved: dict[str, T] = {}
+        self._saved_old: dict[str, T] = {}
         self._bytes: dict[str, bytes] = {}
+        self._unpacked = 0
 
     def get(self, key: str) -> T | None:
         """The record, None where there is none."""
-        record = self._young.get(key)
+        record = self.young.get(key)
         if record is not None:
             return record
         record = self._old.pop(key, None)
+        if record is None and self._saved:
+            record = self._saved.pop(key, None)
+        if record is None and self._saved_old:
+            record = self._saved_old.pop(key, None)
         if record is None:
-            packed = self._bytes.pop(key, None)
+            packed = self._bytes.get(key)
             if packed is None:
                 return None
             record = self._unpack(packed)
-        self._young[key] = record
+        self.young[key] = record
         return record
+
+    def peek(self, key: str) -> T | None:
+        """The record to be read once: one that rests goes on resting, and what is changed in it may be lost."""
+        for objects in (self.young, self._old, self._saved, self._saved_old):
+            record = objects.get(key)
+            if record is not None:
+                return record
+        packed = self._bytes.get(key)
+        return None if packed is None else self._unpack(packed)
 
     def put(self, key: str, record: T) -> None:
         """Add a record; `key` must be new."""
-        self._young[key] = record
+        self.young[key] = record
+        self._unpacked += 1
 
     def drop(self, key: str) -> None:
         """Forget a record, if there is one."""
-        if self._young.pop(key, None) is None and self._old.pop(key, None) is None:
-            self._bytes.pop(key, None)
+        found = False
+        for objects in (self.young, self._old, self._saved, self._saved_old):
+            found = objects.pop(key, None) is not None or found
+        if self._bytes.pop(key, None) is None and found:
+            self._unpacked -= 1
 
     def __contains__(self, key: str) -> bool:
         """Whether there is one."""
-        return key in self._young or key in self._old or key in self._bytes
+        return key in self.young or key in self._old or key in self._bytes
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._young) + len(self._old) + len(self._bytes)
+        return len(self._bytes) + self._unpacked
 
     def __iter__(self) -> Iterator[str]:
         """All keys; don't `get` meanwhile."""
-        yield from self._young
-        yield from self._old
         yield from self._bytes
+        for objects in (self.young, self._old):
+            yield from (key for key in objects if key not in self._bytes)
 
     @property
     def awake(self) -> int:
         """How many are objects now."""
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old) + len(self._saved) + len(self._saved_old)
 
     def rest(self) -> None:
-        """Pack what was not asked for since the last call."""
-        pack, packed = self._pack, self._bytes
-        for key, record in self._old.items():
-            packed[key] = pack(record)
-        self._old, self._young = self._young, {}
+        """Let go of the objects that were not asked for since the last call."""
+        self._save(self._old)
+        self._old, self.young = self.young, {}
+        self._saved_old, self._saved = self._saved, {}
+
+    def packed(self) -> Mapping[str, bytes]:
+        """All of them, packed. To be encoded before the next call of anything here: it is no copy."""
+        self._save(self._old)
+        self._save(self.young)
+        self._saved_old.update(self._old)
+        self._saved.update(self.young)
+        self._old, self.young = {}, {}
+        return self._bytes
+
+    def restore_packed(self, kept: dict[str, bytes]) -> None:
+        """Take over what `packed` gave; what is in it is looked at when it is asked for."""
+        self.young, self._old, self._saved, self._saved_old = {}, {}, {}, {}
+        self._bytes, self._unpacked = kept, 0
 
     def snapshot(self) -> dict[str, Raw]:
-        """All of them, packed; what was asked for since the last snapshot is all that has to be packed for it.
-
-        Calls `rest`.
-        """
-        self.rest()
-        pack = self._pack
-        kept = {key: Raw(packed) for key, packed in self._bytes.items()}
-        for key, record in self._old.items():
-            kept[key] = Raw(pack(record))
-        return kept
+        """`packed` as values of msgpack."""
+        return {key: Raw(packed) for key, packed in self.packed().items()}
 
     def restore(self, kept: Mapping[str, Raw]) -> None:
-        """Take over a snapshot; what is in it is looked at when it is asked for."""
-        self._young, self._old = {}, {}
-        self._bytes = {key: bytes(packed) for key, packed in kept.items()}
+        """Take over a snapshot."""
+        self.restore_packed({key: bytes(packed) for key, packed in kept.items()})
+
+    def _save(self, objects: Mapping[str, T]) -> None:
+        pack, saved = self._pack, self._bytes
+        before = len(saved)
+        for key, record in objects.items():
+            saved[key] = pack(record)
+        self._unpacked -= len(saved) - before

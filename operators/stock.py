@@ -9,29 +9,25 @@ The delta of an item is the largest known quantity less the smallest, over all s
 is |delta| times the unit cost last heard of (by event time).
 """
 
-import heapq
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from operators.findings import next_version
-from operators.inbound import Expected
-from operators.stock_findings import late_stock_row, stock_signal
-from operators.stock_item import Item, ItemState
-from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
-from schemas.durations import (
-    BEGIN_OF_TIME_US,
-    END_OF_TIME_US,
-    HOUR_US,
-    MINUTE_US,
-    Duration,
-    to_us,
-)
+from operators.resting import Resting
+from operators.stock_findings import late_stock_row
+from operators.stock_item import LEVEL, SEPARATOR, Item, item_key, names_of
+from operators.stock_judge import StockJudge, StockOutput, Timer
+from operators.stock_packing import pack_item, unpack_item
+from operators.stock_schedule import ScheduleState, StockSchedule
+from operators.stock_settings import StockSettings
+from operators.windows import WindowSettings
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, to_us
 from schemas.errors import StateError
 from schemas.events import (
     Arrived,
+    Event,
     InventoryAdjusted,
     InventoryLevel,
     PoCreated,
@@ -39,41 +35,15 @@ from schemas.events import (
     ReservationCreated,
     ReservationRejected,
     ReservationReleased,
-    System,
 )
-from schemas.rows import LateEvent, Signal, StockWindow
+from schemas.rows import StockWindow
 
-StockOutput: TypeAlias = StockWindow | Signal | LateEvent
-_Timer: TypeAlias = tuple[int, str, str, str]
-_LOOK = "look"
-_RESERVATIONS = (ReservationCreated, ReservationReleased, ReservationRejected, ReservationConsumed)
+__all__ = ["StockOutput", "StockReconciler", "StockSettings", "StockState"]
 
-
-class StockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a difference is a finding. A delta must exceed both margins, and outlast `settle`."""
-
-    window: Duration = Duration(5 * MINUTE_US)
-    book: tuple[System, ...] = ("wms", "pos", "oms", "erp", "ecom", "marketplace")
-    settle: Duration = Duration(30 * MINUTE_US)
-    margin_units: float = 2.0
-    margin_share: float = 0.05
-    oversell_settle: Duration = Duration(5 * MINUTE_US)
-    safety_stock: float = 0.0
-    safety_stock_by_node: dict[str, float] = {}
-    inbound_horizon: Duration | None = None
-    currency: str = ""
-    stale_after: Duration = Duration(HOUR_US)
-
-    def __post_init__(self) -> None:
-        """Refuse margins that can't be meant.
-
-        Raises:
-            ValueError: a margin is negative or the window has no length.
-        """
-        if self.margin_units < 0 or self.margin_share < 0:
-            raise ValueError("margin_units and margin_share can't be negative")
-        if self.window <= 0:
-            raise ValueError("window must be longer than 0")
+#: So many objects, and as many that were not asked for since, are kept before the latter are packed.
+_MOST_YOUNG = 8192
+_Reservation: TypeAlias = ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed
+_OF_AN_ITEM = (InventoryAdjusted, ReservationCreated, ReservationReleased, ReservationRejected, ReservationConsumed)
 
 
 def _owns_all(_sku: str, _node: str) -> bool:
@@ -85,8 +55,9 @@ class StockState(msgspec.Struct, frozen=True, array_like=True):
 
     version: int
     forget_us: int
-    items: list[ItemState]
-    timers: list[_Timer]
+    folded: int | None
+    items: dict[str, bytes]
+    timers: list[Timer]
     schedule: ScheduleState
 
 
@@ -99,38 +70,95 @@ class StockReconciler:
     not rewritten, and the event is returned as late. What is older is folded: an adjustment counts however late it
     comes, a level only for the adjustments that are not folded yet.
 
-    Memory: per item, what was said within `retention` (older is folded into one level per system), reservations
-    that hold, and one version per window that can be corrected. Cost: O(log n) per event, O(systems) per check.
+    Folding is due once per `retention` and window slide, at a time of the log (not of the batch: what is forgotten
+    can matter), for all items at once; it is done when an item is next asked for or packed, which comes to the same.
+
+    Memory: per item, what was said within `retention` (older is folded into one level per system; of levels and
+    adjustments within one window slide only what still counts), and reservations that hold; as objects for at most
+    some 16,000 items (1 to 3 kB each), as bytes for all others (130 for a level of each of three systems, beside the
+    150 of `Resting`). Cost: a few look-ups for a level that stands last; O(log n) for any other event; O(systems) per
+    check; and packing and unpacking, some microseconds, where an item has rested.
     """
 
-    VERSION = 3
+    VERSION = 4
 
     def __init__(
         self, settings: StockSettings, windows: WindowSettings, owns: Callable[[str, str], bool] = _owns_all
     ) -> None:
         self.settings = settings
+        self._inbound_us = settings.inbound_horizon
+        self._out: list[StockOutput] = []
+        self._judge = StockJudge(settings, self._out)
         self._owns = owns
         self._windows = windows
-        self._schedule = WindowSchedule(windows)
-        self._items: dict[Key, Item] = {}
-        self._timers: list[_Timer] = []
+        self._schedule = StockSchedule(windows)
+        self._items: Resting[Item] = Resting(self._packed, unpack_item)
         self._forget_us = BEGIN_OF_TIME_US
-        self._out: list[StockOutput] = []
+        self._folded: int | None = None
 
-    def update(self, events: Sequence[Arrived]) -> list[StockOutput]:
-        """Take events in the order of the log; what is due before an event comes before it."""
-        schedule, timers = self._schedule, self._timers
+    def update(self, events: Sequence[Arrived]) -> list[StockOutput]:  # noqa: C901, PLR0912 - calls are what an event costs
+        """Take events in the order of the log; what is due before an event comes before it.
+
+        A level that stands last of its system and whose window is open, as nearly all are, is taken here; it differs
+        from `_stock` in nothing but the number of calls.
+        """
+        slide, grace = self._windows.slide_us, self._windows.grace_us
+        if slide != self._windows.size_us:
+            grace = BEGIN_OF_TIME_US  # several windows hold an event: none of them is the open one
+        schedule, judge, folded, awake = self._schedule, self._judge, self._folded, self._items.young
+        open_end: int | None = None
+        open_keys: dict[str, None] = {}
         for arrived in events:
             now = arrived.arrival_us
-            if schedule.next_us < now or now > self._forget_us or (timers and timers[0][0] < now):
+            if schedule.next_us < now or judge.next_us < now or self._forget_us < now:
                 self._pass_time(now)
+                folded, awake, open_end = self._folded, self._items.young, None
             event = arrived.event
-            if isinstance(event, (InventoryLevel, InventoryAdjusted)):
-                self._stock(event, arrived)
-            elif isinstance(event, _RESERVATIONS):
-                self._hold(event, arrived)
-            elif isinstance(event, PoCreated) and self.settings.inbound_horizon is not None:
-                self._expect(event, arrived, self.settings.inbound_horizon)
+            if type(event) is not InventoryLevel:
+                self._take_other(event, arrived)
+                continue
+            sku, occurred = event.sku, arrived.occurred_us
+            key = f"{sku}\x1f{event.node}" if SEPARATOR not in sku else item_key(sku, event.node)
+            item = awake.get(key)
+            if item is None or item.folded != folded:
+                item = self._item(key)
+            end = occurred - occurred % slide + slide
+            system = event.system
+            entries = item.entries.get(system)
+            if (
+                occurred > now
+                or end + grace < now
+                or item.said_us >= end
+                or (entries is not None and (entries[-1][0] >= occurred or system not in item.latest))
+            ):
+                self._stock(key, item, event, arrived)
+                continue
+            reserved, cost = event.reserved, event.unit_cost
+            entry = (occurred, LEVEL, event.event_id, event.on_hand, reserved, cost)
+            if entries is None:
+                item.begin(system, entry)
+            else:
+                last = entries[-1]
+                if (
+                    last[0] >= end - slide
+                    and last[1] == LEVEL
+                    and (last[4] is None or reserved is not None)
+                    and (last[5] is None or cost is not None)
+                ):
+                    entries[-1] = entry  # the one before is outdated before anything can ask for it
+                else:
+                    entries.append(entry)
+                item.latest[system] = event.on_hand
+                if item.moved:
+                    item.moved.pop(system, None)
+            if cost is not None:
+                item.say_cost((occurred, event.event_id, cost))
+            if occurred > item.said_us:  # noqa: PLR1730 - a call of max() for each event
+                item.said_us = occurred
+            if end != open_end:
+                open_end, open_keys = end, schedule.keys_at(end + grace, end)
+            open_keys[key] = None
+            judge.judge(key, item, now)
         return self._take()
 
     def advance(self, watermark: int) -> list[StockOutput]:
@@ -144,56 +172,58 @@ class StockReconciler:
 
     # --- events ---------------------------------------------------------------------------------------------
 
-    def _stock(self, event: InventoryLevel | InventoryAdjusted, arrived: Arrived) -> None:
-        key = (event.sku, event.node)
-        item = self._item(key)
-        occurred = arrived.occurred_us
+    def _take_other(self, event: Event, arrived: Arrived) -> None:
+        if isinstance(event, _OF_AN_ITEM):
+            sku = event.sku
+            key = f"{sku}\x1f{event.node}" if SEPARATOR not in sku else item_key(sku, event.node)
+            item = self._items.young.get(key)
+            if item is None or item.folded != self._folded:
+                item = self._item(key)
+            if isinstance(event, InventoryAdjusted):
+                self._stock(key, item, event, arrived)
+            else:
+                self._reserve(key, item, event, arrived)
+        elif isinstance(event, PoCreated) and self.settings.inbound_horizon is not None:
+            self._expect(event, arrived, self.settings.inbound_horizon)
+
+    def _stock(self, key: str, item: Item, event: InventoryLevel | InventoryAdjusted, arrived: Arrived) -> None:
+        occurred, now = arrived.occurred_us, arrived.arrival_us
+        pane = occurred - occurred % self._windows.slide_us
         if isinstance(event, InventoryLevel):
-            entry = (occurred, 1, event.event_id, event.on_hand, event.reserved, event.unit_cost)
+            entry = (occurred, LEVEL, event.event_id, event.on_hand, event.reserved, event.unit_cost)
         else:
             entry = (occurred, 0, event.event_id, event.delta, None, None)
-        until = item.note(event.system, entry)
-        pane, now = self._windows.pane(occurred), arrived.arrival_us
+        until = item.note(event.system, entry, pane if occurred <= now else END_OF_TIME_US)
         late = self._schedule.touch(key, occurred, now)
         if late:
             self._out.append(late_stock_row(arrived, late[-1] - self._windows.size_us, event.system))
-        panes = item.panes
-        fresh = len(late) < self._windows.size_us // self._windows.slide_us
-        if not panes or panes[-1] < pane:
-            if fresh:
-                panes.append(pane)
-        elif panes[-1] != pane:
-            at = bisect_left(panes, pane)
-            if fresh and panes[at] != pane:
-                panes.insert(at, pane)
-            self._touch_from(at, key, item, until, now)
-        if self.settings.inbound_horizon is not None and isinstance(event, InventoryAdjusted):
+        if item.said_us >= pane + self._windows.slide_us:  # what is said since carries this on
+            last = END_OF_TIME_US if until is None else until
+            for one in sorted({self._windows.pane(instant) for instant in item.times_since(pane)}):
+                if one <= last:
+                    self._schedule.touch(key, one, now)
+        if self._inbound_us is not None and isinstance(event, InventoryAdjusted):
             self._receive(event, key, item, arrived)
-        self._judge(key, item, now)
+        self._judge.judge(key, item, now)
 
-    def _receive(self, event: InventoryAdjusted, key: Key, item: Item, arrived: Arrived) -> None:
+    def _receive(self, event: InventoryAdjusted, key: str, item: Item, arrived: Arrived) -> None:
         if event.reason != "receipt" or event.reference is None:
             return
-        item.inbound.setdefault(event.reference, Expected()).receive(arrived.occurred_us)
+        item.expected(event.reference).receive(arrived.occurred_us)
         self._touch_since(arrived.occurred_us, key, item, arrived.arrival_us)
 
-    def _hold(
-        self,
-        event: ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed,
-        arrived: Arrived,
-    ) -> None:
-        key = (event.sku, event.node)
-        item = self._item(key)
+    def _reserve(self, key: str, item: Item, event: _Reservation, arrived: Arrived) -> None:
         occurred, now = arrived.occurred_us, arrived.arrival_us
+        reservations = item.holds or item.reservations
         if isinstance(event, ReservationCreated):
             expires = to_us(event.expires_at) if event.expires_at is not None else None
-            item.reservations.create(event.reservation_id, occurred, event.qty, expires)
+            reservations.create(event.reservation_id, occurred, event.qty, expires)
             if expires is not None:
-                self._look_at(expires, key, now)
+                self._judge.look_at(expires, key, now)
         else:
-            item.reservations.close(event.reservation_id, occurred)
+            reservations.close(event.reservation_id, occurred)
         self._touch_since(occurred, key, item, now)
-        self._judge(key, item, now)
+        self._judge.judge(key, item, now)
 
     def _expect(self, event: PoCreated, arrived: Arrived, horizon_us: int) -> None:
         if event.node is None or event.expected_at is None:
@@ -203,178 +233,129 @@ class StockReconciler:
         for line in event.lines or ():
             ordered[line.sku] = ordered.get(line.sku, 0.0) + line.qty
         for sku, qty in ordered.items():
-            key = (sku, event.node)
-            if self._owns(*key):
+            if self._owns(sku, event.node):
+                key = item_key(sku, event.node)
                 item = self._item(key)
-                item.inbound.setdefault(event.po_id, Expected()).say(occurred, due, qty)
-                self._look_at(due - horizon_us, key, now)
-                self._look_at(due, key, now)
+                item.expected(event.po_id).say(occurred, due, qty)
+                self._judge.look_at(due - horizon_us, key, now)
+                self._judge.look_at(due, key, now)
                 self._touch_since(occurred, key, item, now)
-                self._judge(key, item, now)
+                self._judge.judge(key, item, now)
 
-    def _look_at(self, instant_us: int, key: Key, now: int) -> None:
-        """Judge the item again at `instant_us`: what holds then changes without an event."""
-        if instant_us > now:
-            heapq.heappush(self._timers, (instant_us, _LOOK, key[0], key[1]))
-
-    def _item(self, key: Key) -> Item:
+    def _item(self, key: str) -> Item:
+        """The item, a new one where there is none, with all folding that was due done."""
         item = self._items.get(key)
         if item is None:
-            item = self._items[key] = Item()
+            item = Item(folded=self._folded)
+            self._items.put(key, item)
+        elif item.folded != self._folded:
+            self._fold(item)
         return item
 
-    def _touch_since(self, occurred: int, key: Key, item: Item, now: int) -> None:
+    def _read(self, key: str) -> Item:
+        """The item as `_item` would give it, to be looked at only: one that rests isn't packed again for that."""
+        item = self._items.peek(key)
+        if item is None or item.folded != self._folded:
+            return self._item(key)
+        return item
+
+    def _touch_since(self, occurred: int, key: str, item: Item, now: int) -> None:
         """The windows that end after `occurred`: what is available in them changed."""
-        oldest = self._windows.first_end(occurred) - self._windows.size_us
-        if item.panes and item.panes[-1] >= oldest:
-            for pane in item.panes[bisect_left(item.panes, oldest) :]:
+        windows = self._windows
+        end = occurred - occurred % windows.slide_us + windows.slide_us
+        oldest = end - windows.size_us
+        if item.said_us < oldest:
+            return
+        if item.said_us < end and windows.size_us == windows.slide_us:
+            self._schedule.touch_window(key, end, now)
+        else:
+            for pane in sorted({self._windows.pane(instant) for instant in item.times_since(oldest)}):
                 for end in self._windows.ends(pane):
                     if end > occurred:
                         self._schedule.touch_window(key, end, now)
 
-    def _touch_from(self, at: int, key: Key, item: Item, until: int | None, now: int) -> None:
-        """What the item's panes carry, from the one at `at` on up to event time `until`, has changed."""
-        last = END_OF_TIME_US if until is None else until
-        for pane in item.panes[at:]:
-            if pane > last:
-                break
-            for end in self._windows.ends(pane):
-                self._schedule.touch_window(key, end, now)
-
-    # --- findings -------------------------------------------------------------------------------------------
-
-    def _judge(self, key: Key, item: Item, now: int) -> None:
-        """Start, end or confirm the conditions of an item."""
-        settings, since, quantities = self.settings, item.since_us, item.latest
-        beyond = False
-        if quantities:
-            values = quantities.values()
-            high, low = max(values), min(values)
-            delta = high - low
-            if delta > settings.margin_units:
-                beyond = delta > settings.margin_share * max(high, -low)
-        if beyond is not ("stock_delta" in since):
-            self._condition("stock_delta", key, item, now, holds=beyond)
-        promise = self._available(key, item, quantities, now)
-        short = promise is not None and promise < 0
-        if short is not ("oversell" in since):
-            self._condition("oversell", key, item, now, holds=short)
-
-    def _settle_us(self, kind: str) -> int:
-        return self.settings.settle if kind == "stock_delta" else self.settings.oversell_settle
-
-    def _condition(self, kind: str, key: Key, item: Item, now: int, *, holds: bool) -> None:
-        since = item.since_us.get(kind)
-        if holds and since is None:
-            item.since_us[kind] = now
-            heapq.heappush(self._timers, (now + self._settle_us(kind), kind, key[0], key[1]))
-        elif not holds and since is not None:
-            del item.since_us[kind]
-            opened = item.opened.pop(kind, None)
-            if opened is not None:
-                self._out.append(self._signal(kind, key, item, opened, now, closed=True))
-
-    def _available(self, key: Key, item: Item, quantities: dict[str, float], instant_us: int) -> float | None:
-        """Available to promise at `instant_us`, None where no system's stock is known."""
-        for system in self.settings.book:
-            if system in quantities:
-                break
-        else:
-            return None
-        safety = self.settings.safety_stock_by_node.get(key[1], self.settings.safety_stock)
-        promise = quantities[system] - item.reserved(system, instant_us) - safety
-        if self.settings.inbound_horizon is not None:
-            promise += item.inbound_until(instant_us, self.settings.inbound_horizon)
-        return promise
-
     def _pass_time(self, before: int) -> None:
         """Write windows and confirm findings that are due before `before`, in the order in which they are due."""
-        schedule, timers = self._schedule, self._timers
+        schedule, judge = self._schedule, self._judge
         while True:
-            if timers and timers[0][0] < before and timers[0][0] < schedule.next_us:
-                self._confirm()
+            if judge.next_us < before and judge.next_us < schedule.next_us:
+                timer = judge.take_timer()
+                judge.ring(timer, self._item(timer[2]))
             elif schedule.next_us < before:
-                for at, entries in schedule.due(schedule.next_us + 1):
-                    for end, key in entries:
-                        self._write(key, end, at)
+                self._write_due()
             else:
                 break
-        if before > self._forget_us and before < END_OF_TIME_US:
-            period = self._windows.retention_us + self._windows.slide_us
-            reached = before - before % period  # a time of the log, not of the batch: what is forgotten can matter
+        if self._forget_us < before < END_OF_TIME_US:
+            period = self._fold_period_us()
             if self._forget_us > BEGIN_OF_TIME_US:
-                self._forget(reached)
-            self._forget_us = reached + period
-
-    def _confirm(self) -> None:
-        """A settle time has run out: a finding, if the condition has held all the while. Or it is time for a look."""
-        at, kind, sku, node = heapq.heappop(self._timers)
-        key = (sku, node)
-        item = self._items.get(key)
-        if kind == _LOOK:
-            if item is not None:
-                self._judge(key, item, at)
-            return
-        if item is None or kind in item.opened or item.since_us.get(kind) != at - self._settle_us(kind):
-            return
-        quantities = item.quantities(END_OF_TIME_US)
-        size = _delta(quantities) if kind == "stock_delta" else (self._available(key, item, quantities, at) or 0.0)
-        opened = (item.since_us[kind], size)
-        item.opened[kind] = opened
-        self._out.append(self._signal(kind, key, item, opened, at, closed=False))
-
-    def _signal(self, kind: str, key: Key, item: Item, opened: tuple[int, float], now: int, *, closed: bool) -> Signal:
-        margins = f"{self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
-        settle_us = self._settle_us(kind)
-        return stock_signal(kind, key, item, opened, now, margins=margins, settle_us=settle_us, closed=closed)
+                self._folded = before // period
+            self._forget_us = before - before % period + period
 
     # --- windows --------------------------------------------------------------------------------------------
 
-    def _write(self, key: Key, end: int, tick: int) -> None:
-        item = self._items.get(key)
-        if item is None:
-            return
-        first = bisect_left(item.panes, end - self._windows.size_us)
-        if first == len(item.panes) or item.panes[first] >= end:
-            return
-        quantities = item.quantities(end - 1)
-        delta = _delta(quantities)
-        cost = item.unit_cost(end - 1)
-        version = next_version(item.versions.get(end, 0), tick)
-        item.versions[end] = version
-        self._out.append(
-            StockWindow(
-                sku=key[0],
-                node=key[1],
-                window_start_us=end - self._windows.size_us,
-                window_end_us=end,
-                on_hand=quantities,
-                delta=delta,
-                available_to_promise=self._available(key, item, quantities, end - 1),
-                value_at_risk=round(delta * cost, 6) if cost is not None else None,
-                currency=self.settings.currency,
-                arrival_us=tick,
-                version=version,
-            )
-        )
-
-    def _forget(self, now: int) -> None:
-        """Once per retention: fold what can no longer be corrected."""
-        windows = self._windows
-        horizon = now - max(windows.retention_us, windows.grace_us) - windows.size_us - 2 * windows.slide_us
-        for item in self._items.values():
-            item.forget(horizon)
+    def _write_due(self) -> None:
+        """The rows of the earliest tick."""
+        tick, due = self._schedule.due()
+        size_us, currency, awake = self._windows.size_us, self.settings.currency, self._items.young
+        folded, version, available = self._folded, next_version(0, tick), self._judge.available
+        for end, keys in due:
+            last = end - 1
+            for key in keys:
+                item = awake.get(key)
+                if item is None or item.folded != folded:
+                    item = self._read(key)
+                quantities = item.latest.copy() if item.said_us < end else item.quantities(last)
+                delta = 0.0
+                if quantities:
+                    values = quantities.values()
+                    delta = max(values) - min(values)
+                cost = item.unit_cost(last) if item.cost is not None else None
+                sku, _, node = key.partition(SEPARATOR)
+                if not sku:
+                    sku, node = names_of(key)
+                self._out.append(
+                    StockWindow(
+                        sku,
+                        node,
+                        end - size_us,
+                        end,
+                        quantities,
+                        delta,
+                        available_to_promise=available(key, item, quantities, last),
+                        value_at_risk=round(delta * cost, 6) if cost is not None else None,
+                        currency=currency,
+                        arrival_us=tick,
+                        version=version,  # above that of the row before, which was written at an earlier tick
+                    )
+                )
 
     # --- state ----------------------------------------------------------------------------------------------
 
+    def _fold_period_us(self) -> int:
+        return self._windows.retention_us + self._windows.slide_us
+
+    def _fold(self, item: Item) -> None:
+        """Bring the folding of an item up to date."""
+        if self._folded is not None:
+            windows = self._windows
+            kept_us = max(windows.retention_us, windows.grace_us) + windows.size_us + 2 * windows.slide_us
+            item.forget(self._folded * self._fold_period_us() - kept_us)
+        item.folded = self._folded
+
+    def _packed(self, item: Item) -> bytes:
+        if item.folded != self._folded:
+            self._fold(item)
+        return pack_item(item)
+
     def sizes(self) -> dict[str, int]:
         """Items, windows that wait to be written, and timers."""
-        return {"items": len(self._items), "windows": len(self._schedule), "timers": len(self._timers)}
+        return {"items": len(self._items), **self._schedule.sizes(), **self._judge.sizes()}
 
     def snapshot(self) -> StockState:
         """Every item, timers and schedule."""
-        items = [item.kept(key[0], key[1]) for key, item in self._items.items()]
-        return StockState(self.VERSION, self._forget_us, items, self._timers, self._schedule.snapshot())
+        items = dict(self._items.packed())
+        timers, schedule = self._judge.snapshot(), self._schedule.snapshot()
+        return StockState(self.VERSION, self._forget_us, self._folded, items, timers, schedule)
 
     def restore(self, state: StockState) -> None:
         """Take over a snapshot.
@@ -384,16 +365,14 @@ class StockReconciler:
         """
         if state.version != self.VERSION:
             raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
-        self._forget_us = state.forget_us
-        self._items = {(one.sku, one.node): Item.of(one) for one in state.items}
-        self._timers = list(state.timers)
-        heapq.heapify(self._timers)
+        self._forget_us, self._folded = state.forget_us, state.folded
+        self._items.restore_packed(state.items)
+        self._judge.restore(list(state.timers))
         self._schedule.restore(state.schedule)
 
     def _take(self) -> list[StockOutput]:
-        out, self._out = self._out, []
+        if len(self._items.young) > _MOST_YOUNG:
+            self._items.rest()
+        out = self._out.copy()
+        self._out.clear()
         return out
-
-
-def _delta(quantities: dict[str, float]) -> float:
-    return max(quantities.values()) - min(quantities.values()) if quantities else 0.0

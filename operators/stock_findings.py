@@ -1,19 +1,21 @@
 """What is said of an item's stock: its signals and late events, in words an operations lead understands."""
 
+from functools import lru_cache
+
 from operators.findings import next_version, signal_id
 from operators.stock_item import Item
-from operators.windows import Key
 from schemas.durations import END_OF_TIME_US, people_duration, people_time, rfc3339
 from schemas.events import Arrived, InventoryAdjusted, InventoryLevel, type_name
 from schemas.rows import LateEvent, Signal
 
 DETECTOR = "stock_reconciler"
 STAGE = "stock_windows"
+_settle_words = lru_cache(people_duration)
 
 
 def stock_signal(
     kind: str,
-    key: Key,
+    names: tuple[str, str],
     item: Item,
     opened: tuple[int, float],
     now: int,
@@ -23,10 +25,10 @@ def stock_signal(
     closed: bool,
 ) -> Signal:
     """The signal of a `stock_delta` or an `oversell`; `opened` says since when (arrival) and how much it was then."""
-    sku, node = key
+    sku, node = names
     quantities = item.quantities(END_OF_TIME_US)
     stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())
-    settle = people_duration(settle_us)
+    settle = _settle_words(settle_us)
     since, first = opened
     if kind == "stock_delta":
         expected = f"a difference of at most {margins}"

@@ -4,98 +4,158 @@ An item is a (sku, node). Per system: levels and adjustments, ordered by event t
 last level at or before T plus the adjustments after that level up to T ("a level wins over adjustments before it");
 at equal times a level comes last. A system that never gave a level has no known quantity. Adjustments are summed from
 the first on, so that folding the older ones into one changes no sum.
+
+What stands last is kept worked out (`latest`, `cost`), since nearly every question is about now. What lies before it
+may be packed (`older`, see operators/stock_packing.py) and is unpacked only when the past is asked for or corrected.
 """
 
-from bisect import bisect_left, bisect_right, insort
-from typing import TypeAlias
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from operators.inbound import Expected
-from operators.reservations import Hold, Reservations
+from operators.reservations import Reservations, ReservationsState
+from operators.stock_history import Entry, History
+from schemas.durations import BEGIN_OF_TIME_US
 
-#: (event time, 1 for a level and 0 for an adjustment, event id, quantity or delta, reserved, unit cost)
-Entry: TypeAlias = tuple[int, int, str, float, float | None, str | None]
 #: (event time, event id, unit cost)
 Cost: TypeAlias = tuple[int, str, str]
 
-_LEVEL = 1
+T = TypeVar("T")
+
+LEVEL = 1
+SEPARATOR = "\x1f"
 
 
-class ItemState(msgspec.Struct, frozen=True, array_like=True):
-    """An item in a snapshot: what can't be worked out again."""
-
-    sku: str
-    node: str
-    entries: dict[str, list[Entry]]
-    holds: dict[str, Hold]
-    costs: list[Cost]
-    inbound: dict[str, Expected]
-    panes: list[int]
-    versions: dict[int, int]
-    since_us: dict[str, int]
-    opened: dict[str, tuple[int, float]]
+def item_key(sku: str, node: str) -> str:
+    """One text for an item; two items never have the same."""
+    if SEPARATOR in sku:
+        return f"{SEPARATOR}{len(sku)}{SEPARATOR}{sku}{node}"
+    return f"{sku}{SEPARATOR}{node}"
 
 
-class Item:
+def names_of(key: str) -> tuple[str, str]:
+    """The sku and the node of a key."""
+    sku, _, node = key.partition(SEPARATOR)
+    if not sku:
+        length, _, names = node.partition(SEPARATOR)
+        return names[: int(length)], names[int(length) :]
+    return sku, node
+
+
+class Condition(msgspec.Struct, gc=False, array_like=True):
+    """Something that may become a finding: since when (arrival) it holds; how much it was when it was found."""
+
+    since_us: int
+    size: float | None = None
+
+
+class Item(msgspec.Struct, gc=False, array_like=True):
     """One item.
 
-    `since_us` and `opened` are the state of its findings, `panes` and `versions` of its windows (see
-    operators/stock.py); `latest` is the quantity after all that was said, of each system that has a known one.
+    `folded` is the last time of folding that it has gone through (see operators/stock.py). Of `entries` each system
+    has at least the last; those before may be in `older`. `moved` is, of a known system that adjusted since its last
+    level: that level, the sum of its adjustments, and what that level said is reserved. `folded_cost` is the unit cost
+    last said by what was folded. `latest` is the quantity after all that was said, of each system that has a known
+    one. Systems stand in order of name.
+
+    `packed_holds` and all fields before it are as they are packed; the others are made from them.
+
+    Memory: some 900 bytes and 100 an entry.
     """
 
-    __slots__ = ("costs", "entries", "inbound", "latest", "opened", "panes", "reservations", "since_us", "versions")
+    folded: int | None = None
+    said_us: int = BEGIN_OF_TIME_US
+    entries: dict[str, list[Entry]] = {}
+    differs: Condition | None = None
+    short: Condition | None = None
+    older: History | None = None
+    moved: dict[str, tuple[float, float, float | None]] = {}
+    folded_cost: Cost | None = None
+    inbound: dict[str, Expected] | None = None
+    packed_holds: ReservationsState | None = None
+    cost: Cost | None = None
+    latest: dict[str, float] = {}
+    holds: Reservations | None = None
 
-    def __init__(self) -> None:
-        self.entries: dict[str, list[Entry]] = {}
-        self.latest: dict[str, float] = {}
-        self.costs: list[Cost] = []
-        self.reservations = Reservations({})
-        self.inbound: dict[str, Expected] = {}
-        self.panes: list[int] = []
-        self.versions: dict[int, int] = {}
-        self.since_us: dict[str, int] = {}
-        self.opened: dict[str, tuple[int, float]] = {}
+    @property
+    def reservations(self) -> Reservations:
+        """The reservations, unpacked from now on."""
+        if self.holds is None:
+            self.holds = Reservations(self.packed_holds)
+        return self.holds
 
-    def note(self, system: str, entry: Entry) -> int | None:
-        """Add a level or an adjustment; from when on (event time) it changes nothing, None when it stands last."""
-        cost = entry[5]
-        if cost is not None:
-            insort(self.costs, (entry[0], entry[2], cost))
+    def note(self, system: str, entry: Entry, settled_us: int) -> int | None:
+        """Add a level or an adjustment; from when on (event time) it changes nothing, None when it stands last.
+
+        Where it stands last, of what lies at or after `settled_us` only the quantities after `entry` will be asked
+        for: what it outdates of that is dropped.
+        """
+        occurred = entry[0]
+        if entry[5] is not None:
+            self.say_cost((occurred, entry[2], entry[5]))
+        self.said_us = max(self.said_us, occurred)
         entries = self.entries.get(system)
         if entries is None:
-            entries = self.entries[system] = [entry]
-        elif entries[-1][0] < entry[0]:
+            _add_in_order(self.entries, system, [entry])
+        elif entries[-1][0] < occurred:
+            if entry[1] == LEVEL and entries[-1][0] >= settled_us:
+                _drop_outdated(entries, entry, settled_us)
             entries.append(entry)
-            if entry[1] == _LEVEL:
-                self.latest[system] = entry[3]
-                return None
         else:
-            at = bisect_right(entries, _place(entry), key=_place)
-            entries.insert(at, entry)
+            entries = self.all_entries()[system]
+            at = _insert(entries, entry)
             if at + 1 < len(entries):
-                quantity = _after(entries, len(entries))
-                if quantity is not None:
-                    self.latest[system] = quantity
+                self._work_out(system)
                 return _superseded_us(entries, at)
-        if entry[1] == _LEVEL:
-            self.latest[system] = entry[3]
+        if entry[1] == LEVEL:
+            self.moved.pop(system, None)
+            self._know(system, entry[3])
         elif system in self.latest:
-            self.latest[system] = _after(entries, len(entries)) or 0.0
+            moved = self.moved.get(system)
+            level, total, reserved = moved or (self.latest[system], 0.0, self.entries[system][-2][4])
+            total += entry[3]
+            self.moved[system] = (level, total, reserved)
+            self.latest[system] = level + total
         return None
+
+    def begin(self, system: str, level: Entry) -> None:
+        """A system speaks for the first time, and says a level."""
+        _add_in_order(self.entries, system, [level])
+        _add_in_order(self.latest, system, level[3])
+
+    def say_cost(self, cost: Cost) -> None:
+        """A unit cost was said."""
+        if self.cost is None or cost > self.cost:
+            self.cost = cost
+
+    def all_entries(self) -> dict[str, list[Entry]]:
+        """The entries of every system, what was packed of them unpacked."""
+        if self.older is not None:
+            for system, entries in self.older.entries().items():
+                self.entries[system][:0] = entries
+            self.older = None
+        return self.entries
 
     def quantity(self, system: str, instant_us: int) -> float | None:
         """A system's stock at `instant_us`, None where it is not known."""
+        if self.entries[system][-1][0] <= instant_us:
+            return self.latest.get(system)
         entries = self.entries[system]
-        last = entries[-1]
-        if last[0] <= instant_us:
-            return last[3] if last[1] == _LEVEL else self.latest.get(system)
-        return _after(entries, bisect_left(entries, (instant_us + 1,)))
+        quantity = _after(entries, bisect_left(entries, (instant_us + 1,)))
+        if quantity is None and self.older is not None:
+            entries = self.all_entries()[system]
+            quantity = _after(entries, bisect_left(entries, (instant_us + 1,)))
+        return quantity
 
     def quantities(self, instant_us: int) -> dict[str, float]:
         """System → stock at `instant_us`, systems in order of name, those without a known quantity left out."""
+        if self.said_us <= instant_us:
+            return self.latest.copy()
         out = {}
-        for system in sorted(self.entries):
+        for system in self.entries:
             quantity = self.quantity(system, instant_us)
             if quantity is not None:
                 out[system] = quantity
@@ -103,81 +163,140 @@ class Item:
 
     def unit_cost(self, instant_us: int) -> float | None:
         """The unit cost last said by any system at `instant_us`, None where none was."""
-        costs = self.costs
-        if not costs:
-            return None
-        upto = len(costs) if costs[-1][0] <= instant_us else bisect_left(costs, (instant_us + 1,))
-        return float(costs[upto - 1][2]) if upto else None
+        last = self.cost
+        if last is not None and last[0] > instant_us:
+            last = self._cost_at(instant_us)
+        return None if last is None else float(last[2])
 
     def reserved(self, system: str, instant_us: int) -> float:
         """What is reserved at `instant_us`: as `system` says it, else the sum of the reservations that hold."""
-        entries = self.entries.get(system)
-        if entries:
-            last = entries[-1]
-            if last[0] <= instant_us and last[1] == _LEVEL:
-                return self.reservations.held(instant_us) if last[4] is None else last[4]
-            at = len(entries) if entries[-1][0] <= instant_us else bisect_left(entries, (instant_us + 1,))
-            while at:
-                at -= 1
-                if entries[at][1] == _LEVEL:
-                    said = entries[at][4]
-                    if said is not None:
-                        return said
-                    break
-        return self.reservations.held(instant_us)
+        last = self.entries[system][-1]
+        said = None
+        if last[0] > instant_us:
+            entries = self.all_entries()[system]
+            at = _last_level(entries, bisect_left(entries, (instant_us + 1,)))
+            said = None if at is None else entries[at][4]
+        elif last[1] == LEVEL:
+            said = last[4]
+        elif system in self.moved:
+            said = self.moved[system][2]
+        if said is not None:
+            return said
+        return self.held(instant_us)
+
+    def held(self, instant_us: int) -> float:
+        """The sum of the reservations that hold at `instant_us`."""
+        if self.holds is None:
+            if self.packed_holds is None:
+                return 0.0
+            self.holds = Reservations(self.packed_holds)
+        return self.holds.held(instant_us)
+
+    def expected(self, order: str) -> Expected:
+        """What a purchase order is to bring."""
+        if self.inbound is None:
+            self.inbound = {}
+        return self.inbound.setdefault(order, Expected())
 
     def inbound_until(self, instant_us: int, horizon_us: int) -> float:
         """What is expected to come within `horizon_us` after `instant_us`."""
         return sum(
             one.qty
-            for _, one in sorted(self.inbound.items())
+            for _, one in sorted((self.inbound or {}).items())
             if instant_us < one.due_us <= instant_us + horizon_us and one.awaited_at(instant_us)
         )
 
+    def times_since(self, instant_us: int) -> Iterable[int]:
+        """The event times at or after `instant_us` at which something was said, in no order."""
+        if self.said_us < instant_us:
+            return ()
+        if self.older is not None and self.older.last_us >= instant_us:
+            self.all_entries()
+        return [
+            entry[0] for entries in self.entries.values() for entry in entries[bisect_left(entries, (instant_us,)) :]
+        ]
+
     def forget(self, horizon_us: int) -> None:
-        """Fold what happened before `horizon_us` into a level and an adjustment per system; drop what is over."""
-        for system, entries in self.entries.items():
+        """Fold what happened before `horizon_us` into a level and an adjustment per system; drop what is over.
+
+        Forgetting twice comes to the same as forgetting once, up to the later of both.
+        """
+        if self.cost is not None:
+            self.folded_cost = self._cost_at(horizon_us)
+        for system, entries in self.all_entries().items():
             upto = bisect_left(entries, (horizon_us + 1,))
             if upto > 1:
-                self.entries[system] = _folded(entries[:upto]) + entries[upto:]
-        self.costs = self.costs[max(0, bisect_left(self.costs, (horizon_us + 1,)) - 1) :]
-        self.reservations.forget(horizon_us)
-        self.inbound = {name: one for name, one in self.inbound.items() if one.last_us >= horizon_us}
-        self.panes = self.panes[bisect_right(self.panes, horizon_us) :]
-        self.versions = {end: version for end, version in self.versions.items() if end >= horizon_us}
+                entries[:upto] = _folded(entries[:upto])
+                self._work_out(system)
+        if self.holds is not None or self.packed_holds is not None:
+            self.reservations.forget(horizon_us)
+        if self.inbound is not None:
+            self.inbound = {name: one for name, one in self.inbound.items() if one.last_us >= horizon_us} or None
 
-    def kept(self, sku: str, node: str) -> ItemState:
-        """As it goes into a snapshot."""
-        return ItemState(
-            sku,
-            node,
-            self.entries,
-            self.reservations.holds,
-            self.costs,
-            self.inbound,
-            self.panes,
-            self.versions,
-            self.since_us,
-            self.opened,
-        )
+    def _know(self, system: str, quantity: float) -> None:
+        if system in self.latest:
+            self.latest[system] = quantity
+        else:
+            _add_in_order(self.latest, system, quantity)
 
-    @classmethod
-    def of(cls, state: ItemState) -> "Item":
-        """What `kept` gave."""
-        item = cls()
-        item.entries, item.costs, item.inbound = state.entries, state.costs, state.inbound
-        item.panes, item.versions, item.since_us, item.opened = (
-            state.panes,
-            state.versions,
-            state.since_us,
-            state.opened,
-        )
-        item.reservations = Reservations(state.holds)
-        for system, entries in state.entries.items():
-            quantity = _after(entries, len(entries))
-            if quantity is not None:
-                item.latest[system] = quantity
-        return item
+    def _work_out(self, system: str) -> None:
+        """`latest` and `moved` of a system, from its entries."""
+        entries = self.entries[system]
+        at = _last_level(entries, len(entries))
+        self.moved.pop(system, None)
+        if at is not None:
+            quantity = entries[at][3]
+            if at + 1 < len(entries):
+                total = _adjusted(entries[at + 1 :])
+                self.moved[system] = (quantity, total, entries[at][4])
+                quantity += total
+            self._know(system, quantity)
+
+    def _cost_at(self, instant_us: int) -> Cost | None:
+        """The greatest of the costs said until `instant_us`."""
+        best = self.folded_cost
+        for entries in self.all_entries().values():
+            found: Cost | None = None
+            for at in range(bisect_left(entries, (instant_us + 1,)) - 1, -1, -1):
+                entry = entries[at]
+                if found is not None and entry[0] < found[0]:
+                    break
+                if entry[5] is not None:
+                    said = (entry[0], entry[2], entry[5])
+                    found = said if found is None else max(found, said)
+            if found is not None and (best is None or found > best):
+                best = found
+        return best
+
+
+def _add_in_order(by_system: dict[str, T], system: str, value: T) -> None:
+    """Add to a dict that stands in order of name."""
+    if not by_system or next(reversed(by_system)) < system:
+        by_system[system] = value
+        return
+    after = [name for name in by_system if name > system]
+    by_system[system] = value
+    for name in after:
+        by_system[name] = by_system.pop(name)
+
+
+def _drop_outdated(entries: list[Entry], level: Entry, since_us: int) -> None:
+    """Take away, from the end, what lies at or after `since_us` and says nothing that `level` does not say."""
+    while entries and entries[-1][0] >= since_us:
+        if entries[-1][1] == LEVEL and not _states_all(level, entries[-1]):
+            break
+        entries.pop()
+
+
+def _insert(entries: list[Entry], entry: Entry) -> int:
+    """Put an entry where it belongs, which is nearly always not far from the end; where that is."""
+    at, occurred = len(entries), entry[0]
+    while at and entries[at - 1][0] > occurred:
+        at -= 1
+    if at and entries[at - 1][0] == occurred:
+        at = bisect_right(entries, _place(entry), key=_place)
+    entries.insert(at, entry)
+    return at
 
 
 def _place(entry: Entry) -> tuple[int, int, str, float, float, str]:
@@ -194,7 +313,7 @@ def _after(entries: list[Entry], upto: int) -> float | None:
 def _last_level(entries: list[Entry], upto: int) -> int | None:
     """The index of the last level among the first `upto` entries, None where there is none."""
     for at in range(upto - 1, -1, -1):
-        if entries[at][1] == _LEVEL:
+        if entries[at][1] == LEVEL:
             return at
     return None
 
@@ -209,12 +328,16 @@ def _adjusted(entries: list[Entry]) -> float:
 def _superseded_us(entries: list[Entry], at: int) -> int | None:
     """Event time of the next level that states all that the entry at `at` states; from there on that one counts."""
     entry = entries[at]
-    for later in entries[at + 1 :]:
-        if later[1] == _LEVEL and all(
-            said is not None or mine is None for mine, said in zip(entry, later, strict=True)
-        ):
+    for index in range(at + 1, len(entries)):
+        later = entries[index]
+        if later[1] == LEVEL and _states_all(later, entry):
             return later[0]
     return None
+
+
+def _states_all(later: Entry, entry: Entry) -> bool:
+    """Whether a level has a value for all that an earlier entry has one for."""
+    return (later[4] is not None or entry[4] is None) and (later[5] is not None or entry[5] is None)
 
 
 def _folded(entries: list[Entry]) -> list[Entry]:

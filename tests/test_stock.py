@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operators.stock import StockReconciler, StockSettings, StockState
-from operators.stock_item import Item
+from operators.stock_item import Item, item_key
 from operators.windows import WindowSettings
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+from schemas.durations import DAY_US, END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 from schemas.errors import StateError
 from schemas.events import Arrived, Event
 from schemas.rows import LateEvent, Signal, StockWindow
@@ -309,7 +309,7 @@ def test_forgetting_changes_no_result(events: list[Said], scale: float) -> None:
         odd.append(msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, **changed)))
     ends = [_again(one, 3 * HOUR_US) for one in odd]
     forgetful, mindful = StockReconciler(PLAIN, windows), StockReconciler(PLAIN, windows)
-    mindful._forget = lambda _now: None  # type: ignore[method-assign] # forgets nothing
+    mindful._fold = lambda _item: None  # type: ignore[method-assign] # forgets nothing
     one = [*forgetful.update([*odd, *ends]), *forgetful.advance(START_US + 5 * HOUR_US)]
     other = [*mindful.update([*odd, *ends]), *mindful.advance(START_US + 5 * HOUR_US)]
     assert one == other
@@ -338,26 +338,26 @@ def test_what_is_forgotten_does_not_depend_on_how_time_was_cut(events: list[Said
 def test_folding_changes_no_sum_to_the_last_bit(cut: int) -> None:
     folded, whole = Item(), Item()
     for item in (folded, whole):
-        item.note("wms", (0, 1, "level", 0.3, 2.0, "1.5"))
+        item.note("wms", (0, 1, "level", 0.3, 2.0, "1.5"), END_OF_TIME_US)
     for number, delta in enumerate((0.1, 0.2, 0.7, -0.3, 1e-3, 1 / 3), start=1):
         for item in (folded, whole):
-            item.note("wms", (number, 0, f"e{number}", delta, None, None))
+            item.note("wms", (number, 0, f"e{number}", delta, None, None), END_OF_TIME_US)
         if number == cut:
             folded.forget(cut)
     for instant in range(max(cut, 1), 8):
         assert folded.quantity("wms", instant) == whole.quantity("wms", instant)
         assert (folded.reserved("wms", instant), folded.unit_cost(instant)) == (2.0, 1.5)
     for item in (folded, whole):
-        item.note("wms", (0, 0, "e0", -5.0, None, None))  # at the level's time: the level knew
+        item.note("wms", (0, 0, "e0", -5.0, None, None), END_OF_TIME_US)  # at the level's time: the level knew
     assert folded.quantity("wms", 8) == whole.quantity("wms", 8)
 
 
 def test_what_is_folded_still_takes_an_adjustment_that_was_made_after_the_level() -> None:
     item = Item()
     for entry in ((0, 1, "level", 10.0, None, None), (5, 0, "e1", -1.0, None, None), (6, 0, "e2", -1.0, None, None)):
-        item.note("wms", entry)
+        item.note("wms", entry, END_OF_TIME_US)
     item.forget(7)
-    item.note("wms", (3, 0, "late", -2.0, None, None))
+    item.note("wms", (3, 0, "late", -2.0, None, None), END_OF_TIME_US)
     assert item.quantity("wms", 7) == 6.0
 
 
@@ -385,11 +385,10 @@ def test_memory_of_an_item_is_bounded_by_retention() -> None:
         reserve(play, time, "consumed", reservation_id=f"r{number}")
     reconciler = play.operator
     assert isinstance(reconciler, StockReconciler)
-    (item,) = reconciler._items.values()
-    assert len(item.entries["wms"]) < 40
+    item = reconciler._item(item_key("k", "n1"))
+    assert len(item.all_entries()["wms"]) < 40
     assert len(item.reservations.holds) < 40
-    assert len(item.panes) < 40
-    assert len(item.versions) < 40
+    assert reconciler.sizes()["windows"] < 40
     assert item.quantities(at("23:00")) == {"wms": -599.0}
 
 

@@ -1,0 +1,51 @@
+"""Numbers in packed state take as few bytes as they need."""
+
+from collections.abc import Sequence
+from math import copysign
+from typing import Any
+
+import msgspec
+
+#: Floats up to here have whole numbers that are exactly them.
+_EXACT = 1 << 53
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+def shortest(quantity: float) -> float:
+    """A whole number where that is the same (and shorter), for `float` to turn back into exactly this one."""
+    whole = int(quantity)
+    if whole != quantity or not -_EXACT < whole < _EXACT:
+        return quantity
+    return whole if whole or copysign(1.0, quantity) > 0.0 else quantity
+
+
+def pack_values(values: Sequence[object]) -> bytes:
+    """Values as they are, one after the other."""
+    return _encode(values)
+
+
+def unpack_values(packed: bytes) -> list[Any]:
+    """What `pack_values` was given."""
+    return _decode(packed)
+
+
+def joined(packed: bytes, more: Sequence[object]) -> bytes:
+    """`more` after values that were joined before, without unpacking these."""
+    encoded = _encode(more)
+    return packed + encoded[len(_header(len(more))) :]
+
+
+def unpack_joined(length: int, packed: bytes) -> list[Any]:
+    """The `length` values that were joined."""
+    return _decode(_header(length) + packed)
+
+
+def _header(length: int) -> bytes:
+    """What stands before a list of `length` values (msgpack specification, array format family)."""
+    if length < 16:
+        return bytes((0x90 | length,))
+    if length < 1 << 16:
+        return b"\xdc" + length.to_bytes(2, "big")
+    return b"\xdd" + length.to_bytes(4, "big")

@@ -1,0 +1,226 @@
+"""What an item comes to does not depend on when it was packed, kept, taken up again or brought up to date."""
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from operators.reservations import Hold, Reservations
+from operators.stock import StockReconciler, StockSettings, StockState
+from operators.stock_bytes import shortest
+from operators.stock_history import SYSTEMS, Entry, History
+from operators.stock_item import Item, item_key, names_of
+from operators.stock_packing import pack_item, unpack_item
+from operators.windows import WindowSettings
+from schemas.durations import END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+from schemas.errors import StateError
+from schemas.events import Arrived, Event, System
+from tests.harness import START_US
+from tests.shop import STOCK_TYPES, Said, said
+
+MINUTE = MINUTE_US
+SETTINGS = StockSettings(
+    settle=Duration(10 * MINUTE), oversell_settle=Duration(2 * MINUTE), inbound_horizon=Duration(HOUR_US)
+)
+QUANTITIES = st.sampled_from([0.0, -0.0, 1.0, -3.0, 0.1, 1 / 3, 1e15, 2.5, -7.25])
+ENTRIES = st.builds(
+    lambda system, at, is_level, number, quantity, reserved, cost: (
+        system,
+        (at, 1, f"e{number}", quantity, reserved, cost) if is_level else (at, 0, f"e{number}", quantity, None, None),
+    ),
+    st.sampled_from(["wms", "erp", "ecom"]),
+    st.integers(0, 30),
+    st.booleans(),
+    st.integers(0, 99),
+    QUANTITIES,
+    st.none() | st.sampled_from([0.0, 2.0, 0.5]),
+    st.none() | st.sampled_from(["1.50", "2"]),
+)
+
+
+def log_of(events: list[Said]) -> list[Arrived]:
+    """As a lane would stamp them."""
+    out, stamp = [], START_US - HOUR_US
+    for one in sorted(events, key=lambda one: (one.arrival_us, one.number)):
+        stamp = max(stamp, one.arrival_us)
+        out.append(Arrived(stamp, "log", 0, one.number, one.occurred_us, msgspec.convert(one.body(), Event)))
+    return out
+
+
+def answers(item: Item) -> list[Any]:
+    """All that an item is asked for."""
+    return [
+        (
+            item.quantities(instant),
+            item.unit_cost(instant),
+            [item.reserved(system, instant) for system in item.entries],
+            sorted(item.times_since(instant)),
+        )
+        for instant in range(32, -2, -1)
+    ] + [item.all_entries()]
+
+
+def item_of(entries: list[tuple[str, Entry]]) -> Item:
+    item = Item()
+    for system, entry in entries:
+        item.note(system, entry, END_OF_TIME_US)
+    return item
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    events=said(*STOCK_TYPES),
+    cuts=st.lists(
+        st.tuples(st.integers(0, 3_000), st.sampled_from(["rest", "snapshot", "go on", "restore"])), max_size=8
+    ),
+    size=st.sampled_from([1, 3]),
+)
+def test_rows_do_not_depend_on_when_items_rest_or_are_taken_up_again(
+    events: list[Said], cuts: list[tuple[int, str]], size: int
+) -> None:
+    windows = WindowSettings(size * MINUTE, MINUTE, SECOND_US, 4 * MINUTE)
+    whole, cut = StockReconciler(SETTINGS, windows), StockReconciler(SETTINGS, windows)
+    log = log_of(events)
+    one = [*whole.update(log), *whole.advance(START_US + 2 * HOUR_US)]
+    other: list[Any] = []
+    for mark, what in sorted(cuts):
+        before = [event for event in log if event.arrival_us < START_US + mark * SECOND_US]
+        log = log[len(before) :]
+        other += [*cut.update(before), *cut.advance(START_US + mark * SECOND_US)]
+        if what == "rest":
+            cut._items.rest()
+            cut._items.rest()
+            assert cut._items.awake == 0
+        elif what != "go on":
+            state = msgspec.msgpack.encode(cut.snapshot())
+            if what == "restore":
+                cut = StockReconciler(SETTINGS, windows)
+                cut.restore(msgspec.msgpack.decode(state, type=StockState))
+    other += [*cut.update(log), *cut.advance(START_US + 2 * HOUR_US)]
+    assert other == one
+
+
+@settings(max_examples=300, deadline=None)
+@given(first=st.lists(ENTRIES, max_size=8), second=st.lists(ENTRIES, max_size=8), third=st.lists(ENTRIES, max_size=4))
+def test_packing_is_identity_however_often_and_whatever_comes_between(
+    first: list[tuple[str, Entry]], second: list[tuple[str, Entry]], third: list[tuple[str, Entry]]
+) -> None:
+    plain = item_of([*first, *second, *third])
+    packed = item_of(first)
+    for more in (second, third):
+        packed = unpack_item(pack_item(packed))
+        for system, entry in more:
+            packed.note(system, entry, END_OF_TIME_US)
+    again = unpack_item(pack_item(packed))
+    assert pack_item(unpack_item(pack_item(again))) == pack_item(again)
+    assert repr(answers(again)) == repr(answers(packed)) == repr(answers(plain))  # repr: 0.0 is not -0.0
+
+
+@settings(max_examples=300, deadline=None)
+@given(entries=st.lists(ENTRIES, max_size=12), early=st.integers(0, 30), later=st.integers(0, 30))
+def test_forgetting_twice_is_forgetting_up_to_the_later(
+    entries: list[tuple[str, Entry]], early: int, later: int
+) -> None:
+    early, later = sorted((early, later))
+    once, twice = item_of(entries), item_of(entries)
+    once.forget(later)
+    twice.forget(early)
+    twice.forget(later)
+    assert repr(answers(once)) == repr(answers(twice))
+    assert (once.folded_cost, once.latest, once.moved) == (twice.folded_cost, twice.latest, twice.moved)
+    for instant in range(later, 32):
+        assert once.quantities(instant) == item_of(entries).quantities(instant)
+        assert once.unit_cost(instant) == item_of(entries).unit_cost(instant)
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.sampled_from(["create", "close", "ask", "pack"]),
+        st.integers(-5, 30),
+        QUANTITIES,
+        st.none() | st.integers(0, 40),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(changes=CHANGES)
+def test_what_is_held_equals_adding_up_all_reservations(
+    changes: list[tuple[str, str, int, float, int | None]],
+) -> None:
+    reservations = Reservations()
+    holds: dict[str, Hold] = {}
+    for name, what, instant, qty, expires in changes:
+        if what == "pack":
+            reservations = Reservations(reservations.state())
+            continue
+        if what == "ask":
+            expected = sum(
+                round(hold.qty * 1_000_000)
+                for hold in holds.values()
+                if hold.created_us is not None
+                and hold.created_us <= instant
+                and (hold.end_us is None or hold.end_us > instant)
+            )
+            assert reservations.held(instant) == expected / 1_000_000
+            continue
+        hold = holds.setdefault(name, Hold())
+        if what == "create":
+            reservations.create(name, instant, qty, expires)
+            if hold.created_us is None or (instant, qty) < (hold.created_us, hold.qty):
+                hold.created_us, hold.qty, hold.expires_us = instant, qty, expires
+        else:
+            reservations.close(name, instant)
+            hold.closed_us = instant if hold.closed_us is None else min(hold.closed_us, instant)
+    assert Reservations(reservations.state()).holds == holds
+
+
+def test_every_system_of_the_contract_has_a_number_in_packed_history() -> None:
+    assert sorted(SYSTEMS) == sorted(get_args(System))
+    entries: list[tuple[str, Entry]] = [(system, (at, 1, "e", 1.0, None, None)) for at, system in enumerate(SYSTEMS)]
+    assert list(History().with_more(entries).entries().items()) == [(system, [entry]) for system, entry in entries]
+
+
+@pytest.mark.parametrize("count", [3, 5_000, 20_000])
+def test_long_histories_are_read_back(count: int) -> None:
+    history, entries = History(), [(at, 1, f"e{at}", at / 2, None, None) for at in range(count)]
+    for start in range(0, count, 1_001):
+        history = history.with_more([("wms", entry) for entry in entries[start : start + 1_001]])
+    assert history.entries() == {"wms": entries}
+
+
+@given(quantity=st.floats(allow_nan=False, allow_infinity=False))
+def test_the_shortest_form_of_a_quantity_is_exactly_it(quantity: float) -> None:
+    encoded = msgspec.msgpack.encode(shortest(quantity))
+    assert repr(float(msgspec.msgpack.decode(encoded))) == repr(quantity)
+
+
+NAMES = st.text(st.sampled_from("a1\x1f"), min_size=1, max_size=4)
+
+
+@settings(max_examples=500)
+@given(one=st.tuples(NAMES, NAMES), other=st.tuples(NAMES, NAMES))
+def test_no_two_items_have_the_same_key(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert (item_key(*one) == item_key(*other)) is (one == other)
+    assert names_of(item_key(*one)) == one
+
+
+def test_state_of_the_version_before_is_refused_in_words() -> None:
+    reconciler = StockReconciler(SETTINGS, WindowSettings(MINUTE, MINUTE, SECOND_US, HOUR_US))
+    with pytest.raises(StateError, match="stock state of version 3; this code reads 4"):
+        reconciler.restore(msgspec.structs.replace(reconciler.snapshot(), version=3))
+
+
+def test_an_item_of_three_systems_rests_in_few_bytes() -> None:
+    item = Item()
+    for at, system in enumerate(("ecom", "erp", "wms")):
+        item.note(system, (START_US + at * HOUR_US, 1, f"{system}:12345678", 250.0, None, None), END_OF_TIME_US)
+    size = len(pack_item(item))
+    assert size <= 150
+    for number in range(10):
+        item.note("wms", (START_US + 24 * HOUR_US + number, 0, f"wms:{number:08}", -1.0, None, None), END_OF_TIME_US)
+    assert len(pack_item(item)) <= size + 10 * 24 + 40
