@@ -25,7 +25,7 @@ from dataflows.telemetry import InputLimit, Telemetry
 from dataflows.watch import NOT_BEGUN, JobWatch
 from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
-from schemas.durations import to_us
+from schemas.durations import SECOND_US, to_us
 from schemas.errors import SettingsError, StateError, Stopped
 from schemas.problems import Problem
 from schemas.rows import DeadLetter, Row

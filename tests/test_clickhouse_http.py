@@ -100,10 +100,10 @@ def test_answers_without_a_summary_are_believed_in_the_end(front: ClickHouseFron
     writer.write(_rows(range(10)))
     writer.flush()
     assert (writer.retries, front.left(), counts(store, TABLE)) == (2, ["bare"], (10, 10))
-    writer.write(_rows(range(10, 14)))
-    front.faults("pass", "cut")
-    writer.write(_rows(range(14, 18)))
-    writer.flush()
+    for rows, fault in ((range(10, 14), "pass"), (range(14, 18), "cut")):
+        front.faults(fault)
+        writer.write(_rows(rows))
+        writer.flush()
     assert (writer.retries, counts(store, TABLE)) == (3, (18, 18)), "and missed again once one has come"
 
 
