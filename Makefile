@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-kafka check format bench soak clean
+.PHONY: setup demo test test-kafka check format bench bench-compare bench-sweep bench-latency bench-peers soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,10 @@ help:
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make format  let the formatter and the linter mend what they can"
 	@echo "make bench   events per second and memory, stage by stage"
+	@echo "make bench-compare BASE=REF  is a hot path slower than at another commit, beyond the noise?"
+	@echo "make bench-sweep    cost over keys, batch, groups, processes; of snapshots; of a start (an hour)"
+	@echo "make bench-latency  from message to visible row, under a live feed"
+	@echo "make bench-peers    the same work by Andon and its peers (installs them into .peers; hours)"
 	@echo "make soak    an hour under load, with kills and outages: nothing lost, memory and latency flat"
 	@echo "make clean   remove .venv and what runs leave behind"
 
@@ -50,6 +54,21 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py
+
+bench-compare: $(STAMP)
+	@test -n "$(BASE)" || { echo "name a commit: make bench-compare BASE=HEAD~1"; exit 2; }
+	$(BIN)/python benchmarks/compare.py "$(BASE)"
+
+bench-sweep: $(STAMP)
+	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/snapshot.py
+	$(BIN)/python benchmarks/start.py
+
+bench-latency: $(STAMP)
+	$(BIN)/python benchmarks/latency.py
+
+bench-peers: $(STAMP)
+	$(BIN)/python benchmarks/peers/run.py
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py

@@ -2,13 +2,13 @@
 
 Every benchmark has a permanent id, WORK.STAGE. Inputs are seeded and made before any timer runs. Repetitions are run
 in turn (all benchmarks once, then all again), and what is printed are medians with the lowest and the highest: on a
-shared machine compare ratios, not numbers. Whole replays each run in a process of their own.
+shared machine compare ratios, not numbers. A stage is timed by the processor's clock, which stands still while others
+run; a whole replay, in a process of its own, by that of the wall, with the processor's seconds beside it (`cpu_s`).
 
 `x decode` says how many times bare msgspec decoding of the same messages a stage costs, per message of the log.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 from inputs import WORKS
-from machine import facts
+from machine import BUILD, facts, headline, print_table, say, write_document
 from stages import Prepared, Sample, prepare, quiet_collector, stages
 from whole import SINKS, Measured
 
@@ -43,7 +43,10 @@ STAGES = {
 
 
 class Result(msgspec.Struct):
-    """All repetitions of one benchmark. `events` is what one repetition counts, `messages` the log behind it."""
+    """All repetitions of one benchmark. `events` is what one repetition counts, `messages` the log behind it.
+
+    `seconds` are by `clock`: the processor's for a stage, the wall's for a whole replay, which has `cpu_s` as well.
+    """
 
     id: str
     what: str
@@ -51,6 +54,8 @@ class Result(msgspec.Struct):
     events: int = 0
     out: int = 0
     seconds: list[float] = []
+    cpu_s: list[float] = []
+    clock: str = "cpu"
     peak_mb: list[float] = []
     note: str = ""
 
@@ -63,6 +68,8 @@ class Result(msgspec.Struct):
         self.seconds.append(sample.seconds)
         if isinstance(sample, Measured):
             self.events, self.out = sample.messages, sample.rows
+            self.cpu_s.append(sample.cpu_s)
+            self.clock = "wall"
             self.peak_mb.append(sample.peak_mb)
             self.note = f"{sample.rows:,} rows"
         else:
@@ -83,13 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = _measure(chosen, asked.inputs or Path(made), asked.events, asked.repeat)
     machine = facts()
     _print(results, machine)
-    if asked.json is not None:
-        document = {
-            "machine": machine,
-            "events": asked.events,
-            "results": [{**msgspec.to_builtins(one), "median_s": one.median_s} for one in results],
-        }
-        asked.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    told = [{**msgspec.to_builtins(one), "median_s": one.median_s} for one in results]
+    write_document(asked.json, machine, {"events": asked.events, "results": told})
     return 0
 
 
@@ -100,7 +102,9 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", default=[], metavar="ID", help="w1, day.stock, w1.replay, …; repeatable"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="results and machine facts")
+    parser.add_argument(
+        "--json", type=Path, default=BUILD / "bench.json", metavar="FILE", help="every repetition, with machine facts"
+    )
     parser.add_argument("--inputs", type=Path, metavar="DIR", help="keep the inputs here, and use them again")
     return parser.parse_args(arguments)
 
@@ -112,7 +116,7 @@ def _measure(ids: Sequence[str], folder: Path, events: int, repeat: int) -> list
         mine = [one.partition(".")[2] for one in ids if one.startswith(f"{name}.")]
         if not mine:
             continue
-        _say(f"making the input of {name} …")
+        say(f"making the input of {name} …")
         count = round(events * SHARES[name])
         work = make(folder, count)
         prepared: Prepared | None = None
@@ -126,9 +130,9 @@ def _measure(ids: Sequence[str], folder: Path, events: int, repeat: int) -> list
     with quiet_collector():
         for turn in range(repeat):
             for number, (one, run) in enumerate(runs.items(), 1):
-                _say(f"turn {turn + 1} of {repeat}, {number} of {len(runs)}: {one}")
+                say(f"turn {turn + 1} of {repeat}, {number} of {len(runs)}: {one}")
                 results[one].take(run())
-    _say("")
+    say("")
     return list(results.values())
 
 
@@ -146,17 +150,9 @@ def _apart(work: str, sink: str, folder: Path, events: int) -> Callable[[], Meas
 
 
 def _print(results: Sequence[Result], machine: dict[str, object]) -> None:
-    print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1m']}; Python {machine['python']}")
-    print(f"commit {machine['commit']}\n")
+    print(headline(machine))
     head = ("benchmark", "events/s", "us/event", "low-high", "x decode", "peak MB", "")
-    lines = [head, *(_line(one, _bare_s(results, one)) for one in results)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
-    for line in lines:
-        cells = [
-            line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:], strict=True)),
-        ]
-        print("  ".join([*cells, line[-1]]).rstrip())
+    print_table(head, [_line(one, _bare_s(results, one)) for one in results])
 
 
 def _line(one: Result, bare_s: float | None) -> tuple[str, ...]:
@@ -179,13 +175,6 @@ def _bare_s(results: Sequence[Result], one: Result) -> float | None:
     """What bare decoding of the same messages takes."""
     wanted = f"{one.id.partition('.')[0]}.{BARE}"
     return next((bare.median_s for bare in results if bare.id == wanted), None)
-
-
-def _say(text: str) -> None:
-    """Progress, on one line where there is a terminal."""
-    end = "\r" if sys.stderr.isatty() else "\n"
-    if text or end == "\r":
-        print(text.ljust(60), end=end, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

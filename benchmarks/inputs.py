@@ -8,6 +8,7 @@ picks that follow them, over an hour of event time, out of order by up to 5 s, w
 import bisect
 import itertools
 import random
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,9 @@ SEED = 20_260_302
 START_US = int(Instant.parse("2026-03-02T06:00:00Z"))
 DISORDER_US = 5 * SECOND_US
 SYSTEMS = (("wms", "wms-eu1"), ("erp", "erp-main"), ("ecom", "shop-de"))
+TOPICS = ("inventory", "reservations", "fulfillment")
+#: All messages of a W1 in one file, in order of arrival.
+ARRIVAL = "arrival.jsonl"
 NODES = 200
 DUPLICATES = 0.01
 SKEW = 1.05
@@ -53,25 +57,38 @@ class Work(msgspec.Struct, frozen=True):
 
 
 def w1(folder: Path, events: int, *, items: int = 50_000, seed: int = SEED) -> Work:
-    """W1 with about `events` messages, one file for each topic, each in order of arrival."""
-    name = folder / f"w1-{events}-{items}-{seed}"
-    if not (name / "done").exists():
+    """W1 with about `events` messages: a file for each topic and `ARRIVAL` for all, each in order of arrival.
+
+    When a message arrived is in a file beside its topic's: `TOPIC.at`, microseconds since 1970 as machine integers.
+    """
+    name = w1_folder(folder, events, items=items, seed=seed)
+    if not ((name / "done").exists() and (name / ARRIVAL).exists()):
         name.mkdir(parents=True, exist_ok=True)
-        counts = dict.fromkeys(("inventory", "reservations", "fulfillment"), 0)
-        lines: dict[str, list[bytes]] = {topic: [] for topic in counts}
-        for topic, line in _w1_messages(events, items, random.Random(seed)):
-            lines[topic].append(line)
-            counts[topic] += 1
-        for topic, texts in lines.items():
-            (name / f"{topic}.jsonl").write_bytes(b"\n".join(texts) + b"\n")
-        (name / "done").write_text(str(sum(counts.values())), encoding="utf-8")
+        (name / "done").unlink(missing_ok=True)  # a cache from before there was an `ARRIVAL`
+        messages = _w1_messages(events, items, random.Random(seed))
+        _write_lines(name / ARRIVAL, [line for _, _, line in messages])
+        for topic in TOPICS:
+            _write_lines(name / f"{topic}.jsonl", [line for _, mine, line in messages if mine == topic])
+            arrivals = array("q", [START_US + at for at, mine, _ in messages if mine == topic])
+            (name / f"{topic}.at").write_bytes(arrivals.tobytes())
+        (name / "done").write_text(str(len(messages)), encoding="utf-8")
+    return w1_work(name)
+
+
+def w1_work(name: Path) -> Work:
+    """The W1 that was made in a folder."""
     declared = read_process_map(W1_MAP, "w1.toml")
     if declared.value is None:
         raise ValueError(declared.problems)
     minute = Duration(MINUTE_US)
     settings = Settings(stock=msgspec.structs.replace(Settings().stock, window=minute))
-    files = tuple(str(name / f"{topic}.jsonl") for topic in ("inventory", "reservations", "fulfillment"))
+    files = tuple(str(name / f"{topic}.jsonl") for topic in TOPICS)
     return Work(files, int((name / "done").read_text(encoding="utf-8")), declared.value, settings)
+
+
+def w1_folder(folder: Path, events: int, *, items: int = 50_000, seed: int = SEED) -> Path:
+    """Where `w1` keeps what it makes."""
+    return folder / f"w1-{events}-{items}-{seed}"
 
 
 def day(folder: Path, events: int, *, seed: int = 7) -> Work:
@@ -94,8 +111,12 @@ def raw_messages(work: Work) -> list[bytes]:
     return [line for file in work.files for line in Path(file).read_bytes().splitlines()]
 
 
-def _w1_messages(events: int, items: int, rng: random.Random) -> list[tuple[str, bytes]]:
-    """(topic, line) in order of arrival: what happened, delayed by up to `DISORDER_US`, some of it twice."""
+def _write_lines(path: Path, lines: list[bytes]) -> None:
+    path.write_bytes(b"\n".join(lines) + b"\n")
+
+
+def _w1_messages(events: int, items: int, rng: random.Random) -> list[tuple[int, str, bytes]]:
+    """(arrival, topic, line) in order of arrival: what happened, delayed by up to `DISORDER_US`, some of it twice."""
     weights = list(itertools.accumulate(1 / rank**SKEW for rank in range(1, items + 1)))
     made: list[tuple[int, str, dict[str, object]]] = []
 
@@ -122,7 +143,7 @@ def _w1_messages(events: int, items: int, rng: random.Random) -> list[tuple[str,
         arrivals.append((at + rng.randrange(DISORDER_US), topic, fact))
     arrivals.sort(key=_at)
     encode = msgspec.json.Encoder().encode
-    return [(topic, encode(fact)) for _, topic, fact in arrivals]
+    return [(at, topic, encode(fact)) for at, topic, fact in arrivals]
 
 
 def _fact(

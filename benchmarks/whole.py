@@ -1,6 +1,7 @@
 """The whole replay, files to rows, in a process of its own.
 
-`python whole.py WORK SINK FOLDER EVENTS` prints one line of JSON.
+`python whole.py WORK SINK FOLDER EVENTS [ENGINE]` prints one line of JSON; ENGINE are engine settings other than the
+work's, as JSON: `{"batch": 1024}`.
 """
 
 import resource
@@ -57,10 +58,16 @@ def measure(work: Work, sink: str) -> Measured:
             migrate(store)
             writer = BlockWriter(store, "bench", max_rows=work.settings.clickhouse.block_rows)
             seconds, rows = _replay(work, StoreWriter(writer)), writer.rows
-    return Measured(work.messages, rows, seconds, time.process_time() - cpu_s, _peak_mb())
+    return Measured(work.messages, rows, seconds, time.process_time() - cpu_s, peak_mb())
 
 
-def _peak_mb() -> float:
+def with_engine(work: Work, changed: dict[str, int]) -> Work:
+    """The same work under other engine settings."""
+    engine = msgspec.structs.replace(work.settings.engine, **changed)
+    return msgspec.structs.replace(work, settings=msgspec.structs.replace(work.settings, engine=engine))
+
+
+def peak_mb() -> float:
     """The most memory this process had resident; `getrusage` would count what its parent had before it, too."""
     status = Path("/proc/self/status")
     if status.exists():
@@ -92,5 +99,8 @@ def _unheard(_lane: str, _share: float) -> None:
 
 if __name__ == "__main__":
     name, chosen, where, count = sys.argv[1:5]
-    measured = measure(WORKS[name](Path(where), int(count)), chosen)
+    work = WORKS[name](Path(where), int(count))
+    if len(sys.argv) > 5:
+        work = with_engine(work, msgspec.json.decode(sys.argv[5], type=dict[str, int]))
+    measured = measure(work, chosen)
     print(msgspec.json.encode(measured).decode())

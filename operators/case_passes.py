@@ -1,16 +1,18 @@
 """The passes of a case: which there are, what tells them apart, when they are due, given up, and found wanting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
-from operators.case_state import Case, Finding, Pass, Seen, earlier
+from operators.case_state import Case, Finding, Pass, PassExtras, PassKey, PassRecord, Seen, earlier
 from operators.process_map import Handoff, ProcessMap
 from schemas.events import EventBase, field_of
 
-#: The passes that an event touches, as they showed before it; None where there was none.
-Before: TypeAlias = dict[tuple[int, str], Seen | None]
+#: A case with more ids or scopes than this is looked through for those that nothing names any more.
+_MANY = 32
+#: The passes that an event touches: laid open, and as they showed before it (None where there was none).
+Touched: TypeAlias = dict[PassKey, tuple[Pass, Seen | None]]
 
 
 def entries_of(process: ProcessMap) -> tuple[list[Handoff], int]:
@@ -44,28 +46,125 @@ def entries_of(process: ProcessMap) -> tuple[list[Handoff], int]:
     return [*process.handoff, *required], len(process.handoff)
 
 
-def touch(case: Case, key: tuple[int, str], before: Before) -> Pass:
-    """The pass at `key`, made if there is none, with what it was kept in `before`."""
-    current = case.passes.get(key)
-    if key not in before:
-        before[key] = current.seen() if current is not None else None
-    if current is None:
-        current = case.passes[key] = Pass(signals={}, cancelled_us=case.cancelled_us)
+def parts_of(key: PassKey) -> tuple[int, str]:
+    """The index of the handoff, and what tells the pass from the handoff's others."""
+    if isinstance(key, int):
+        return key, ""
+    entry, _, pass_key = key.partition("/")
+    return int(entry), pass_key
+
+
+def laid_open(case: Case, record: PassRecord) -> Pass:
+    """A pass as the rules see it."""
+    extras = record.extras or PassExtras()
+    current = Pass(
+        start_us=record.start_us,
+        end_us=record.end_us,
+        start_id=case.ids[record.start_id],
+        end_id=case.ids[record.end_id],
+        start_scope=case.scopes[record.start_scope],
+        end_scope=case.scopes[record.end_scope],
+        abandoned_us=extras.abandoned_us,
+        cancelled_us=extras.cancelled_us,
+        deadline_us=record.deadline_us,
+        grace_us=extras.grace_us,
+        fired_us=extras.fired_us,
+        version=record.version,
+        signals=dict(extras.signals) if extras.signals else {},
+    )
+    if record.deadline_us is not None and current.is_open and not current.fired_us:
+        current.timer_us = extras.late_us or record.deadline_us
     return current
 
 
-def cancel(case: Case, event: EventBase, occurred_us: int, entries: Sequence[Handoff], before: Before) -> None:
+def keep(case: Case, key: PassKey, current: Pass) -> None:
+    """The reverse of `laid_open`."""
+    late_us = current.timer_us if current.timer_us != current.deadline_us else 0
+    given_up = current.abandoned_us is not None or current.cancelled_us is not None
+    extras = None
+    if given_up or late_us or current.grace_us or current.fired_us or current.signals:
+        extras = PassExtras(
+            current.abandoned_us,
+            current.cancelled_us,
+            late_us,
+            current.grace_us,
+            current.fired_us,
+            current.signals or None,
+        )
+    case.passes[key] = PassRecord(
+        current.start_us,
+        current.end_us,
+        place_of(case.ids, current.start_id),
+        place_of(case.ids, current.end_id),
+        place_of(case.scopes, current.start_scope),
+        place_of(case.scopes, current.end_scope),
+        current.deadline_us,
+        current.version,
+        extras,
+    )
+
+
+def place_of(texts: list[str], text: str) -> int:
+    """Where `text` stands in a case's list; it is added where it does not."""
+    if text in texts:
+        return texts.index(text)
+    texts.append(text)
+    return len(texts) - 1
+
+
+def tidy(case: Case) -> None:
+    """Let go of the ids and scopes that none of the case's records names any more."""
+    if len(case.ids) <= _MANY and len(case.scopes) <= _MANY:
+        return
+    named = len(case.passes) * 2 + len(case.times or ()) + len(case.marks or ()) * 2
+    if len(case.ids) > 2 * named + 8:
+        ids, case.ids = case.ids, [""]
+        for record in case.passes.values():
+            record.start_id = place_of(case.ids, ids[record.start_id])
+            record.end_id = place_of(case.ids, ids[record.end_id])
+        for mark in (case.marks or {}).values():
+            mark.after_id = place_of(case.ids, ids[mark.after_id])
+            mark.event_id = place_of(case.ids, ids[mark.event_id])
+        for name, (said_us, said_id, time_us) in (case.times or {}).items():
+            assert case.times is not None
+            case.times[name] = (said_us, place_of(case.ids, ids[said_id]), time_us)
+    if len(case.scopes) > 2 * named + 8:
+        scopes, case.scopes = case.scopes, [""]
+        for record in case.passes.values():
+            record.start_scope = place_of(case.scopes, scopes[record.start_scope])
+            record.end_scope = place_of(case.scopes, scopes[record.end_scope])
+        for mark in (case.marks or {}).values():
+            mark.scope = place_of(case.scopes, scopes[mark.scope])
+
+
+def touch(case: Case, key: PassKey, touched: Touched) -> Pass:
+    """The pass at `key`, laid open, made if there is none; as it showed is kept in `touched`."""
+    if key in touched:
+        return touched[key][0]
+    record = case.passes.get(key)
+    if record is None:
+        current = Pass(signals={}, cancelled_us=case.cancelled_us)
+        touched[key] = (current, None)
+    else:
+        current = laid_open(case, record)
+        touched[key] = (current, current.seen())
+    return current
+
+
+def cancel(case: Case, event: EventBase, occurred_us: int, entries: Sequence[Handoff], touched: Touched) -> None:
     """Cancel the whole case, or the passes of one of its lines."""
     line = field_of(event, "line_id")
     if line:
-        case.cancelled_lines[line] = min(case.cancelled_lines.get(line, occurred_us), occurred_us)
+        lines = case.cancelled_lines = case.cancelled_lines or {}
+        lines[line] = min(lines.get(line, occurred_us), occurred_us)
     else:
         case.cancelled_us = earlier(case.cancelled_us, occurred_us)
     for key in case.passes:
-        per = entries[key[0]].per
-        if line and ("line_id" not in per or _key_parts(per, key[1])[per.index("line_id")] != line):
+        entry, pass_key = parts_of(key)
+        per = entries[entry].per
+        if line and ("line_id" not in per or _key_parts(per, pass_key)[per.index("line_id")] != line):
             continue
-        current = touch(case, key, before)
+        current = touch(case, key, touched)
         current.cancelled_us = earlier(current.cancelled_us, occurred_us)
 
 
@@ -87,16 +186,54 @@ def _escaped(value: str) -> str:
     return value.replace("%", "%25").replace("/", "%2F")
 
 
-def time_name(handoff: Handoff, name: str, event: EventBase) -> str:
-    """Where a time is kept: with the pass, when the event names the pass, else with the case.
+class CarriedTimes:
+    """Where the times that cases carry are kept: with the pass, when the event names the pass, else with the case.
 
     A handoff with passes keeps its case's times apart: what says a time of one pass is no word about the others.
     """
-    if not handoff.per:
-        return name
-    if all(field_of(event, one) for one in handoff.per):
-        return f"{name}|{handoff.name}|{pass_key_of(handoff, event)}"
-    return f"{name}|{handoff.name}"
+
+    def __init__(self, entries: Iterable[Handoff]) -> None:
+        timed = [(entry, one) for entry, one in enumerate(entries) if one.deadline_at is not None]
+        self.names = list(dict.fromkeys(_time_name(one) for _, one in timed))
+        self._place = {entry: self.names.index(_time_name(one)) for entry, one in timed}
+        self._entries: dict[tuple[str, str], list[tuple[int, Handoff]]] = {}
+        for entry, one in timed:
+            assert one.deadline_at is not None
+            self._entries.setdefault((one.case, one.deadline_at.field), []).append((entry, one))
+
+    def timed(self, kind: str, field: str) -> list[tuple[int, Handoff]]:
+        """The handoffs of a kind of case whose deadline is the time in `field`."""
+        return self._entries.get((kind, field), [])
+
+    def carry(self, case: Case, kind: str, field: str, event: EventBase, occurred_us: int, time_us: int) -> None:
+        """Note a time that an event says; the one said last (event time) counts."""
+        times = case.times = case.times or {}
+        for entry, one in self.timed(kind, field):
+            key = self._key(entry, one, event)
+            known = times.get(key)
+            if known is None or (known[0], case.ids[known[1]]) < (occurred_us, event.event_id):
+                times[key] = (occurred_us, place_of(case.ids, event.event_id), time_us)
+
+    def said(self, case: Case, entry: int, handoff: Handoff, pass_key: str) -> int | None:
+        """The time that holds for a pass, None where none was said."""
+        if not case.times:
+            return None
+        place = self._place[entry]
+        known = case.times.get(f"{place}/{pass_key}") if handoff.per else None
+        if known is None:
+            known = case.times.get(place)
+        return None if known is None else known[2]
+
+    def _key(self, entry: int, handoff: Handoff, event: EventBase) -> PassKey:
+        place = self._place[entry]
+        if handoff.per and all(field_of(event, name) for name in handoff.per):
+            return f"{place}/{pass_key_of(handoff, event)}"
+        return place
+
+
+def _time_name(handoff: Handoff) -> str:
+    assert handoff.deadline_at is not None
+    return f"{handoff.deadline_at.field}|{handoff.name}" if handoff.per else handoff.deadline_at.field
 
 
 def revised(current: Pass, arrival_us: int, *, is_late: bool, is_reversed: bool) -> list[Finding]:
@@ -128,20 +265,3 @@ def revised(current: Pass, arrival_us: int, *, is_late: bool, is_reversed: bool)
     elif missing is not None and current.start_us is None and current.end_us is not None:
         put(Finding.MISSING_STEP, current.end_us, None)
     return changed
-
-
-def deadline_of(handoff: Handoff, case: Case, current: Pass, pass_key: str) -> int | None:
-    """When the end is due: a duration after the start, or the time that the pass, else the case, carries."""
-    if current.start_us is None:
-        return None
-    if handoff.deadline is not None:
-        return current.start_us + handoff.deadline
-    if handoff.deadline_at is None:
-        return None
-    name = handoff.deadline_at.field
-    if handoff.per:
-        own = case.times.get(f"{name}|{handoff.name}|{pass_key}")
-        said = own if own is not None else case.times.get(f"{name}|{handoff.name}")
-    else:
-        said = case.times.get(name)
-    return None if said is None else said[2] + handoff.deadline_at.plus

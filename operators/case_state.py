@@ -1,9 +1,13 @@
 """What is remembered of a case: one small record for each pass through a handoff.
 
+`Case` and `PassRecord` are what is kept, in memory as in snapshots: short arrays, each text once. `Pass` is the same
+pass laid open, which is what the rules are written for (`operators/case_passes.py` goes from one to the other).
+
 All times are event times in microseconds unless the name says arrival; None where not known.
 """
 
 from enum import StrEnum
+from typing import TypeAlias
 
 import msgspec
 
@@ -53,7 +57,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
         return Span(self.start_us, self.over_us, self.deadline_us, self.completed)
 
 
-class Pass(msgspec.Struct, array_like=True):
+class Pass(msgspec.Struct):
     """One pass. `start_id` and `end_id` are the ids of the events that began and ended it.
 
     `timer_us` and `grace_us` are the arrival times at which the deadline and the grace for a missing start run out
@@ -124,49 +128,108 @@ def earlier(one: int | None, other: int | None) -> int | None:
     return min(one, other)
 
 
-class Marked(msgspec.Struct, array_like=True):
+#: A pass of a case: the index of its handoff, and behind a slash what tells it from others of a handoff with `per`.
+PassKey: TypeAlias = int | str
+#: A finding: since when it held, when it was closed, and when (arrival) it was first said.
+Said: TypeAlias = tuple[int, int | None, int]
+#: A time that a case carries: when it was said, the id of the event that said it (in `Case.ids`), the time.
+CarriedTime: TypeAlias = tuple[int, int, int]
+
+
+class PassExtras(msgspec.Struct, array_like=True, gc=False):
+    """What few passes have. `late_us`: the deadline had passed when it was set, at this arrival (0: it had not)."""
+
+    abandoned_us: int | None = None
+    cancelled_us: int | None = None
+    late_us: int = 0
+    grace_us: int = 0
+    fired_us: int = 0
+    signals: dict[str, Said] | None = None
+
+
+class PassRecord(msgspec.Struct, array_like=True, gc=False):
+    """A pass as it is kept: ids and scopes are places in its case's lists, 0 where there is none."""
+
+    start_us: int | None
+    end_us: int | None
+    start_id: int
+    end_id: int
+    start_scope: int
+    end_scope: int
+    deadline_us: int | None
+    version: int
+    extras: PassExtras | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the end is still awaited."""
+        if self.start_us is None or self.end_us is not None:
+            return False
+        return self.extras is None or (self.extras.abandoned_us is None and self.extras.cancelled_us is None)
+
+    @property
+    def timer_us(self) -> int:
+        """The arrival time at which something is to be found about it if nothing comes; 0: no such time."""
+        extras = self.extras
+        if self.start_us is None:
+            return extras.grace_us if extras is not None else 0
+        if self.end_us is not None or self.deadline_us is None:
+            return 0
+        if extras is None:
+            return self.deadline_us
+        if extras.fired_us or extras.abandoned_us is not None or extras.cancelled_us is not None:
+            return 0
+        return extras.late_us or self.deadline_us
+
+
+class Marked(msgspec.Struct, array_like=True, gc=False):
     """What was seen of a forbidden order: earliest `after`, latest `event` and its scope, and if it was said."""
 
     after_us: int | None = None
-    after_id: str = ""
+    after_id: int = 0
     event_us: int | None = None
-    event_id: str = ""
+    event_id: int = 0
     said: bool = False
-    scope: str = ""
+    scope: int = 0
 
 
-class Case(msgspec.Struct):
-    """One case of a kind. Passes are keyed by (handoff entry, pass key), marks by their rule's index."""
+class Case(msgspec.Struct, array_like=True, gc=False):
+    """One case of a kind.
 
-    kind: str
-    case_id: str
+    `due_us` is when it is to be looked at, unless something comes before: the first thing in a record, so that it can
+    be read without the rest. `expiry_us` is when it is next asked whether the case is over. `ids` and `scopes` hold
+    the ids of events and the scopes that its records name, none first. Marks are keyed by their rule's index.
+    """
+
+    due_us: int
+    expiry_us: int
+    last_arrival_us: int
+    ids: list[str]
+    scopes: list[str]
+    passes: dict[PassKey, PassRecord]
     began: bool = False
     cancelled_us: int | None = None
-    last_arrival_us: int = 0
-    expiry_us: int = 0
-    cancelled_lines: dict[str, int] = {}
-    times: dict[str, tuple[int, str, int]] = {}
-    passes: dict[tuple[int, str], Pass] = {}
-    marks: dict[int, Marked] = {}
+    cancelled_lines: dict[str, int] | None = None
+    times: dict[PassKey, CarriedTime] | None = None
+    marks: dict[int, Marked] | None = None
 
 
-class CaseState(msgspec.Struct, frozen=True, array_like=True):
-    """A case in a snapshot: dictionaries with compound keys as lists."""
+class CaseDue(msgspec.Struct, array_like=True, gc=False):
+    """The first field of a `Case`."""
 
-    kind: str
-    case_id: str
-    began: bool
-    cancelled_us: int | None
-    last_arrival_us: int
-    expiry_us: int
-    cancelled_lines: dict[str, int]
-    times: dict[str, tuple[int, str, int]]
-    passes: list[tuple[str, str, Pass]]
-    marks: list[tuple[str, Marked]]
+    due_us: int
 
 
 class HandoffState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of a `HandoffTracker`; handoffs and rules by name, so that a changed process map can be resumed."""
+    """Snapshot of a `HandoffTracker`.
+
+    Records name handoffs, rules and carried times by their place in these lists, so that a changed process map can be
+    resumed. `cases`: kind of case → id → `Case`, packed.
+    """
 
     version: int
-    cases: list[CaseState]
+    handoffs: list[str]
+    rules: list[str]
+    times: list[str]
+    open_passes: int
+    cases: dict[str, dict[str, bytes]]

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from schemas.events import Arrived
 from schemas.rows import HandoffPass, HandoffWindow, LateEvent, Scope, Signal, StockWindow
 
 
@@ -42,6 +43,20 @@ class PassChange(msgspec.Struct, frozen=True, gc=False, array_like=True):
     old: Span | None
     new: Span | None
     cause: Cause | None
+
+
+def cause_of(arrived: Arrived, type_: str) -> Cause:
+    """The cause that an event is. `type_` is the wire name of its type: finding it out costs more than being told."""
+    event = arrived.event
+    return Cause(
+        arrived.topic,
+        arrived.partition,
+        arrived.offset,
+        type_,
+        event.source,
+        event.event_id,
+        arrived.occurred_us,
+    )
 
 
 Output: TypeAlias = HandoffPass | HandoffWindow | StockWindow | Signal | LateEvent | PassChange

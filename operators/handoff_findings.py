@@ -1,6 +1,6 @@
 """What is said of a pass: its row and its signals, in words an operations lead understands."""
 
-from operators.case_state import Finding, Marked, Pass, Seen, Status
+from operators.case_state import Case, Finding, Marked, Pass, Seen, Status
 from operators.findings import next_version, scope_of, signal_id
 from operators.process_map import ExceptionRule, Forbidden, Handoff, Severity
 from schemas.durations import SECOND_US, people_duration, people_time
@@ -165,7 +165,7 @@ def duplicate_findings(
     return row, signal
 
 
-def forbidden_signal(rule: Forbidden, case_id: str, marked: Marked, arrival_us: int) -> Signal:
+def forbidden_signal(rule: Forbidden, case_id: str, case: Case, marked: Marked, arrival_us: int) -> Signal:
     """The signal of an impossible state."""
     assert marked.event_us is not None
     assert marked.after_us is not None
@@ -175,7 +175,7 @@ def forbidden_signal(rule: Forbidden, case_id: str, marked: Marked, arrival_us: 
         detector=DETECTOR,
         kind="impossible_state",
         handoff=rule.name,
-        scope=scope_of(rule.scope, marked.scope),
+        scope=scope_of(rule.scope, case.scopes[marked.scope]),
         case_id=case_id,
         opened_at_us=marked.event_us,
         found_at_us=arrival_us,
@@ -188,7 +188,7 @@ def forbidden_signal(rule: Forbidden, case_id: str, marked: Marked, arrival_us: 
         method="rule",
         explanation=f"{case_word(rule.case, case_id)}: {rule.title or rule.name}: "
         f"{rule.event} happened {after} after {rule.after}.",
-        evidence=[marked.after_id, marked.event_id],
+        evidence=[case.ids[marked.after_id], case.ids[marked.event_id]],
         arrival_us=arrival_us,
         version=next_version(0, arrival_us),
     )

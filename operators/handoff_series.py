@@ -1,12 +1,15 @@
 """One handoff in one scope, as windows see it: the passes that are open or over, and what happened in each pane."""
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
 
 from operators.findings import Span
+from operators.handoff_open import OpenPasses
+from operators.windows import Key
 from schemas.durations import END_OF_TIME_US
 
 #: What a pass contributes to a pane: what, event time, latency.
@@ -14,13 +17,13 @@ Counted: TypeAlias = tuple[str, int, int]
 _UNCOUNTED = (None, None, None)
 
 
-class Pane(msgspec.Struct, array_like=True):
-    """What happened to one series in one pane. `latencies_us` is sorted."""
+class Pane(msgspec.Struct, gc=False):
+    """What happened to one series in one pane."""
 
+    latencies_us: "array[int]"
     started: int = 0
     overdue: int = 0
     completed: int = 0
-    latencies_us: list[int] = []
 
     @property
     def empty(self) -> bool:
@@ -31,28 +34,149 @@ class Pane(msgspec.Struct, array_like=True):
 class Series(msgspec.Struct):
     """One handoff in one scope.
 
-    `open_us`: sorted starts of the passes still open. `over_us`, `over_start_us`: ends and starts of those that are
-    over and may still matter to a window that can be corrected, sorted by end. `versions`: the last version written
-    of each window that can be corrected.
+    `opened`: starts of the passes still open. `over_us`, `over_start_us`: ends and starts of those that are over and
+    may still matter to a window that can be corrected, sorted by end. `written`: the ends of the windows that have a
+    row and can be corrected; the last version of one is the tick at which it was written. `now_end_us`, `due_end_us`:
+    ends of windows last scheduled for what happens, and for what comes due.
     """
 
-    open_us: list[int]
+    key: Key
+    opened: OpenPasses
     over_us: "array[int]"
     over_start_us: "array[int]"
     panes: dict[int, Pane]
-    versions: dict[int, int]
+    written: set[int]
+    now_end_us: int = -END_OF_TIME_US
+    due_end_us: int = -END_OF_TIME_US
+
+    @classmethod
+    def of(cls, key: Key) -> "Series":
+        """A series of which nothing is known yet."""
+        return cls(key, OpenPasses(), array("q"), array("q"), {}, set())
+
+    def pane(self, start_us: int) -> Pane:
+        """The pane that begins at `start_us`, made if there is none."""
+        pane = self.panes.get(start_us)
+        if pane is None:
+            pane = self.panes[start_us] = Pane(array("q"))
+        return pane
+
+    def ended(self, start_us: int, end_us: int) -> None:
+        """Keep a pass that is over."""
+        over_us = self.over_us
+        if not over_us or over_us[-1] <= end_us:
+            over_us.append(end_us)
+            self.over_start_us.append(start_us)
+            return
+        at = bisect_right(over_us, end_us)
+        over_us.insert(at, end_us)
+        self.over_start_us.insert(at, start_us)
+
+    def keep_span(self, span: Span) -> None:
+        """Count a pass among the open ones, or among those that are over."""
+        if span.end_us is None:
+            self.opened.add(span.start_us)
+        else:
+            self.ended(span.start_us, span.end_us)
+
+    def drop_span(self, span: Span) -> None:
+        """Take a pass back; one that is over may have been forgotten."""
+        if span.end_us is None:
+            self.opened.remove(span.start_us)
+            return
+        for at in range(bisect_left(self.over_us, span.end_us), bisect_right(self.over_us, span.end_us)):
+            if self.over_start_us[at] == span.start_us:
+                del self.over_us[at], self.over_start_us[at]
+                return
+
+    def open_at(self, end: int) -> tuple[int, int | None]:
+        """How many passes were open at `end` (begun before it, not over before it), and the earliest start of them."""
+        backlog, oldest = self.opened.before(end)
+        for at in range(bisect_left(self.over_us, end), len(self.over_us)):
+            start = self.over_start_us[at]
+            if start < end:
+                backlog += 1
+                oldest = start if oldest is None else min(oldest, start)
+        return backlog, oldest
+
+    def forget(self, horizon_us: int) -> bool:
+        """Let go of what lies before `horizon_us`; whether anything is left."""
+        gone = bisect_left(self.over_us, horizon_us)
+        del self.over_us[:gone], self.over_start_us[:gone]
+        for start in [start for start in self.panes if start < horizon_us]:
+            del self.panes[start]
+        self.written = {end for end in self.written if end >= horizon_us}
+        return bool(self.opened or self.over_us or self.panes or self.written)
+
+
+class PaneState(msgspec.Struct, frozen=True, array_like=True):
+    """A pane in a snapshot: its number, counts, and latencies as 64-bit numbers."""
+
+    number: int
+    started: int
+    overdue: int
+    completed: int
+    latencies_us: bytes
 
 
 class SeriesState(msgspec.Struct, frozen=True, array_like=True):
-    """A series in a snapshot."""
+    """A series in a snapshot: times as 64-bit numbers, windows by number (end ÷ slide), 32 bits each."""
 
     handoff: str
     scope: str
-    open_us: list[int]
-    over_us: list[int]
-    over_start_us: list[int]
-    panes: dict[int, Pane]
-    versions: dict[int, int]
+    open_us: bytes
+    over_us: bytes
+    over_start_us: bytes
+    panes: list[PaneState]
+    first_written: int
+    written: bytes
+
+
+def series_state(series: Series, slide_us: int) -> SeriesState:
+    """What a snapshot keeps of a series."""
+    written = sorted(end // slide_us for end in series.written)
+    first = written[0] if written else 0
+    return SeriesState(
+        series.key[0],
+        series.key[1],
+        _bytes_of(series.opened.starts_us()),
+        series.over_us.tobytes(),
+        series.over_start_us.tobytes(),
+        [
+            PaneState(start // slide_us, pane.started, pane.overdue, pane.completed, pane.latencies_us.tobytes())
+            for start, pane in series.panes.items()
+        ],
+        first,
+        array("I", [number - first for number in written]).tobytes(),
+    )
+
+
+def series_of(state: SeriesState, slide_us: int) -> Series:
+    """The reverse of `series_state`."""
+    panes = {
+        one.number * slide_us: Pane(_numbers(one.latencies_us), one.started, one.overdue, one.completed)
+        for one in state.panes
+    }
+    written = array("I")
+    written.frombytes(state.written)
+    return Series(
+        (state.handoff, state.scope),
+        OpenPasses(_numbers(state.open_us)),
+        _numbers(state.over_us),
+        _numbers(state.over_start_us),
+        panes,
+        {(state.first_written + number) * slide_us for number in written},
+    )
+
+
+def _bytes_of(numbers: Iterable[int]) -> bytes:
+    return array("q", numbers).tobytes()
+
+
+def _numbers(packed: bytes) -> "array[int]":
+    out = array("q")
+    out.frombytes(packed)
+    return out
 
 
 def counted(span: Span | None) -> tuple[Counted | None, Counted | None, Counted | None]:
@@ -65,48 +189,6 @@ def counted(span: Span | None) -> tuple[Counted | None, Counted | None, Counted 
         ("overdue", deadline, 0) if deadline is not None and (end is None or end > deadline) else None,
         ("completed", end, end - start) if span.completed and end is not None else None,
     )
-
-
-def keep_latency(pane: Pane, latency_us: int, sign: int) -> None:
-    """Add a latency, or take one back."""
-    if sign > 0:
-        insort(pane.latencies_us, latency_us)
-    else:
-        del pane.latencies_us[bisect_left(pane.latencies_us, latency_us)]
-
-
-def keep_span(series: Series, span: Span) -> None:
-    """Count a pass among the open ones, or among those that are over."""
-    if span.end_us is None:
-        insort(series.open_us, span.start_us)
-        return
-    at = bisect_right(series.over_us, span.end_us)
-    series.over_us.insert(at, span.end_us)
-    series.over_start_us.insert(at, span.start_us)
-
-
-def drop_span(series: Series, span: Span) -> None:
-    """Take a pass back; one that is over may have been forgotten."""
-    if span.end_us is None:
-        at = bisect_left(series.open_us, span.start_us)
-        del series.open_us[at]
-        return
-    for at in range(bisect_left(series.over_us, span.end_us), bisect_right(series.over_us, span.end_us)):
-        if series.over_start_us[at] == span.start_us:
-            del series.over_us[at], series.over_start_us[at]
-            return
-
-
-def open_at(series: Series, end: int) -> tuple[int, int | None]:
-    """How many passes were open at `end` (begun before it, not over before it), and the earliest start of them."""
-    backlog = bisect_left(series.open_us, end)
-    oldest = series.open_us[0] if backlog else None
-    for at in range(bisect_left(series.over_us, end), len(series.over_us)):
-        start = series.over_start_us[at]
-        if start < end:
-            backlog += 1
-            oldest = start if oldest is None else min(oldest, start)
-    return backlog, oldest
 
 
 def coverage_change(old: Span | None, new: Span | None) -> tuple[int, int] | None:

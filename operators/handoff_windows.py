@@ -13,29 +13,24 @@ A window in which nothing began, ended or came due gets a row for its backlog on
 so that a long silence costs little; a row of zeros takes back one that a correction emptied (the views hide it).
 """
 
-from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import msgspec
 
-from operators.findings import PassChange, Span, next_version
+from operators.findings import PassChange, Span
+from operators.handoff_rows import window_row
 from operators.handoff_series import (
     Counted,
-    Pane,
     Series,
     SeriesState,
     counted,
     coverage_change,
-    drop_span,
-    keep_latency,
-    keep_span,
-    open_at,
+    series_of,
+    series_state,
 )
 from operators.process_map import Handoff
-from operators.quantiles import exact, sketch
 from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
-from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, SECOND_US, rfc3339
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, rfc3339
 from schemas.errors import StateError
 from schemas.rows import HandoffWindow, LateEvent
 
@@ -61,15 +56,18 @@ class HandoffWindows:
     Takes changes in any order within what `advance` has not passed yet; applies them in arrival order.
 
     Memory: open passes, passes that were over within `retention`, and one pane per slide with activity within
-    `retention`, for each series. Cost: O(log n) per change plus O(n log n) of a window's latencies per row.
+    `retention`, for each series: numbers, no objects. Cost: O(1) per change of what no window was written with yet,
+    else O(log n); O(n log n) of a window's latencies per row.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, handoffs: Sequence[Handoff], settings: WindowSettings) -> None:
         self._handoffs = list(handoffs)
         self._by_name = {handoff.name: handoff for handoff in self._handoffs}
         self._settings = settings
+        self._is_tumbling = settings.slide_us == settings.size_us
+        self._by_scope: list[dict[str, Series]] = [{} for _ in self._handoffs]
         self._schedule = WindowSchedule(settings)
         self._series: dict[Key, Series] = {}
         self._held: list[PassChange] = []
@@ -78,6 +76,8 @@ class HandoffWindows:
         self._idle_us = BEGIN_OF_TIME_US
         self._next_idle_us = BEGIN_OF_TIME_US
         self._idle_step_us = IDLE_PANES * settings.slide_us
+        # The first window that can be written for its backlog alone and has not been at the last change.
+        self._idle_end_us = BEGIN_OF_TIME_US
 
     def update(self, changes: Sequence[PassChange]) -> None:
         """Take changes; they are applied when time passes them."""
@@ -92,12 +92,18 @@ class HandoffWindows:
         if ready:
             self._held = [change for change in self._held if change.arrival_us >= watermark]
             ready.sort(key=_arrival)
+            schedule, straight = self._schedule, self._straight if self._is_tumbling else _no_way
             for change in ready:
-                self._write_before(change.arrival_us, out, idle=not closing)
+                arrival_us = change.arrival_us
+                if arrival_us > schedule.next_us or arrival_us > self._next_idle_us:
+                    self._write_before(arrival_us, out, idle=not closing)
+                if straight(change):
+                    continue
                 missed, cause = self._apply(change), change.cause
                 if missed and cause is not None:  # one event can move several passes of a series: one row for all
                     place = (cause.topic, cause.partition, cause.offset, change.handoff, change.scope)
                     late.setdefault(place, (change, []))[1].extend(missed)
+            self._pass_idle(ready[-1].arrival_us, idle=not closing)
         out.extend(_late_row(change, self._handoffs[change.handoff].name, all_) for change, all_ in late.values())
         self._write_before(self._last_tick() + 1 if closing else watermark, out, idle=not closing)
         self._clock_us = max(self._clock_us, watermark)
@@ -109,12 +115,86 @@ class HandoffWindows:
 
     # --- applying -------------------------------------------------------------------------------------------
 
+    def _straight(self, change: PassChange) -> bool:
+        """Take in what happens most, a pass that begins or is over, where no window was written that it is in.
+
+        Does what `_apply` would do, or nothing at all; False for nothing.
+        """
+        old, new = change.old, change.new
+        if new is None:
+            return False
+        if new.end_us is None:
+            return old is None and self._begun(change, new)
+        if old is None or old.end_us is not None or old.start_us != new.start_us or old.deadline_us != new.deadline_us:
+            return False
+        return self._over(change, new, new.end_us)
+
+    def _begun(self, change: PassChange, new: Span) -> bool:
+        now_us, start_us, due_us = change.arrival_us, new.start_us, new.deadline_us
+        slide_us, fresh_us = self._settings.slide_us, now_us - self._settings.grace_us
+        pane_us = start_us - start_us % slide_us
+        due_pane_us = pane_us if due_us is None else due_us - due_us % slide_us
+        if pane_us + slide_us < fresh_us or due_pane_us + slide_us < fresh_us:
+            return False
+        series = self._by_scope[change.handoff].get(change.scope) or self._begin(change)
+        if series.now_end_us != pane_us + slide_us:
+            series.now_end_us = pane_us + slide_us
+            self._schedule.touch_window(series.key, series.now_end_us, now_us)
+        series.pane(pane_us).started += 1
+        if due_us is not None:
+            if series.due_end_us != due_pane_us + slide_us:
+                series.due_end_us = due_pane_us + slide_us
+                self._schedule.touch_window(series.key, series.due_end_us, now_us)
+            series.pane(due_pane_us).overdue += 1
+        if not series.opened:
+            self._backlogged.add(series.key)
+        series.opened.add(start_us)
+        return True
+
+    def _over(self, change: PassChange, new: Span, end_us: int) -> bool:
+        """What was counted ahead as overdue is scheduled until its window is written: that needs no word here."""
+        now_us, start_us, due_us = change.arrival_us, new.start_us, new.deadline_us
+        slide_us, fresh_us = self._settings.slide_us, now_us - self._settings.grace_us
+        pane_us = end_us - end_us % slide_us
+        due_pane_us = pane_us if due_us is None else due_us - due_us % slide_us
+        if pane_us + slide_us < fresh_us or due_pane_us + slide_us < fresh_us or self._is_idle_window(now_us, end_us):
+            return False
+        series = self._by_scope[change.handoff].get(change.scope) or self._begin(change)
+        if due_us is not None and end_us <= due_us:
+            pane = series.pane(due_pane_us)
+            pane.overdue -= 1
+            if pane.empty:
+                del series.panes[due_pane_us]
+        if new.completed:
+            if series.now_end_us != pane_us + slide_us:
+                series.now_end_us = pane_us + slide_us
+                self._schedule.touch_window(series.key, series.now_end_us, now_us)
+            pane = series.pane(pane_us)
+            pane.completed += 1
+            pane.latencies_us.append(end_us - start_us)
+        series.opened.remove(start_us)
+        series.ended(start_us, end_us)
+        if not series.opened:
+            self._backlogged.discard(series.key)
+        return True
+
+    def _is_idle_window(self, now_us: int, end_us: int) -> bool:
+        """Whether a window that is written for its backlog alone could miss a pass that is over (`_touch_idle`)."""
+        grace_us, step_us = self._settings.grace_us, self._idle_step_us
+        if self._idle_end_us < now_us - grace_us or self._idle_end_us - step_us >= now_us - grace_us:
+            self._idle_end_us = -(-(now_us - grace_us) // step_us) * step_us
+        return self._idle_end_us <= max(now_us, end_us)
+
+    def _begin(self, change: PassChange) -> Series:
+        """A series of which nothing is known yet."""
+        series = Series.of((self._handoffs[change.handoff].name, change.scope))
+        self._series[series.key] = self._by_scope[change.handoff][change.scope] = series
+        return series
+
     def _apply(self, change: PassChange) -> list[tuple[int, str]]:
         """Take a change in; what came too late for a window: the window's start, and what it misses."""
-        key = (self._handoffs[change.handoff].name, change.scope)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = Series([], array("q"), array("q"), {}, {})
+        series = self._by_scope[change.handoff].get(change.scope) or self._begin(change)
+        key = series.key
         now = change.arrival_us
         late: list[tuple[int, str]] = []
         for was, became in zip(counted(change.old), counted(change.new), strict=True):
@@ -122,14 +202,14 @@ class HandoffWindows:
                 late += self._count(key, series, was, -1, now) if was is not None else ()
                 late += self._count(key, series, became, 1, now) if became is not None else ()
         if change.old is not None:
-            drop_span(series, change.old)
+            series.drop_span(change.old)
         if change.new is not None:
-            keep_span(series, change.new)
+            series.keep_span(change.new)
         covered = coverage_change(change.old, change.new)
         if covered is not None:
             self._touch_coverage(key, series, covered[0], min(covered[1], now), now)
         self._touch_idle(key, change.new, now)
-        if series.open_us:
+        if series.opened:
             self._backlogged.add(key)
         else:
             self._backlogged.discard(key)
@@ -143,16 +223,17 @@ class HandoffWindows:
         if len(missed) == self._settings.size_us // self._settings.slide_us:
             return late
         start = self._settings.pane(instant)
-        pane = series.panes.get(start)
-        if pane is None:
-            pane = series.panes[start] = Pane(latencies_us=[])
+        pane = series.pane(start)
         if what == "started":
             pane.started += sign
         elif what == "overdue":
             pane.overdue += sign
         else:
             pane.completed += sign
-            keep_latency(pane, latency_us, sign)
+            if sign > 0:
+                pane.latencies_us.append(latency_us)
+            else:
+                pane.latencies_us.remove(latency_us)
         if pane.empty:
             del series.panes[start]
         return late
@@ -174,7 +255,7 @@ class HandoffWindows:
         if first > end or not self._schedule.is_written(first, now):
             return
         ends = {tick for pane in series.panes for tick in self._settings.ends(pane) if first <= tick <= end}
-        ends.update(tick for tick in series.versions if first <= tick <= end)
+        ends.update(tick for tick in series.written if first <= tick <= end)
         ends.update(range(-(-first // idle) * idle, end + 1, idle))
         for tick in ends:
             if self._schedule.is_written(tick, now):
@@ -221,52 +302,27 @@ class HandoffWindows:
         if series is None:
             return
         panes = [pane for pane in map(series.panes.get, self._settings.panes(end)) if pane is not None]
-        backlog, oldest = open_at(series, end)
+        backlog, oldest = series.open_at(end)
         exists = bool(panes) or (backlog > 0 and end % self._idle_step_us == 0)
-        if not exists and end not in series.versions:
-            return
-        handoff = self._by_name[key[0]]
-        latencies = sorted(latency for pane in panes for latency in pane.latencies_us)
-        seconds = [latency / SECOND_US for latency in latencies]
-        version = next_version(series.versions.get(end, 0), tick)
-        series.versions[end] = version
-        target = handoff.target
-        out.append(
-            HandoffWindow(
-                handoff=handoff.name,
-                scope_by=handoff.scope,
-                scope=key[1],
-                window_start_us=end - self._settings.size_us,
-                window_end_us=end,
-                started=sum(pane.started for pane in panes),
-                completed=sum(pane.completed for pane in panes),
-                over_target=0 if target is None else len(latencies) - bisect_right(latencies, target),
-                overdue=sum(pane.overdue for pane in panes),
-                backlog=backlog if exists else 0,
-                oldest_age_s=(end - oldest) / SECOND_US if exists and oldest is not None else None,
-                p50_s=exact(0.5, seconds) if seconds else None,
-                p95_s=exact(0.95, seconds) if seconds else None,
-                p99_s=exact(0.99, seconds) if seconds else None,
-                max_s=seconds[-1] if seconds else None,
-                latency_buckets=sketch(seconds),
-                arrival_us=tick,
-                version=version,
-            )
-        )
+        if not exists:
+            if end not in series.written:
+                return
+            backlog, oldest = 0, None
+        series.written.add(end)
+        window_us = (end - self._settings.size_us, end)
+        out.append(window_row(self._by_name[key[0]], key[1], window_us, panes, backlog, oldest, tick))
 
     def _forget(self, tick: int) -> None:
         """Let go of what can no longer be corrected; looked at once every `IDLE_PANES` slides."""
         if (tick - self._settings.grace_us) % self._idle_step_us:
             return
         horizon = tick - max(self._settings.retention_us, self._settings.grace_us) - self._settings.size_us
-        for key in list(self._series):
-            series = self._series[key]
-            gone = bisect_left(series.over_us, horizon)
-            del series.over_us[:gone], series.over_start_us[:gone]
-            series.panes = {start: pane for start, pane in series.panes.items() if start >= horizon}
-            series.versions = {end: version for end, version in series.versions.items() if end >= horizon}
-            if not (series.open_us or series.over_us or series.panes or series.versions):
+        for key, series in list(self._series.items()):
+            if not series.forget(horizon):
                 del self._series[key]
+                for by_scope in self._by_scope:
+                    if by_scope.get(key[1]) is series:
+                        del by_scope[key[1]]
 
     # --- state ----------------------------------------------------------------------------------------------
 
@@ -281,18 +337,7 @@ class HandoffWindows:
 
     def snapshot(self) -> HandoffWindowsState:
         """Every series, the schedule, and the changes held back."""
-        series = [
-            SeriesState(
-                handoff=key[0],
-                scope=key[1],
-                open_us=one.open_us,
-                over_us=list(one.over_us),
-                over_start_us=list(one.over_start_us),
-                panes=one.panes,
-                versions=one.versions,
-            )
-            for key, one in self._series.items()
-        ]
+        series = [series_state(one, self._settings.slide_us) for one in self._series.values()]
         return HandoffWindowsState(
             self.VERSION, self._clock_us, self._idle_us, self._held, self._schedule.snapshot(), series
         )
@@ -309,13 +354,16 @@ class HandoffWindows:
         self._pass_idle(state.idle_us, idle=True)
         self._held = list(state.held)
         self._schedule.restore(state.schedule)
-        self._series = {
-            (one.handoff, one.scope): Series(
-                one.open_us, array("q", one.over_us), array("q", one.over_start_us), one.panes, one.versions
-            )
-            for one in state.series
-        }
-        self._backlogged = {key for key, one in self._series.items() if one.open_us}
+        kept = [series_of(one, self._settings.slide_us) for one in state.series]
+        self._series = {one.key: one for one in kept}
+        self._by_scope = [
+            {key[1]: one for key, one in self._series.items() if key[0] == handoff.name} for handoff in self._handoffs
+        ]
+        self._backlogged = {one.key for one in kept if one.opened}
+
+
+def _no_way(_: PassChange) -> bool:
+    return False
 
 
 def _arrival(change: PassChange) -> int:

@@ -44,10 +44,11 @@ def bucket(sample: float) -> int:
 def sketch(samples: Iterable[float]) -> dict[int, int]:
     """Bucket → count of samples, buckets ascending."""
     counts: dict[int, int] = {}
-    for sample in samples:
-        index = bucket(sample)
-        counts[index] = counts.get(index, 0) + 1
-    return dict(sorted(counts.items()))
+    ceil, log, known = math.ceil, math.log, counts.get
+    for sample in sorted(samples):  # buckets ascend with their samples
+        index = ZERO_BUCKET if sample <= SMALLEST else ceil(log(sample) / _LOG_GAMMA)
+        counts[index] = known(index, 0) + 1
+    return counts
 
 
 def merge(sketches: Iterable[Mapping[int, int]]) -> dict[int, int]:

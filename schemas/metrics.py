@@ -254,8 +254,9 @@ END_TO_END = Metric(
     "histogram",
     ("table",),
     "From a message's time in the log to when the row that it caused could be queried.",
-    "This is how late Andon's word is. Of windows it counts from when their grace is over. It rises with `andon_lag_seconds` (the job "
-    "is behind), `andon_watermark_age_seconds` (one partition is) or `andon_insert_seconds` (the store is).",
+    "This is how late Andon's word is. Of windows it counts from when their grace is over. It rises with "
+    "`andon_lag_seconds` (the job is behind), `andon_watermark_age_seconds` (one partition is) or "
+    "`andon_insert_seconds` (the store is).",
     (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
 )
 HEALTHY = Metric(

@@ -439,7 +439,7 @@ def test_closed_cases_are_forgotten_after_retention() -> None:
     assert list(play.reach("12:00:00.000001")) == []
     assert len(tracker) == 0
     play.reach("12:16")
-    assert not tracker._timers
+    assert tracker.sizes() == {"cases": 0, "open_passes": 0, "timers": 0}
 
 
 def test_an_event_prolongs_what_is_remembered() -> None:
@@ -476,7 +476,7 @@ def test_a_case_is_not_forgotten_while_a_missing_step_waits_for_its_grace() -> N
 def test_state_of_another_version_is_refused_in_words() -> None:
     tracker = HandoffTracker(process_map(ORDER + APPROVAL))
     with pytest.raises(StateError, match="handoff state of version 99; this code reads"):
-        tracker.restore(HandoffState(99, []))
+        tracker.restore(HandoffState(99, [], [], [], 0, {}))
 
 
 def test_a_snapshot_goes_on_where_it_was_taken() -> None:
@@ -489,5 +489,7 @@ def test_a_snapshot_goes_on_where_it_was_taken() -> None:
     kept = msgspec.msgpack.encode(tracker.snapshot())
     other = HandoffTracker(tracker.process)
     other.restore(msgspec.msgpack.decode(kept, type=HandoffState))
-    assert other.advance(at("12:00")) == tracker.advance(at("12:00"))
-    assert msgspec.msgpack.encode(other.snapshot()) == msgspec.msgpack.encode(tracker.snapshot())
+    assert sorted(map(msgspec.msgpack.encode, other.advance(at("12:00")))) == sorted(
+        map(msgspec.msgpack.encode, tracker.advance(at("12:00")))
+    )
+    assert other.snapshot() == tracker.snapshot()

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 
 import operators
 from operators import groups
-from operators.case_state import Pass
+from operators.case_passes import parts_of
 from operators.groups import CaseGroup, Group, ItemGroup, SiteGroup, make_group
 from operators.pipeline import CASE, INTERFACE, ITEM, SITE, group_name
 from operators.process_lint import read_process_map
@@ -202,7 +202,8 @@ requires = ["approval"]
     assert isinstance(group, CaseGroup)
     group.on_batch([slice_of(event(1, "order.created", 0), event(2, "order.approved", 1), upto_s=2)])
     resumed.restore(group.snapshot())
-    assert len(next(iter(group._handoffs._cases["order_id"].values())).passes) == 5
+    ((_, case),) = group._handoffs.cases("order_id")
+    assert len(case.passes) == 5
     assert group.sizes()["handoffs", "open_passes"] == 3, "promise, allocation, delivery"
     assert resumed.sizes()["handoffs", "open_passes"] == 3
 
@@ -212,10 +213,12 @@ def open_passes(group: Group) -> int:
     if not isinstance(group, CaseGroup):
         return 0
     tracker = group._handoffs
-    kept: list[tuple[tuple[int, str], Pass]] = [
-        found for cases in tracker._cases.values() for case in cases.values() for found in case.passes.items()
-    ]
-    return sum(key[0] < tracker.visible and one.is_open for key, one in kept)
+    return sum(
+        parts_of(key)[0] < tracker.visible and record.is_open
+        for kind in tracker.kinds
+        for _, case in tracker.cases(kind)
+        for key, record in case.passes.items()
+    )
 
 
 @hypothesis_settings(max_examples=40, deadline=None)

@@ -1,0 +1,281 @@
+"""What follows from an event, or from time, for the passes of one case: the rules in full.
+
+`operators/case_straight.py` takes a shorter way to the same for what happens most.
+"""
+
+from collections.abc import Sequence
+
+from operators.case_kind import CaseKind
+from operators.case_passes import (
+    CarriedTimes,
+    Touched,
+    cancel,
+    entries_of,
+    keep,
+    laid_open,
+    parts_of,
+    pass_key_of,
+    place_of,
+    revised,
+    tidy,
+    touch,
+)
+from operators.case_plan import Mark, Part, time_field
+from operators.case_state import Case, Finding, Marked, Pass, PassKey, Seen, earlier
+from operators.case_steps import CaseSteps, Step
+from operators.findings import Cause, Output, PassChange, next_version
+from operators.handoff_findings import duplicate_findings, forbidden_signal, pass_row, pass_signal
+from operators.process_map import Handoff, ProcessMap
+from schemas.durations import END_OF_TIME_US, to_us
+from schemas.events import Arrived, field_of
+
+_NOTHING: tuple[Finding, ...] = ()
+
+
+class CaseRules:
+    """The rules of a process map. What they find is appended to `out`; `open_passes` counts those whose end is awaited.
+
+    `entries` are the handoffs, the first `visible` of them with rows and windows (see `entries_of`).
+    """
+
+    def __init__(self, process: ProcessMap) -> None:
+        self.process = process
+        self.entries, self.visible = entries_of(process)
+        self.times = CarriedTimes(self.entries)
+        self.out: list[Output] = []
+        self.open_passes = 0
+
+    # --- events ---------------------------------------------------------------------------------------------
+
+    def carry(self, plan: CaseSteps, case: Case, arrived: Arrived) -> None:
+        """Note the times that an event says."""
+        for name in plan.times:
+            moment = time_field(arrived.event, name)
+            if moment is not None:
+                self.times.carry(case, plan.kind, name, arrived.event, arrived.occurred_us, to_us(moment))
+
+    def moved_by(self, plan: CaseSteps, case: Case, arrived: Arrived) -> list[PassKey]:
+        """The passes whose deadline may be moved by the times that an event says."""
+        if not case.passes:
+            return []
+        moved: set[int] = set()
+        for name in plan.times:
+            if time_field(arrived.event, name) is not None:
+                moved.update(entry for entry, _ in self.times.timed(plan.kind, name))
+        return [key for key in case.passes if parts_of(key)[0] in moved] if moved else []
+
+    def take(self, plan: CaseSteps, case_id: str, case: Case, kind: CaseKind, arrived: Arrived, cause: Cause) -> None:
+        """Take in all that an event means to the passes of a case, and draw the consequences."""
+        touched: Touched = {}
+        if plan.cancels:
+            cancel(case, arrived.event, arrived.occurred_us, self.entries, touched)
+        if plan.times:
+            for key in self.moved_by(plan, case, arrived):
+                touch(case, key, touched)
+            self.carry(plan, case, arrived)
+        for step in plan.steps:
+            self._step(case_id, case, step, arrived, touched)
+        self._settle_all(touched, kind, case_id, case, arrived.arrival_us, cause)
+
+    def take_step(self, step: Step, case_id: str, case: Case, kind: CaseKind, arrived: Arrived, cause: Cause) -> None:
+        """Take in what an event is to one handoff."""
+        touched: Touched = {}
+        self._step(case_id, case, step, arrived, touched)
+        self._settle_all(touched, kind, case_id, case, arrived.arrival_us, cause)
+
+    def _step(self, case_id: str, case: Case, step: Step, arrived: Arrived, touched: Touched) -> None:
+        """Note that a handoff was started, ended or given up."""
+        handoff, event, occurred = step.handoff, arrived.event, arrived.occurred_us
+        pass_key = pass_key_of(handoff, event)
+        current = touch(case, f"{step.entry}/{pass_key}" if handoff.per else step.entry, touched)
+        if "line_id" in handoff.per:
+            line = (case.cancelled_lines or {}).get(field_of(event, "line_id"))
+            current.cancelled_us = earlier(case.cancelled_us, line)
+        if step.part is Part.ABANDON:
+            current.abandoned_us = earlier(current.abandoned_us, occurred)
+            return
+        is_start = step.is_start
+        known, known_id = (current.start_us, current.start_id) if is_start else (current.end_us, current.end_id)
+        if known is not None:
+            if handoff.repeat in ("flag", f"flag_{step.part}"):
+                self.out.extend(duplicate_findings(handoff, case_id, pass_key, known_id, arrived, is_start=is_start))
+            if (occurred, event.event_id) >= (known, known_id):
+                return
+        scope = field_of(event, handoff.scope) if handoff.scope else ""
+        if is_start:
+            current.start_us, current.start_id, current.start_scope = occurred, event.event_id, scope
+        else:
+            current.end_us, current.end_id, current.end_scope = occurred, event.event_id, scope
+
+    def mark(self, mark: Mark, case_id: str, case: Case, arrived: Arrived) -> None:
+        """Note an event that counts for a forbidden order."""
+        rule = self.process.forbidden[mark.entry]
+        marks = case.marks = case.marks or {}
+        marked = marks.get(mark.entry)
+        if marked is None:
+            marked = marks[mark.entry] = Marked()
+        event, occurred = arrived.event, arrived.occurred_us
+        if mark.is_after and (marked.after_us is None or occurred < marked.after_us):
+            marked.after_us, marked.after_id = occurred, place_of(case.ids, event.event_id)
+            tidy(case)
+        if not mark.is_after and (marked.event_us is None or occurred > marked.event_us):
+            marked.event_us, marked.event_id = occurred, place_of(case.ids, event.event_id)
+            marked.scope = place_of(case.scopes, field_of(event, rule.scope)) if rule.scope else 0
+            tidy(case)
+        if marked.said or marked.after_us is None or marked.event_us is None or marked.event_us <= marked.after_us:
+            return
+        marked.said = True
+        self.out.append(forbidden_signal(rule, case_id, case, marked, arrived.arrival_us))
+
+    def begun(self, kind: CaseKind, case_id: str, case: Case, arrival_us: int) -> None:
+        """The case's beginning has come to light: what is missing before its steps can now be told."""
+        case.began = True
+        for key, record in list(case.passes.items()):
+            if record.start_us is None:
+                current = laid_open(case, record)
+                self._arm(kind, case_id, case, key, current, arrival_us)
+                keep(case, key, current)
+
+    # --- what follows from a change -------------------------------------------------------------------------
+
+    def _settle_all(
+        self, touched: Touched, kind: CaseKind, case_id: str, case: Case, arrival_us: int, cause: Cause
+    ) -> None:
+        for key, (current, old) in touched.items():
+            self._settle(kind, case_id, case, key, current, old, arrival_us, cause)
+        tidy(case)
+
+    def _settle(
+        self,
+        kind: CaseKind,
+        case_id: str,
+        case: Case,
+        key: PassKey,
+        current: Pass,
+        old: Seen | None,
+        arrival_us: int,
+        cause: Cause | None,
+    ) -> None:
+        """Draw the consequences of a changed pass, keep it: deadline, timers, signals, row, windows."""
+        entry, pass_key = parts_of(key)
+        handoff = self.entries[entry]
+        if current.start_us is not None or (current.end_us is not None and not handoff.start_optional):
+            current.deadline_us = self._deadline_of(handoff, entry, case, current, pass_key)
+            if current.fired_us and current.deadline_us != current.fired_us and current.is_open:
+                passed = current.deadline_us is not None and current.deadline_us < arrival_us
+                current.fired_us = current.deadline_us if passed and current.deadline_us else 0
+            self._arm(kind, case_id, case, key, current, arrival_us)
+            changed = _judged(current, arrival_us)
+            seen = current.seen()
+            if changed or old != seen:
+                current.version = next_version(current.version, arrival_us)
+                if entry < self.visible:
+                    self.open_passes += seen.is_open - (old is not None and old.is_open)
+                    self.out.append(pass_row(handoff, case_id, pass_key, current, seen, arrival_us))
+                    self._change(entry, old, seen, arrival_us, cause)
+                self.out.extend(pass_signal(one, handoff, case_id, pass_key, current, arrival_us) for one in changed)
+        keep(case, key, current)
+
+    def _deadline_of(self, handoff: Handoff, entry: int, case: Case, current: Pass, pass_key: str) -> int | None:
+        """When the end is due: a duration after the start, or the time that the pass, else the case, carries."""
+        if current.start_us is None:
+            return None
+        if handoff.deadline is not None:
+            return current.start_us + handoff.deadline
+        return self.carried_deadline(handoff, entry, case, pass_key)
+
+    def carried_deadline(self, handoff: Handoff, entry: int, case: Case, pass_key: str) -> int | None:
+        """When the end is due by the time that was said of it."""
+        if handoff.deadline_at is None:
+            return None
+        said_us = self.times.said(case, entry, handoff, pass_key)
+        return None if said_us is None else said_us + handoff.deadline_at.plus
+
+    def _arm(self, kind: CaseKind, case_id: str, case: Case, key: PassKey, current: Pass, arrival_us: int) -> None:
+        """Set the timers that the pass needs now."""
+        handoff = self.entries[parts_of(key)[0]]
+        current.timer_us = 0
+        if current.deadline_us is not None and not current.fired_us and current.is_open:
+            current.timer_us = max(current.deadline_us, arrival_us)
+            kind.look_at(case_id, case, current.timer_us)
+        if current.end_us is not None and current.start_us is None:
+            wanted = not handoff.start_optional and case.began
+            if wanted and not current.grace_us and Finding.MISSING_STEP not in current.signals:
+                current.grace_us = arrival_us + handoff.sequence_grace
+                kind.look_at(case_id, case, current.grace_us)
+        else:
+            current.grace_us = 0
+
+    def _change(self, entry: int, old: Seen | None, seen: Seen, arrival_us: int, cause: Cause | None) -> None:
+        """Tell the windows, scope by scope."""
+        was, now = (old.span if old is not None else None), seen.span
+        old_scope = old.scope if old is not None else ""
+        if old_scope == seen.scope or was is None or now is None:
+            if was != now:
+                scope = seen.scope if now is not None else old_scope
+                self.out.append(PassChange(arrival_us, entry, scope, was, now, cause))
+            return
+        self.out.append(PassChange(arrival_us, entry, old_scope, was, None, cause))
+        self.out.append(PassChange(arrival_us, entry, seen.scope, None, now, cause))
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def run_out(self, kind: CaseKind, case_id: str, case: Case, before_us: int) -> Case | None:
+        """Time has come to `before_us`: find what runs out before it; None if the case is let go of."""
+        case.due_us = -END_OF_TIME_US  # what is set meanwhile is looked at here
+        while True:
+            at, key, dropped_at = kind.outlook(case)
+            moment = min(at, dropped_at)
+            if moment >= before_us:
+                case.due_us = END_OF_TIME_US
+                kind.look_at(case_id, case, moment)
+                return case
+            if dropped_at < at:
+                self._drop(kind, case_id, case, at=dropped_at)
+                return None
+            self._ring(kind, case_id, case, key, at)
+
+    def _ring(self, kind: CaseKind, case_id: str, case: Case, key: PassKey, at: int) -> None:
+        """The deadline of a pass has passed, or the grace for a missing start."""
+        current = laid_open(case, case.passes[key])
+        if current.start_us is not None:
+            old = current.seen()
+            current.fired_us = current.deadline_us or 0
+            self._settle(kind, case_id, case, key, current, old, at, None)
+            return
+        assert current.end_us is not None
+        kind.pass_asked(case, at + 1)
+        current.grace_us = 0
+        current.signals[Finding.MISSING_STEP] = (current.end_us, None, at)
+        current.version = next_version(current.version, at)
+        entry, pass_key = parts_of(key)
+        self.out.append(pass_signal(Finding.MISSING_STEP, self.entries[entry], case_id, pass_key, current, at))
+        keep(case, key, current)
+
+    def _drop(self, kind: CaseKind, case_id: str, case: Case, at: int) -> None:
+        """Let go of a case that is over, or given up."""
+        for key, record in case.passes.items():
+            entry, _ = parts_of(key)
+            if entry < self.visible and record.is_open:
+                self.open_passes -= 1
+                current = laid_open(case, record)
+                was = current.seen().span
+                assert was is not None
+                ended = type(was)(was.start_us, max(at, was.start_us), was.deadline_us, was.completed)
+                self.out.append(PassChange(at, entry, current.scope, was, ended, None))
+        kind.cases.drop(case_id)
+
+    def taken(self) -> list[Output]:
+        """What was found since this was last asked."""
+        out, self.out = self.out, []
+        return out
+
+
+def _judged(current: Pass, arrival_us: int) -> Sequence[Finding]:
+    """Bring the pass's signals up to date; the findings whose signal changed."""
+    start, end, over, deadline = current.start_us, current.end_us, current.over_us, current.deadline_us
+    late = over is not None and start is not None and deadline is not None and over >= start and over > deadline
+    reversed_ = start is not None and end is not None and end < start
+    if not (current.signals or late or reversed_ or (current.fired_us and over is None)):
+        return _NOTHING
+    return revised(current, arrival_us, is_late=late, is_reversed=reversed_)

@@ -1,0 +1,154 @@
+"""The straight way for what happens most: a pass begins that nothing was known of, ends in time, or is repeated.
+
+`straight` makes a function of a step, once, with all that is always true of it worked out. It does what `CaseRules`
+would do, or nothing at all, and says which; tests/test_handoff_straight.py holds it against them.
+"""
+
+from operators.case_kind import CaseKind
+from operators.case_passes import pass_key_of, place_of
+from operators.case_rules import CaseRules
+from operators.case_state import Case, PassKey, PassRecord, Status
+from operators.case_steps import Step, Straight
+from operators.findings import Cause, PassChange, Span
+from schemas.durations import SECOND_US
+from schemas.events import EventBase
+from schemas.rows import HandoffPass
+
+_OPEN, _DONE = Status.OPEN, Status.DONE
+_GOES_ON, _COMPLETED = False, True
+
+
+def straight(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:
+    """The straight way of a step that starts or ends a handoff with windows."""
+    return _starting(step, kind, rules) if step.is_start else _ending(step, rules)
+
+
+def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa: C901 - as `begin`
+    """Begin a pass that nothing was known of, whose deadline has not passed."""
+    handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
+    name, scope_by, per = handoff.name, handoff.scope, handoff.per
+    after_us, is_carried = handoff.deadline, handoff.deadline_at is not None
+    is_quiet = handoff.repeat not in ("flag", "flag_start")
+
+    def begin(  # noqa: C901 - the hot path: calls would cost as much as what they hold
+        case_id: str, case: Case, event: EventBase, occurred_us: int, arrival_us: int, cause: Cause
+    ) -> bool:
+        passes = case.passes
+        key: PassKey = entry
+        pass_key = ""
+        if per:
+            pass_key = pass_key_of(handoff, event)
+            key = f"{entry}/{pass_key}"
+        if case.cancelled_us is not None or case.cancelled_lines is not None:
+            return False
+        record = passes.get(key)
+        if record is not None:  # a repeat that changes nothing, or more than can be said here
+            known_us = record.start_us
+            return is_quiet and record.extras is None and known_us is not None and known_us < occurred_us
+        deadline_us: int | None = None
+        if after_us is not None:
+            deadline_us = occurred_us + after_us
+        elif is_carried:
+            deadline_us = rules.carried_deadline(handoff, entry, case, pass_key)
+        if deadline_us is not None:
+            if deadline_us < arrival_us:
+                return False
+            if deadline_us < case.due_us:
+                kind.look_at(case_id, case, deadline_us)
+        scope = getattr(event, scope_field) if scope_field else None
+        scope_place = 0
+        if scope is None:
+            scope = ""
+        elif case.scopes[-1] == scope:
+            scope_place = len(case.scopes) - 1
+        else:
+            scope = str(scope)
+            scope_place = place_of(case.scopes, scope)
+        ids = case.ids
+        if ids[-1] != event.event_id:
+            ids.append(event.event_id)
+        version = arrival_us if arrival_us > 0 else 1
+        passes[key] = PassRecord(occurred_us, None, len(ids) - 1, 0, scope_place, 0, deadline_us, version)
+        rules.open_passes += 1
+        out = rules.out
+        out.append(
+            HandoffPass(
+                name,
+                case_id,
+                pass_key,
+                scope_by,
+                scope,
+                occurred_us,
+                None,
+                None,
+                deadline_us,
+                _OPEN,
+                arrival_us,
+                version,
+            )
+        )
+        out.append(PassChange(arrival_us, entry, scope, None, Span(occurred_us, None, deadline_us, _GOES_ON), cause))
+        return True
+
+    return begin
+
+
+def _ending(step: Step, rules: CaseRules) -> Straight:
+    """End a pass that is open, in time, in the scope that it has."""
+    handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
+    name, scope_by, per = handoff.name, handoff.scope, handoff.per
+    is_quiet = handoff.repeat not in ("flag", "flag_end")
+
+    def end(case_id: str, case: Case, event: EventBase, occurred_us: int, arrival_us: int, cause: Cause) -> bool:
+        key: PassKey = entry
+        pass_key = ""
+        if per:
+            pass_key = pass_key_of(handoff, event)
+            key = f"{entry}/{pass_key}"
+        record = case.passes.get(key)
+        if record is None or record.extras is not None or case.cancelled_lines is not None:
+            return False
+        if record.end_us is not None:  # a repeat that changes nothing, or more than can be said here
+            return is_quiet and record.end_us < occurred_us
+        start_us, deadline_us = record.start_us, record.deadline_us
+        if start_us is None or occurred_us < start_us or (deadline_us is not None and occurred_us > deadline_us):
+            return False
+        scopes = case.scopes
+        scope_place = record.start_scope
+        scope = scopes[scope_place]
+        ended_in = getattr(event, scope_field) if scope_field else None
+        if ended_in is None:
+            scope_place = 0
+        elif ended_in != scope:
+            ended_in = str(ended_in)
+            if ended_in and not scope_place:
+                return False
+            scope_place = place_of(scopes, ended_in)
+        ids = case.ids
+        if ids[-1] != event.event_id:
+            ids.append(event.event_id)
+        version = record.version + 1 if record.version >= arrival_us else arrival_us
+        record.end_us, record.end_id, record.end_scope, record.version = occurred_us, len(ids) - 1, scope_place, version
+        rules.open_passes -= 1
+        out = rules.out
+        out.append(
+            HandoffPass(
+                name,
+                case_id,
+                pass_key,
+                scope_by,
+                scope,
+                start_us,
+                occurred_us,
+                (occurred_us - start_us) / SECOND_US,
+                deadline_us,
+                _DONE,
+                arrival_us,
+                version,
+            )
+        )
+        was, now = Span(start_us, None, deadline_us, _GOES_ON), Span(start_us, occurred_us, deadline_us, _COMPLETED)
+        out.append(PassChange(arrival_us, entry, scope, was, now, cause))
+        return True
+
+    return end
