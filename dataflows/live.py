@@ -289,11 +289,12 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
 
     def listen() -> None:
         ends_s: float | None = None
+        signalled = False  # apart from `requested`: another process may have told us before our signal comes
         while not done.is_set():
             for _ in _signals_of(heard):
-                if stop.requested:
+                if signalled:
                     _end_at_once("stopped by a second signal, not at a snapshot")
-                stop.requested = True
+                stop.requested = signalled = True
             if stop.requested and ends_s is None:
                 ends_s = time.monotonic() + within_s + 1.0
             if ends_s is not None and time.monotonic() >= ends_s and not done.is_set():

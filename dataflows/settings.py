@@ -68,7 +68,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     item_groups: Annotated[int, Meta(ge=1, le=4096)] = 8
     site_groups: Annotated[int, Meta(ge=1, le=4096)] = 4
     batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_192
-    epoch: Duration = Duration(10 * SECOND_US)
+    epoch: Duration = Duration(30 * SECOND_US)
     ahead: Annotated[int, Meta(ge=1)] = 50_000
     dedup_max_ids: Annotated[int, Meta(ge=1)] = 1_000_000
     recovery: str = ""

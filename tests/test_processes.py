@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.engine import _Mark, _Rows
+from dataflows import live
+from dataflows.engine import Stop, _Mark, _Rows
 from operators.slices import Slice
 from scenarios.simulate import demo_settings, simulate
 from schemas.durations import to_us
@@ -196,3 +197,18 @@ def test_rows_of_every_kind_and_marks_cross_processes_unchanged(some: list[Row])
         there = pickle.loads(pickle.dumps(("rows:lane-0000", value)))[1]  # noqa: S301 - our own bytes
         assert type(there) is type(value)
         assert sorted(map(repr, there)) == sorted(map(repr, value)) if isinstance(value, list) else there == value
+
+
+def test_a_signal_that_comes_after_another_process_has_told_of_the_stop_is_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SIGTERM goes to all processes of a job, and the first to hear it tells the others through the flow."""
+    ended: list[str] = []
+    monkeypatch.setattr(live, "_end_at_once", ended.append)
+    stop = Stop()
+    with live._stopping(stop, 60):
+        stop.requested = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: bool(ended), "the second to be heard", 30)
+    assert ended == ["stopped by a second signal, not at a snapshot"]
