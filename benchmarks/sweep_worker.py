@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 from inputs import w1
+from whole import Counting
 
 from dataflows.engine import Cluster, Pipeline, Stop, Unwatched, run_flow
 from dataflows.files import FilePartition
@@ -22,7 +23,6 @@ from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from operators.groups import Group
 from operators.lane_state import Merged
-from schemas.rows import Row
 
 _OURS = ("dataflows.", "operators.")
 _QUIET_S = 30.0
@@ -69,17 +69,6 @@ class _Watch(Unwatched):
         self.groups.add(group.name)
 
 
-class _Counting:
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def write(self, rows: Sequence[Row]) -> None:
-        self.rows += len(rows)
-
-    def flush(self) -> None:
-        return
-
-
 class _Packed:
     """Counts, by type, the bytes of our values that are packed, which only those are that go to another process."""
 
@@ -112,7 +101,7 @@ def run_part(job: FileJob, number: int) -> Part:
     engine = msgspec.structs.replace(work.settings.engine, lanes=len(job.lanes))
     groups = pipeline_settings(msgspec.structs.replace(work.settings, engine=engine), work.process)
     files = dict(zip(groups.lanes, job.lanes, strict=True))
-    watch, counting, packed = _Watch(), _Counting(), _Packed()
+    watch, counting, packed = _Watch(), Counting(), _Packed()
 
     def open_lane(name: str, resume: bytes | None) -> FileLane:
         partitions = tuple(FilePartition(path, Path(path).name, part) for path, part in files[name])

@@ -36,7 +36,9 @@ class Measured(msgspec.Struct, frozen=True):
     peak_mb: float
 
 
-class _Counting:
+class Counting:
+    """Takes rows and keeps their number."""
+
     def __init__(self) -> None:
         self.rows = 0
 
@@ -51,7 +53,7 @@ def measure(work: Work, sink: str) -> Measured:
     """Run a work into a sink that only counts, or into a fresh embedded ClickHouse."""
     cpu_s = time.process_time()
     if sink == "counting":
-        counting = _Counting()
+        counting = Counting()
         seconds, rows = _replay(work, counting), counting.rows
     else:
         with tempfile.TemporaryDirectory() as folder, open_store(f"chdb:///{folder}/db") as store:

@@ -52,10 +52,8 @@ class JobWatch:
         self._epoch_began_s = clock()
         self._snapshot_s = 0.0
         self._snapshot_bytes = 0
-        self._holding: dict[str, tuple[str, ...]] = {}
         self._missing: tuple[str, ...] = ()
         self._reachable: bool | None = None
-        self._commit_failed: set[str] = set()
 
     # --- the engine ---------------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class CaseKind:
 
     def restore(self, kept: dict[str, bytes]) -> None:
         """Take over packed cases; only when they are due is read of them."""
-        self.cases.restore_packed(kept)
+        self.cases.restore(kept)
         self.timers = CaseTimers()
         add = self.timers.add
         for case_id, packed in kept.items():

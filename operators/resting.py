@@ -8,8 +8,6 @@ reads none of them before they are asked for.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
-from msgspec import Raw
-
 T = TypeVar("T")
 
 
@@ -35,7 +33,7 @@ class Resting(Generic[T]):
         self._pack, self._unpack = pack, unpack
         self.young: dict[str, T] = {}
         self._old: dict[str, T] = {}
-        self._saved: dict[str, T] = {}
+        self._saved: dict[str, T] = {}  # these two have their bytes as well
         self._saved_old: dict[str, T] = {}
         self._bytes: dict[str, bytes] = {}
         self._unpacked = 0
@@ -105,7 +103,7 @@ class Resting(Generic[T]):
         self._old, self.young = self.young, {}
         self._saved_old, self._saved = self._saved, {}
 
-    def packed(self) -> Mapping[str, bytes]:
+    def snapshot(self) -> Mapping[str, bytes]:
         """All of them, packed. To be encoded before the next call of anything here: it is no copy."""
         self._save(self._old)
         self._save(self.young)
@@ -114,18 +112,10 @@ class Resting(Generic[T]):
         self._old, self.young = {}, {}
         return self._bytes
 
-    def restore_packed(self, kept: dict[str, bytes]) -> None:
-        """Take over what `packed` gave; what is in it is looked at when it is asked for."""
+    def restore(self, kept: dict[str, bytes]) -> None:
+        """Take over what `snapshot` gave; what is in it is looked at when it is asked for."""
         self.young, self._old, self._saved, self._saved_old = {}, {}, {}, {}
         self._bytes, self._unpacked = kept, 0
-
-    def snapshot(self) -> dict[str, Raw]:
-        """`packed` as values of msgpack."""
-        return {key: Raw(packed) for key, packed in self.packed().items()}
-
-    def restore(self, kept: Mapping[str, Raw]) -> None:
-        """Take over a snapshot."""
-        self.restore_packed({key: bytes(packed) for key, packed in kept.items()})
 
     def _save(self, objects: Mapping[str, T]) -> None:
         pack, saved = self._pack, self._bytes

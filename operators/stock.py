@@ -353,7 +353,7 @@ class StockReconciler:
 
     def snapshot(self) -> StockState:
         """Every item, timers and schedule."""
-        items = dict(self._items.packed())
+        items = dict(self._items.snapshot())
         timers, schedule = self._judge.snapshot(), self._schedule.snapshot()
         return StockState(self.VERSION, self._forget_us, self._folded, items, timers, schedule)
 
@@ -366,7 +366,7 @@ class StockReconciler:
         if state.version != self.VERSION:
             raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
         self._forget_us, self._folded = state.forget_us, state.folded
-        self._items.restore_packed(state.items)
+        self._items.restore(state.items)
         self._judge.restore(list(state.timers))
         self._schedule.restore(state.schedule)
 

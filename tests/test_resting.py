@@ -52,13 +52,7 @@ class RestingMachine(RuleBasedStateMachine):
     def take_up_again(self) -> None:
         encoded = msgspec.msgpack.encode(self.resting.snapshot())
         self.resting = Resting(pack, unpack)
-        self.resting.restore(msgspec.msgpack.decode(encoded, type=dict[str, msgspec.Raw]))
-
-    @rule()
-    def take_up_what_is_packed(self) -> None:
-        encoded = msgspec.msgpack.encode(self.resting.packed())
-        self.resting = Resting(pack, unpack)
-        self.resting.restore_packed(msgspec.msgpack.decode(encoded, type=dict[str, bytes]))
+        self.resting.restore(msgspec.msgpack.decode(encoded, type=dict[str, bytes]))
 
     @rule()
     def keep_and_go_on(self) -> None:
@@ -129,6 +123,6 @@ def test_what_was_kept_is_unpacked_when_it_is_asked_for_and_not_before() -> None
         return unpack(packed)
 
     resting = Resting(pack, counted)
-    resting.restore_packed({key: pack([1]) for key in "abc"})
+    resting.restore({key: pack([1]) for key in "abc"})
     assert resting.get("b") == [1]
     assert len(asked) == 1
