@@ -1,17 +1,27 @@
 """What key groups give to each other, and what is kept of them."""
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from operators.case_state import HandoffState
 from operators.dedup_state import DedupState
+from operators.detectors.events import EventDetectorsState
+from operators.detectors.records import ScopeFinding, Tally
+from operators.detectors.scopes import ScopeDetectorsState
 from operators.feed_state import Beat, FeedState
 from operators.findings import PassChange
 from operators.handoff_windows import HandoffWindowsState
-from operators.slices import FrontierState, ReorderState, Slice
+from operators.slices import FrontierState, Refused, ReorderState, Slice
 from operators.stock import StockState
+from schemas.errors import StateError
+from schemas.events import Arrived
 from schemas.rows import Row
+
+T = TypeVar("T")
+#: (operator, what) → how many of it are kept.
+Sizes: TypeAlias = dict[tuple[str, str], int]
 
 
 class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -23,16 +33,29 @@ class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     changes: list[PassChange]
     beats: list[Beat]
     final: bool
+    tallies: list[Tally] = []
+
+
+class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What one group has for the incidents, and how far it has come."""
+
+    origin: str
+    watermark_us: int
+    last_us: int
+    findings: list[ScopeFinding]
+    controls: list[Arrived]
+    final: bool
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False):
-    """What a group gives: rows to write, and a piece for each site group."""
+    """What a group gives: rows to write, a piece for each site group, and one for the incidents."""
 
     rows: list[Row]
     pieces: list[tuple[str, SitePiece]]
+    incidents: list[tuple[str, IncidentPiece]] = []
 
 
-Piece: TypeAlias = Slice | SitePiece
+Piece: TypeAlias = Slice | SitePiece | IncidentPiece
 
 
 class InputState(msgspec.Struct, frozen=True, array_like=True):
@@ -47,6 +70,7 @@ class CaseGroupState(msgspec.Struct, frozen=True, array_like=True):
 
     input: InputState
     handoffs: HandoffState
+    detectors: EventDetectorsState
 
 
 class ItemGroupState(msgspec.Struct, frozen=True, array_like=True):
@@ -55,6 +79,15 @@ class ItemGroupState(msgspec.Struct, frozen=True, array_like=True):
     input: InputState
     stock: StockState
     beats: dict[str, dict[str, int]]
+    detectors: EventDetectorsState
+
+
+class InterfaceGroupState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of an `InterfaceGroup`."""
+
+    input: InputState
+    refused: list[Refused]
+    detectors: EventDetectorsState
 
 
 class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
@@ -63,3 +96,33 @@ class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
     frontier: FrontierState
     windows: HandoffWindowsState
     feeds: FeedState
+    detectors: ScopeDetectorsState
+
+
+class IncidentGroupState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of an `IncidentGroup`."""
+
+    frontier: FrontierState
+    held: list[IncidentPiece]
+    incidents: bytes
+    alerting: bytes
+
+
+def sizes_of(**operators: Mapping[str, int]) -> Sizes:
+    """What each operator keeps, in one table."""
+    return {(name, what): count for name, sizes in operators.items() for what, count in sizes.items()}
+
+
+def decoded(state: bytes, kind: type[T]) -> T:
+    """A group's snapshot.
+
+    Raises:
+        StateError: it is of another version of Andon.
+    """
+    try:
+        return msgspec.msgpack.decode(state, type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise StateError(
+            f"a snapshot can't be read as {kind.__name__}: {error}; it was kept by another version of Andon: "
+            "finish with that version, or start with a new recovery directory"
+        ) from error

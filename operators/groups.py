@@ -6,30 +6,44 @@ repeats, and only then lets its operators see it (DESIGN rule: processing order 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import msgspec
 
 from operators.case_plan import bucket_of
 from operators.dedup import Dedup, duplicate_row
+from operators.detectors.case_findings import COUNTED
+from operators.detectors.catalogue import case_detectors, interface_detectors, item_detectors, scope_detectors
+from operators.detectors.events import CELL_US, Collected, EventDetectors
+from operators.detectors.records import Tally, bucket_key, scoped
+from operators.detectors.refusals import Refusals
+from operators.detectors.scopes import ScopeDetectors
+from operators.detectors.window_counts import feed_tallies, window_tallies
 from operators.feed_state import Beat
 from operators.feeds import FeedBeats, FeedWatch
 from operators.findings import PassChange
-from operators.group_state import CaseGroupState, Emitted, InputState, ItemGroupState, SiteGroupState, SitePiece
+from operators.group_state import (
+    CaseGroupState,
+    Emitted,
+    IncidentPiece,
+    InputState,
+    InterfaceGroupState,
+    ItemGroupState,
+    SiteGroupState,
+    SitePiece,
+    Sizes,
+    decoded,
+    sizes_of,
+)
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
 from operators.ordering import Frontier, Reorder
-from operators.pipeline import CASE, INTERFACE, ITEM, SITE, PipelineSettings, group_name
+from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, PipelineSettings, group_name
 from operators.routing import item_bucket
 from operators.slices import Slice
 from operators.stock import StockReconciler
-from schemas.errors import StateError
 from schemas.events import Arrived
-from schemas.rows import Row
-
-T = TypeVar("T")
-#: (operator, what) → how many of it are kept.
-Sizes: TypeAlias = dict[tuple[str, str], int]
+from schemas.rows import HandoffWindow, Row, Signal
 
 
 class _Input:
@@ -68,6 +82,9 @@ class CaseGroup:
         self._input = _Input(settings)
         groups, mine = settings.case_groups, int(name.rpartition(":")[2])
         self._handoffs = HandoffTracker(settings.process, lambda case_id: bucket_of(case_id, groups) == mine)
+        self._detectors = EventDetectors(case_detectors(settings.detectors, settings.process))
+        self._sites: dict[tuple[int, str], int] = {}
+        self._scopes = [(handoff.name, handoff.scope) for handoff in settings.process.handoff]
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
         """Process what can be released."""
@@ -78,31 +95,61 @@ class CaseGroup:
         if ended and self._settings.close_at_us > clock_us:
             out.extend(self._handoffs.advance(self._settings.close_at_us))
         changes: list[list[PassChange]] = [[] for _ in range(self._settings.site_groups)]
+        signals: list[Signal] = []
+        passed: list[PassChange] = []
         for item in out:
             if isinstance(item, PassChange):
-                handoff = self._settings.process.handoff[item.handoff].name
-                changes[bucket_of(f"{handoff}\x1f{item.scope}", self._settings.site_groups)].append(item)
+                changes[self._site_of(item)].append(item)
+                if item.new is not None and item.new.completed and (item.old is None or not item.old.completed):
+                    passed.append(item)
             else:
                 rows.append(item)
+                if isinstance(item, Signal):
+                    signals.append(item)
+        found = self._detectors.update(events, signals, _known_to(clock_us, ended, self._settings))
+        self._count(passed, found)
+        rows.extend(found.signals)
+        parts = _dealt(found, self._settings.site_groups)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, part, [], ended))
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, part, [], ended, parts[index]))
             for index, part in enumerate(changes)
         ]
         return Emitted(rows, pieces)
 
+    def _site_of(self, change: PassChange) -> int:
+        """The site group of a pass: all that is said of one scope comes together in one."""
+        key = change.handoff, change.scope
+        found = self._sites.get(key)
+        if found is None:
+            by = self._scopes[change.handoff][1]
+            scope = scoped(**{by: change.scope}) if by else ()
+            found = self._sites[key] = bucket_of(bucket_key(scope), self._settings.site_groups)
+        return found
+
+    def _count(self, passed: Iterable[PassChange], found: Collected) -> None:
+        """Count completed passes, among which findings about passes are counted."""
+        for change in passed:
+            handoff, by = self._scopes[change.handoff]
+            scope = scoped(**{by: change.scope}) if by else ()
+            for kind in COUNTED:
+                found.good(f"{kind}:{handoff}", scope, change.arrival_us)
+
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
-        return _sizes(**self._input.sizes(), handoffs=self._handoffs.sizes())
+        return sizes_of(**self._input.sizes(), handoffs=self._handoffs.sizes(), **self._detectors.sizes())
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
-        return msgspec.msgpack.encode(CaseGroupState(self._input.snapshot(), self._handoffs.snapshot()))
+        return msgspec.msgpack.encode(
+            CaseGroupState(self._input.snapshot(), self._handoffs.snapshot(), self._detectors.snapshot())
+        )
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot (StateError when it can't be read)."""
-        kept = _decoded(state, CaseGroupState)
+        kept = decoded(state, CaseGroupState)
         self._input.restore(kept.input)
         self._handoffs.restore(kept.handoffs)
+        self._detectors.restore(kept.detectors)
 
 
 class ItemGroup:
@@ -117,70 +164,100 @@ class ItemGroup:
             settings.stock, settings.stock_windows, lambda sku, node: item_bucket(sku, node, groups) == mine
         )
         self._beats = FeedBeats(settings.stock.stale_after)
+        self._detectors = EventDetectors(item_detectors(settings.detectors))
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
         """Process what can be released."""
         rows: list[Row] = []
         events, clock_us, ended = self._input.take(slices, rows)
-        rows.extend(self._stock.update(events))
-        rows.extend(self._stock.advance(clock_us))
+        stock: list[Row] = [*self._stock.update(events), *self._stock.advance(clock_us)]
         if ended and self._settings.close_at_us > clock_us:
-            rows.extend(self._stock.advance(self._settings.close_at_us))
+            stock.extend(self._stock.advance(self._settings.close_at_us))
+        signals = [row for row in stock if isinstance(row, Signal)]
+        found = self._detectors.update(events, signals, _known_to(clock_us, ended, self._settings))
+        rows.extend(stock)
+        rows.extend(found.signals)
+        parts = _dealt(found, self._settings.site_groups)
         beats: list[list[Beat]] = [[] for _ in range(self._settings.site_groups)]
         for beat in self._beats.update(events):
-            beats[bucket_of(beat.node, self._settings.site_groups)].append(beat)
+            beats[bucket_of(bucket_key(scoped(node=beat.node)), self._settings.site_groups)].append(beat)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], part, ended))
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], part, ended, parts[index]))
             for index, part in enumerate(beats)
         ]
         return Emitted(rows, pieces)
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
-        return _sizes(**self._input.sizes(), stock=self._stock.sizes(), feed_beats=self._beats.sizes())
+        return sizes_of(
+            **self._input.sizes(),
+            stock=self._stock.sizes(),
+            feed_beats=self._beats.sizes(),
+            **self._detectors.sizes(),
+        )
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
-            ItemGroupState(self._input.snapshot(), self._stock.snapshot(), self._beats.snapshot())
+            ItemGroupState(
+                self._input.snapshot(), self._stock.snapshot(), self._beats.snapshot(), self._detectors.snapshot()
+            )
         )
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot (StateError when it can't be read)."""
-        kept = _decoded(state, ItemGroupState)
+        kept = decoded(state, ItemGroupState)
         self._input.restore(kept.input)
         self._stock.restore(kept.stock)
         self._beats.restore(kept.beats)
+        self._detectors.restore(kept.detectors)
 
 
 class InterfaceGroup:
-    """Events that belong to no case and no item: repeats are dropped and kept on record."""
+    """Events that belong to no case and no item, and dead letters: repeats are dropped, the rest is for detectors."""
 
     def __init__(self, name: str, settings: PipelineSettings) -> None:
         self.name = name
+        self._settings = settings
         self._input = _Input(settings)
+        self._refusals = Refusals()
+        self._detectors = EventDetectors(interface_detectors(settings.detectors))
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
         """Process what can be released."""
         rows: list[Row] = []
-        self._input.take(slices, rows)
-        return Emitted(rows, [])
+        for piece in slices:
+            self._refusals.push(piece.refused)
+        events, clock_us, ended = self._input.take(slices, rows)
+        found = self._detectors.update(events, [], _known_to(clock_us, ended, self._settings))
+        self._refusals.count(clock_us, found)
+        rows.extend(found.signals)
+        pieces = [
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], [], ended, part))
+            for index, part in enumerate(_dealt(found, self._settings.site_groups))
+        ]
+        return Emitted(rows, pieces)
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
-        return _sizes(**self._input.sizes())
+        return sizes_of(**self._input.sizes(), refusals=self._refusals.sizes(), **self._detectors.sizes())
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
-        return msgspec.msgpack.encode(self._input.snapshot())
+        return msgspec.msgpack.encode(
+            InterfaceGroupState(self._input.snapshot(), self._refusals.snapshot(), self._detectors.snapshot())
+        )
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot (StateError when it can't be read)."""
-        self._input.restore(_decoded(state, InputState))
+        kept = decoded(state, InterfaceGroupState)
+        self._input.restore(kept.input)
+        self._refusals.restore(kept.refused)
+        self._detectors.restore(kept.detectors)
 
 
 class SiteGroup:
-    """Windows per handoff and scope, and stock feeds per node."""
+    """Windows per handoff and scope, stock feeds per node, and what detectors judge by scope."""
 
     def __init__(self, name: str, settings: PipelineSettings) -> None:
         self.name = name
@@ -188,6 +265,7 @@ class SiteGroup:
         self._frontier = Frontier(settings.upstream_of_sites())
         self._windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
         self._feeds = FeedWatch(settings.stock.stale_after)
+        self._detectors = ScopeDetectors(scope_detectors(settings.detectors))
 
     def on_batch(self, pieces: Sequence[SitePiece]) -> Emitted:
         """Process what all upstream groups have passed."""
@@ -196,36 +274,58 @@ class SiteGroup:
             self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
             self._windows.update(piece.changes)
             self._feeds.update(piece.beats)
+            self._detectors.update(piece.tallies)
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
         clock_us = self._frontier.clock_us
         rows: list[Row] = [*self._windows.advance(clock_us), *self._feeds.advance(clock_us)]
-        if self._frontier.ended and self._settings.close_at_us > clock_us:
+        ended = self._frontier.ended
+        if ended and self._settings.close_at_us > clock_us:
             rows.extend(self._windows.advance(self._settings.close_at_us))
             rows.extend(self._feeds.advance(self._settings.close_at_us))
-        return Emitted(rows, [])
+        for row in rows:
+            if isinstance(row, HandoffWindow):
+                self._detectors.update(window_tallies(row, self._settings.handoff_windows.grace_us))
+            elif isinstance(row, Signal):
+                self._detectors.update(list(feed_tallies(row)))
+        judged_us = _known_to(clock_us, ended, self._settings)
+        # Input that has ended ends its last minute, too.
+        findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
+        rows.extend(finding.signal for finding in findings)
+        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended)
+        return Emitted(rows, [], [(group_name(INCIDENT, 0), said)])
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
-        return _sizes(handoff_windows=self._windows.sizes(), feeds=self._feeds.sizes())
+        return sizes_of(
+            handoff_windows=self._windows.sizes(), feeds=self._feeds.sizes(), scope_detectors=self._detectors.sizes()
+        )
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
-            SiteGroupState(self._frontier.snapshot(), self._windows.snapshot(), self._feeds.snapshot())
+            SiteGroupState(
+                self._frontier.snapshot(), self._windows.snapshot(), self._feeds.snapshot(), self._detectors.snapshot()
+            )
         )
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot (StateError when it can't be read)."""
-        kept = _decoded(state, SiteGroupState)
+        kept = decoded(state, SiteGroupState)
         self._frontier.restore(kept.frontier)
         self._windows.restore(kept.windows)
         self._feeds.restore(kept.feeds)
+        self._detectors.restore(kept.detectors)
 
 
 Group: TypeAlias = CaseGroup | ItemGroup | InterfaceGroup | SiteGroup
 
-_SPACES: dict[str, type[Group]] = {CASE: CaseGroup, ITEM: ItemGroup, INTERFACE: InterfaceGroup, SITE: SiteGroup}
+_SPACES: dict[str, type[Group]] = {
+    CASE: CaseGroup,
+    ITEM: ItemGroup,
+    INTERFACE: InterfaceGroup,
+    SITE: SiteGroup,
+}
 
 
 def make_group(name: str, settings: PipelineSettings) -> Group:
@@ -233,15 +333,14 @@ def make_group(name: str, settings: PipelineSettings) -> Group:
     return _SPACES[name.partition(":")[0]](name, settings)
 
 
-def _sizes(**operators: Mapping[str, int]) -> Sizes:
-    return {(name, what): count for name, sizes in operators.items() for what, count in sizes.items()}
+def _known_to(clock_us: int, ended: bool, settings: PipelineSettings) -> int:  # noqa: FBT001 - as it is released
+    """How far time has come for timers: to the asked-for end of the log where the input has ended."""
+    return max(clock_us, settings.close_at_us) if ended else clock_us
 
 
-def _decoded(state: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.msgpack.decode(state, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StateError(
-            f"a snapshot can't be read as {kind.__name__}: {error}; it was kept by another version of Andon: "
-            "finish with that version, or start with a new recovery directory"
-        ) from error
+def _dealt(found: Collected, groups: int) -> list[list[Tally]]:
+    """What was counted, for each site group."""
+    parts: list[list[Tally]] = [[] for _ in range(groups)]
+    for tally in found.all_tallies():
+        parts[bucket_of(bucket_key(tally.scope), groups)].append(tally)
+    return parts

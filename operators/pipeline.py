@@ -2,12 +2,13 @@
 
 import msgspec
 
+from operators.detectors.settings import DetectorSettings
 from operators.process_map import ProcessMap
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
 from schemas.durations import BEGIN_OF_TIME_US
 
-CASE, ITEM, INTERFACE, SITE = "case", "item", "interface", "site"
+CASE, ITEM, INTERFACE, SITE, INCIDENT = "case", "item", "interface", "site", "incident"
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,11 +24,20 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     stock: StockSettings
     dedup_horizon_us: int
     dedup_max_ids: int
+    detectors: DetectorSettings = DetectorSettings()
     close_at_us: int = BEGIN_OF_TIME_US
 
     def upstream_of_sites(self) -> list[str]:
         """The names of the groups that feed every site group."""
-        return [*group_names(CASE, self.case_groups), *group_names(ITEM, self.item_groups)]
+        return [
+            *group_names(CASE, self.case_groups),
+            *group_names(ITEM, self.item_groups),
+            *group_names(INTERFACE, 1),
+        ]
+
+    def upstream_of_incidents(self) -> list[str]:
+        """The names of the groups that feed the incidents."""
+        return [*group_names(SITE, self.site_groups), *group_names(INTERFACE, 1)]
 
 
 def group_names(space: str, count: int) -> list[str]:

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from zlib import crc32
 
+import msgspec
+
 from operators.case_plan import EventPlan, bucket_of, compile_plans
 from operators.lane_state import Merged
 from operators.pipeline import CASE, INTERFACE, ITEM, PipelineSettings, group_names
-from operators.slices import Slice
+from operators.slices import Refused, Slice
 from schemas.events import EVENT_TYPES, Arrived, EventBase, PoCreated, type_name
+from schemas.rows import DeadLetter
 
 _ITEM_TYPES = frozenset(
     {
@@ -85,10 +88,14 @@ class Router:
             else:
                 for name in self.groups_of(event):
                     parts[name].append(arrived)
-        return [
+        slices = [
             (name, Slice(lane, merged.watermark_us, merged.last_us, events, merged.final))
             for name, events in parts.items()
         ]
+        if merged.dead:
+            name, last = slices[-1]
+            slices[-1] = name, msgspec.structs.replace(last, refused=[_refused(letter) for letter in merged.dead])
+        return slices
 
     def groups_of(self, event: EventBase) -> Sequence[str]:
         """The names of the groups that `event` belongs to; at least one."""
@@ -107,6 +114,11 @@ class Router:
                 if name not in found:
                     found.append(name)
         return found or self._names[INTERFACE]
+
+
+def _refused(letter: DeadLetter) -> Refused:
+    place = (letter.seen_at_us, letter.topic, letter.partition, letter.offset)
+    return Refused(*place, letter.source, letter.channel, letter.reason, letter.path)
 
 
 def _skus(event: EventBase) -> Iterable[str]:

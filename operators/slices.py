@@ -5,11 +5,25 @@ import msgspec
 from schemas.events import Arrived
 
 
+class Refused(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
+    """A message that became a dead letter, as detectors see it."""
+
+    arrival_us: int
+    topic: str
+    partition: int
+    offset: int
+    source: str
+    channel: str
+    reason: str
+    path: str
+
+
 class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one lane has for one key group: events in order, and how far the lane has come.
 
     `last_us` is the largest arrival time of the lane so far, whatever group it was for. `final` says the lane has
-    ended: nothing more will come from it, ever (files; a log of Kafka's never ends).
+    ended: nothing more will come from it, ever (files; a log of Kafka's never ends). `refused` are the lane's dead
+    letters, for the group that counts them.
     """
 
     lane: str
@@ -17,6 +31,7 @@ class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
     last_us: int
     events: list[Arrived]
     final: bool = False
+    refused: list[Refused] = []
 
 
 class Released(msgspec.Struct, frozen=True, gc=False):

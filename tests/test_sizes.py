@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 import operators
 from operators import groups
 from operators.case_passes import parts_of
-from operators.groups import CaseGroup, Group, ItemGroup, SiteGroup, make_group
+from operators.groups import CaseGroup, Group, InterfaceGroup, ItemGroup, SiteGroup, make_group
 from operators.pipeline import CASE, INTERFACE, ITEM, SITE, group_name
 from operators.process_lint import read_process_map
 from operators.slices import Slice
@@ -168,6 +168,10 @@ def test_site_groups_count_series_backlog_windows_and_feeds() -> None:
     assert site.sizes()["handoff_windows", "series"] == 0
     level = slice_of(event(2, "inventory.level", 1, on_hand=1), upto_s=10)
     site.on_batch([piece for _, piece in items.on_batch([level]).pieces])
+    assert site.sizes()["handoff_windows", "held"] == 2, "nor has what belongs to no case and no item"
+    interfaces = make_group(group_name(INTERFACE, 0), pipeline)
+    assert isinstance(interfaces, InterfaceGroup)
+    site.on_batch([piece for _, piece in interfaces.on_batch([slice_of(upto_s=10)]).pieces])
     sizes = site.sizes()
     assert sizes["handoff_windows", "held"] == 0
     assert sizes["handoff_windows", "series"] == sizes["handoff_windows", "backlogged"] == 2

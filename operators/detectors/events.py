@@ -1,0 +1,208 @@
+"""The first part of detectors: the events of a key group, one by one, in the order of the log.
+
+`EventDetectors` hosts all detectors of a key group. Before an event come the timers that were due by then and the
+findings of the operators beside them (handoffs) that were known by then, so that the result is a function of the log
+alone, however it is cut into batches.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from operators.detectors.records import Impact, Scoped, Tally
+from schemas.errors import StateError
+from schemas.events import Arrived, EventBase
+from schemas.rows import Signal
+
+Handler: TypeAlias = "Callable[[Arrived, Collected], None]"
+Timer: TypeAlias = tuple[int, int, str]
+
+CELL_US = 60_000_000
+
+
+class Collected:
+    """What the detectors of a group found in one batch."""
+
+    def __init__(self) -> None:
+        self.signals: list[Signal] = []
+        self.tallies: list[Tally] = []
+        self._good: dict[tuple[str, Scoped, int], float] = {}
+
+    def signal(self, signal: Signal) -> None:
+        """A finding about one case."""
+        self.signals.append(signal)
+
+    def bad(
+        self,
+        metric: str,
+        scope: Scoped,
+        arrival_us: int,
+        at_us: int,
+        event_id: str = "",
+        *,
+        impact: Impact | None = None,
+        region: str = "",
+        total: float = 1.0,
+    ) -> None:
+        """One that is bad. Pass `total=0` where it was counted as good before."""
+        self.tallies.append(Tally(metric, scope, arrival_us, at_us, 1.0, total, event_id, impact, region))
+
+    def good(self, metric: str, scope: Scoped, arrival_us: int, total: float = 1.0) -> None:
+        """One (or `total`) of those among which the bad ones are counted."""
+        key = (metric, scope, arrival_us // CELL_US)
+        self._good[key] = self._good.get(key, 0.0) + total
+
+    def gauge(
+        self, metric: str, scope: Scoped, arrived: Arrived, value: float, *, region: str = "", total: float = 1.0
+    ) -> None:
+        """A measured value."""
+        event_id = arrived.event.event_id
+        self.tallies.append(
+            Tally(metric, scope, arrived.arrival_us, arrived.occurred_us, value, total, event_id, None, region)
+        )
+
+    def all_tallies(self) -> list[Tally]:
+        """The bad ones, the gauges, and the good ones added up by the minute."""
+        good = [
+            Tally(metric, scope, cell * CELL_US, cell * CELL_US, 0.0, total)
+            for (metric, scope, cell), total in self._good.items()
+        ]
+        return [*self.tallies, *good]
+
+
+class EventDetector:
+    """One detector's first part: what it does with the events of its types. Subclasses override what they need.
+
+    State is bounded by the subclass (it says by what) and kept as bytes. `set_timer` asks for a call of `due` with a key
+    before any event that arrives then or later; timers can't be taken back: `due` looks whether it still counts.
+    """
+
+    NAME: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.set_timer: Callable[[int, str], None] = _no_timer
+
+    def handlers(self) -> Mapping[type[EventBase], Handler]:
+        """What to call for events of a type."""
+        return {}
+
+    def found(self, signal: Signal, out: Collected) -> None:
+        """A finding about a case by the operators beside (handoffs), in the order of the log."""
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:
+        """A timer."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """How many of what are kept."""
+        return {}
+
+    def snapshot(self) -> bytes:
+        """The state, with a version."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Take over a snapshot (StateError when it can't be read)."""
+
+
+def _no_timer(due_us: int, key: str) -> None:
+    raise RuntimeError(f"a timer for {key!r} at {due_us} was set outside a host")
+
+
+class EventDetectorsState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of `EventDetectors`: each detector's bytes by its name, and the timers."""
+
+    version: int
+    detectors: dict[str, bytes]
+    timers: list[tuple[int, str, str]]
+
+
+class EventDetectors:
+    """All detectors of one key group.
+
+    Cost: for each event one look-up by type, then the calls of those who read it.
+    """
+
+    VERSION = 1
+
+    def __init__(self, detectors: Iterable[EventDetector]) -> None:
+        self._detectors = list(detectors)
+        self._timers: list[Timer] = []
+        self._handlers: dict[type[EventBase], list[Handler]] = {}
+        self._listeners = [one for one in self._detectors if type(one).found is not EventDetector.found]
+        for index, detector in enumerate(self._detectors):
+            detector.set_timer = self._setter(index)
+            for record, handler in detector.handlers().items():
+                self._handlers.setdefault(record, []).append(handler)
+
+    def _setter(self, index: int) -> Callable[[int, str], None]:
+        timers = self._timers
+        return lambda due_us, key: heappush(timers, (due_us, index, key))
+
+    def update(self, events: Sequence[Arrived], signals: Sequence[Signal], clock_us: int) -> Collected:
+        """Take the events of a batch, the findings made of them, and how far time has come after them."""
+        out = Collected()
+        waiting = sorted(signals, key=_found_at) if self._listeners else []
+        upto, handlers, timers = 0, self._handlers, self._timers
+        for arrived in events:
+            called = handlers.get(type(arrived.event))
+            if called is None:
+                continue
+            now = arrived.arrival_us
+            if upto < len(waiting) and waiting[upto].arrival_us <= now:
+                upto = self._pass_on(waiting, upto, now, out)
+            if timers and timers[0][0] <= now:
+                self._fire(now, out)
+            for handler in called:
+                handler(arrived, out)
+        self._pass_on(waiting, upto, clock_us, out)
+        self._fire(clock_us, out)
+        return out
+
+    def _pass_on(self, waiting: list[Signal], upto: int, now_us: int, out: Collected) -> int:
+        while upto < len(waiting) and waiting[upto].arrival_us <= now_us:
+            signal = waiting[upto]
+            self._fire(signal.arrival_us, out)
+            for listener in self._listeners:
+                listener.found(signal, out)
+            upto += 1
+        return upto
+
+    def _fire(self, now_us: int, out: Collected) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= now_us:
+            due_us, index, key = heappop(timers)
+            self._detectors[index].due(key, due_us, out)
+
+    def sizes(self) -> dict[str, Mapping[str, int]]:
+        """How many of what each keeps."""
+        return {detector.NAME: detector.sizes() for detector in self._detectors}
+
+    def snapshot(self) -> EventDetectorsState:
+        """Everything that is kept."""
+        names = [detector.NAME for detector in self._detectors]
+        timers = sorted((due_us, names[index], key) for due_us, index, key in self._timers)
+        return EventDetectorsState(
+            self.VERSION, {detector.NAME: detector.snapshot() for detector in self._detectors}, timers
+        )
+
+    def restore(self, state: EventDetectorsState) -> None:
+        """Take over a snapshot; a detector that it does not know begins anew.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        if state.version != self.VERSION:
+            raise StateError(f"detectors' state of version {state.version}; this code reads {self.VERSION}")
+        indexes = {detector.NAME: index for index, detector in enumerate(self._detectors)}
+        self._timers[:] = [(due_us, indexes[name], key) for due_us, name, key in state.timers if name in indexes]
+        self._timers.sort()
+        for detector in self._detectors:
+            kept = state.detectors.get(detector.NAME, b"")
+            if kept:
+                detector.restore(kept)
+
+
+def _found_at(signal: Signal) -> tuple[int, str, int]:
+    return signal.arrival_us, signal.signal_id, signal.version

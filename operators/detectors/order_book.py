@@ -1,0 +1,246 @@
+"""What is known of each order: what was ordered, by whom, for how much, promised for when."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.records import Impact
+from operators.resting import Resting
+from schemas.durations import HOUR_US, to_us
+from schemas.errors import StateError
+from schemas.events import (
+    Arrived,
+    EventBase,
+    OrderAllocated,
+    OrderCancelled,
+    OrderCreated,
+    OrderPromiseChanged,
+    ShipmentDelivered,
+    ShipmentDispatched,
+)
+
+#: Of how many orders that are asked for are objects before those not asked for lately are packed.
+_AWAKE = 20_000
+
+
+class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One line: what, how many, and what one sells for and costs (None where that was not said)."""
+
+    line_id: str
+    sku: str
+    qty: float
+    price: float | None
+    cost: float | None
+
+
+class OrderFacts(msgspec.Struct, array_like=True):
+    """An order as its events told it. Times are event times in microseconds, None where nothing was said.
+
+    `node` is where it was last allocated as a whole or in part. An order whose `order.created` was not seen has no
+    lines.
+    """
+
+    channel: str = ""
+    region: str = ""
+    customer_id: str = ""
+    currency: str = ""
+    lines: tuple[Line, ...] = ()
+    created_us: int | None = None
+    promised_us: int | None = None
+    node: str = ""
+    dispatched: bool = False
+    delivered: bool = False
+    cancelled: bool = False
+    last_us: int = 0
+
+    def lines_of(self, sku: str | None = None, line_id: str | None = None) -> list[Line]:
+        """The lines of an item, or the one of an id; all where neither is given or none is like that."""
+        some = [
+            line
+            for line in self.lines
+            if (line_id is None or line.line_id == line_id) and (sku is None or line.sku == sku)
+        ]
+        return some or list(self.lines)
+
+    def impact(
+        self,
+        order_id: str,
+        sku: str | None = None,
+        line_id: str | None = None,
+        *,
+        case_id: str = "",
+        refund: float = 0.0,
+    ) -> Impact:
+        """What is touched when these lines are: units, what they sell for, and the margin where costs are known."""
+        lines = self.lines_of(sku, line_id)
+        value = sum(line.qty * line.price for line in lines if line.price is not None)
+        costs = [
+            line.qty * (line.price - line.cost) for line in lines if line.price is not None and line.cost is not None
+        ]
+        return Impact(
+            order_id=order_id,
+            case_id=case_id,
+            customer_id=self.customer_id,
+            units=sum(line.qty for line in lines),
+            value=round(value, 2),
+            margin=round(sum(costs), 2) if costs and len(costs) == len(lines) else None,
+            refund=refund,
+            currency=self.currency,
+            promised_us=self.promised_us,
+        )
+
+
+class OrderBookState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of an `OrderBook`: packed orders, and which are to be looked at in which hour."""
+
+    version: int
+    orders: dict[str, bytes]
+    hours: dict[int, list[str]]
+
+
+class OrderBook(EventDetector):
+    """The orders of a key group, whom other detectors ask for impacts.
+
+    Memory: some 250 bytes with the key for an order at rest, dropped `retention` after its last event.
+    Cost: one look-up for each event of the types that change what is known.
+    """
+
+    NAME = "order_book"
+    VERSION = 1
+
+    def __init__(self, retention_us: int) -> None:
+        super().__init__()
+        self._retention_us = retention_us
+        self._orders: Resting[OrderFacts] = Resting(msgspec.msgpack.encode, msgspec.msgpack.Decoder(OrderFacts).decode)
+        self._hours: dict[int, list[str]] = {}
+
+    def handlers(self) -> Mapping[type[EventBase], Handler]:
+        """As `EventDetector`."""
+        return {
+            OrderCreated: self._created,
+            OrderPromiseChanged: self._promised,
+            OrderAllocated: self._allocated,
+            OrderCancelled: self._cancelled,
+            ShipmentDispatched: self._dispatched,
+            ShipmentDelivered: self._delivered,
+        }
+
+    def get(self, order_id: str | None) -> OrderFacts | None:
+        """What is known of an order; to be read, not changed."""
+        return self._orders.get(order_id) if order_id else None
+
+    def impact(
+        self, order_id: str | None, sku: str | None = None, line_id: str | None = None, *, case_id: str = ""
+    ) -> Impact:
+        """What is touched when these lines of an order are; the bare ids where nothing is known of it."""
+        facts = self.get(order_id)
+        if facts is None:
+            return Impact(order_id=order_id or "", case_id=case_id)
+        return facts.impact(order_id or "", sku, line_id, case_id=case_id)
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:
+        """An hour in which orders are looked at: those that had nothing for long are dropped."""
+        del out
+        hour = int(key)
+        for order_id in self._hours.pop(hour, []):
+            facts = self._orders.peek(order_id)
+            if facts is None:
+                continue
+            if facts.last_us + self._retention_us <= due_us:
+                self._orders.drop(order_id)
+            else:
+                self._look_at(order_id, facts.last_us)
+
+    def sizes(self) -> Mapping[str, int]:
+        """As `EventDetector`."""
+        return {"orders": len(self._orders)}
+
+    def snapshot(self) -> bytes:
+        """As `EventDetector`."""
+        return msgspec.msgpack.encode(OrderBookState(self.VERSION, dict(self._orders.snapshot()), self._hours))
+
+    def restore(self, state: bytes) -> None:
+        """As `EventDetector`."""
+        try:
+            kept = msgspec.msgpack.decode(state, type=OrderBookState)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            raise StateError(f"what the order book kept can't be read: {error}") from error
+        if kept.version != self.VERSION:
+            raise StateError(f"order book of version {kept.version}; this code reads {self.VERSION}")
+        self._orders.restore(dict(kept.orders))
+        self._hours = {hour: list(orders) for hour, orders in kept.hours.items()}
+
+    def _facts(self, order_id: str, now_us: int) -> OrderFacts:
+        facts = self._orders.get(order_id)
+        if facts is None:
+            if len(self._orders.young) > _AWAKE:
+                self._orders.rest()
+            facts = OrderFacts()
+            self._orders.put(order_id, facts)
+            self._look_at(order_id, now_us)
+        facts.last_us = max(facts.last_us, now_us)
+        return facts
+
+    def _look_at(self, order_id: str, last_us: int) -> None:
+        hour = (last_us + self._retention_us) // HOUR_US + 1
+        orders = self._hours.get(hour)
+        if orders is None:
+            orders = self._hours[hour] = []
+            self.set_timer(hour * HOUR_US, str(hour))
+        orders.append(order_id)
+
+    def _created(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, OrderCreated)
+        facts = self._facts(event.order_id, arrived.arrival_us)
+        if facts.created_us is not None:
+            return
+        facts.created_us = arrived.occurred_us
+        facts.channel, facts.region = event.channel or "", event.region or facts.region
+        facts.customer_id, facts.currency = event.customer_id or "", event.currency or ""
+        facts.lines = tuple(
+            Line(line.line_id, line.sku, line.qty, amount(line.unit_price), amount(line.unit_cost))
+            for line in event.lines
+        )
+        if facts.promised_us is None and event.promised_at is not None:
+            facts.promised_us = to_us(event.promised_at)
+
+    def _promised(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, OrderPromiseChanged)
+        self._facts(event.order_id, arrived.arrival_us).promised_us = to_us(event.promised_at)
+
+    def _allocated(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, OrderAllocated)
+        facts = self._facts(event.order_id, arrived.arrival_us)
+        facts.node = event.node
+        facts.region = facts.region or event.region or ""
+
+    def _cancelled(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, OrderCancelled)
+        if event.line_id is None:
+            self._facts(event.order_id, arrived.arrival_us).cancelled = True
+
+    def _dispatched(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, ShipmentDispatched)
+        self._facts(event.order_id, arrived.arrival_us).dispatched = True
+
+    def _delivered(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, ShipmentDelivered)
+        self._facts(event.order_id, arrived.arrival_us).delivered = True
+
+
+def amount(money: str | None) -> float | None:
+    """Money as a number, None where nothing was said."""
+    return None if money is None else float(money)

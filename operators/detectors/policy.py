@@ -1,0 +1,167 @@
+"""Thresholds: central ones, and other ones for a region, a group of nodes or a channel.
+
+```toml
+[detectors.capture]                       # everywhere
+incomplete = { share = 0.05, least = 5 }
+
+[detectors.node_groups]
+airports = ["store-01*", "store-077"]
+
+[[detectors.override]]                    # later ones win over earlier ones
+channel = "marketplace"
+set = { "capture.incomplete.share" = 0.2 }
+
+[[detectors.override]]
+node_group = "airports"
+set = { "capture.incomplete.least" = 20 }
+```
+"""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from operators.detectors.records import Scoped
+from schemas.durations import Duration
+from schemas.problems import Problem, did_you_mean
+
+T = TypeVar("T")
+Number = float | int | str | bool
+
+
+class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Other values of thresholds where all that is named matches; at least one has to be."""
+
+    region: str = ""
+    node_group: str = ""
+    node: str = ""
+    channel: str = ""
+    carrier: str = ""
+    supplier: str = ""
+    interface: str = ""
+    set: dict[str, Number]
+
+    def matches(self, scope: Mapping[str, str], groups: Mapping[str, list[str]]) -> bool:
+        """Whether it is meant for this scope."""
+        for name in ("region", "node", "channel", "carrier", "supplier", "interface"):
+            wanted = getattr(self, name)
+            if wanted and not fnmatchcase(scope.get(name, ""), wanted):
+                return False
+        if not self.node_group:
+            return True
+        node = scope.get("node", "")
+        return bool(node) and any(fnmatchcase(node, pattern) for pattern in groups.get(self.node_group, []))
+
+
+class Policy(Generic[T]):
+    """One detector's thresholds by scope.
+
+    Args:
+        central: what holds everywhere.
+        changes: (matcher, values by field) in order, of those overrides that touch this detector.
+
+    Memory: one record for each set of overrides that applies somewhere. Cost: one look-up after the first.
+    """
+
+    def __init__(self, central: T, overrides: list[Override], groups: Mapping[str, list[str]], prefix: str) -> None:
+        self._central, self._groups = central, groups
+        self._overrides = [
+            (
+                override,
+                {key[len(prefix) + 1 :]: value for key, value in override.set.items() if key.startswith(f"{prefix}.")},
+            )
+            for override in overrides
+        ]
+        self._overrides = [(override, values) for override, values in self._overrides if values]
+        self._made: dict[tuple[int, ...], T] = {(): central}
+
+    def of(self, scope: Scoped, region: str = "") -> T:
+        """What holds in a scope."""
+        if not self._overrides:
+            return self._central
+        fields = dict(scope)
+        if region:
+            fields.setdefault("region", region)
+        which = tuple(
+            index for index, (override, _) in enumerate(self._overrides) if override.matches(fields, self._groups)
+        )
+        found = self._made.get(which)
+        if found is None:
+            found = self._central
+            for index in which:
+                for path, value in self._overrides[index][1].items():
+                    found = replaced(found, path.split("."), value)
+            self._made[which] = found
+        return found
+
+
+def replaced(record: T, path: list[str], value: Number) -> T:
+    """`record` with another value at a path of fields.
+
+    Raises:
+        msgspec.ValidationError: the field can't have that value.
+        AttributeError: there is no such field.
+    """
+    name, *rest = path
+    if rest:
+        changed: Any = replaced(getattr(record, name), rest, value)
+    else:
+        kind = type_of(type(record), name)
+        changed = Duration.parse(value) if kind is Duration and isinstance(value, str) else msgspec.convert(value, kind)
+    return msgspec.structs.replace(record, **{name: changed})  # type: ignore[type-var] # a record of settings
+
+
+def type_of(record: type[Any], name: str) -> Any:  # noqa: ANN401 - a type expression
+    """The type of a record's field.
+
+    Raises:
+        AttributeError: there is no such field.
+    """
+    for field in msgspec.structs.fields(record):
+        if field.name == name:
+            return field.type
+    raise AttributeError(name)
+
+
+def paths_of(record: type[Any], prefix: str = "") -> Iterator[str]:
+    """Every threshold that can be set, as `capture.incomplete.share`."""
+    for field in msgspec.structs.fields(record):
+        path = f"{prefix}{field.name}"
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from paths_of(field.type, f"{path}.")
+        else:
+            yield path
+
+
+def find_problems(
+    settings: msgspec.Struct, overrides: list[Override], groups: Mapping[str, list[str]], file: str
+) -> list[Problem]:
+    """What is wrong with the overrides, all at once."""
+    known = [path for path in paths_of(type(settings)) if not path.startswith(("override", "node_groups"))]
+    found: list[Problem] = []
+    for index, override in enumerate(overrides):
+        where = f"detectors.override[{index}]"
+        named = [
+            name
+            for name in ("region", "node_group", "node", "channel", "carrier", "supplier", "interface")
+            if getattr(override, name)
+        ]
+        if not named:
+            words = "must name at least one of region, node_group, node, channel, carrier, supplier, interface"
+            found.append(Problem(file, where, "", words))
+        if override.node_group and override.node_group not in groups:
+            known_groups = f": {', '.join(sorted(groups))}" if groups else ", which is empty"
+            words = f"must be one of detectors.node_groups{known_groups}"
+            found.append(Problem(file, f"{where}.node_group", f'"{override.node_group}"', words))
+        for path, value in override.set.items():
+            if path not in known:
+                words = "is no threshold of a detector" + did_you_mean(path, known)
+                found.append(Problem(file, f'{where}.set."{path}"', str(value), words))
+                continue
+            try:
+                replaced(settings, path.split("."), value)
+            except (msgspec.ValidationError, ValueError, TypeError) as error:
+                found.append(Problem(file, f'{where}.set."{path}"', str(value), str(error)))
+    return found

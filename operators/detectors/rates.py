@@ -1,0 +1,268 @@
+"""Too many bad ones: the rule that most second parts of detectors are.
+
+`RateWatch` counts in a sliding window of cells. It opens when enough of what came is bad, in number and in share, and
+when that can't be chance given what is usual in this scope; it closes when the share has been low for a while.
+
+How surprising `k` bad ones of `n` are, where a share `p` is usual, is scored by Chernoff's bound on the binomial tail,
+P(X ≥ k) ≤ exp(-n·KL(k/n ‖ p)); and `k` without an `n`, where `m` are usual, by that on the Poisson tail,
+P(X ≥ k) ≤ exp(-(k·ln(k/m) - k + m)) (Hoeffding 1963; Mitzenmacher and Upfal, Probability and Computing, ch. 4). The
+score is -log10 of the bound: 3 is one in a thousand, and it does not saturate.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from math import exp, log, log10
+
+import msgspec
+
+from operators.detectors.events import CELL_US
+from operators.detectors.policy import Policy
+from operators.detectors.records import Impact, Scoped, ScopeFinding
+from operators.detectors.scopes import Cell, ScopeDetector
+from operators.findings import next_version, signal_id
+from operators.process_map import Severity
+from schemas.durations import HOUR_US, MINUTE_US, Duration, people_duration
+from schemas.rows import Signal
+
+_LN10 = log(10)
+_EVIDENCE = 20
+#: How many touched cases an open finding remembers having named.
+_MOST_NAMED = 100_000
+
+
+class RateRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a rate is a finding.
+
+    Within `window`, at least `least` bad ones, and of those counted at least the share `share` and `times` what is
+    usual in the scope; `score` is how surprising that must be (-log10 of the probability). It closes when, for `quiet`,
+    less than half of `share` was bad. `usual` is the share (or the number a minute, where nothing is counted but bad
+    ones) that is taken as usual before anything was seen; what was seen counts by half after `memory`.
+    """
+
+    window: Duration = Duration(15 * MINUTE_US)
+    least: float = 5.0
+    share: float = 0.1
+    times: float = 3.0
+    score: float = 4.0
+    quiet: Duration = Duration(20 * MINUTE_US)
+    usual: float = 0.02
+    memory: Duration = Duration(24 * HOUR_US)
+
+
+class RateState(msgspec.Struct, array_like=True):
+    """What is kept of a scope: the window's cells, what is usual, and the open finding."""
+
+    cells: list[tuple[int, float, float]] = []
+    recent: list[tuple[int, int, str, Impact | None]] = []
+    usual_bad: float = 0.0
+    usual_total: float = 0.0
+    learnt: int = 0
+    opened_us: int = 0
+    found_us: int = 0
+    since_us: int = 0
+    quiet_from: int = 0
+    worst: float = 0.0
+    total_bad: float = 0.0
+    evidence: list[str] = []
+    named: dict[str, None] = {}
+    version: int = 0
+    region: str = ""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a finding's words are made of: `bad` of `total` in the window, the usual share (or number a window)."""
+
+    scope: Scoped
+    bad: float
+    total: float
+    share: float
+    usual: float
+    since_us: int
+    all_bad: float
+    cases: int
+    window_us: int
+    closed: bool
+
+    @property
+    def where(self) -> str:
+        """`channel web`; `node s1, sku 4711`."""
+        return ", ".join(f"{name} {value}" for name, value in self.scope)
+
+    @property
+    def within(self) -> str:
+        """`15 min`."""
+        return people_duration(self.window_us)
+
+
+#: Expected, observed, and the sentence.
+Words = Callable[[Seen], tuple[str, str, str]]
+
+
+class RateWatch(ScopeDetector):
+    """Finds that too many are bad, by scope. One metric; `counts` says that only bad ones are counted (no share).
+
+    `depends` names the handoff that the finding is about, for the dependencies of incidents.
+    """
+
+    State = RateState
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        metric: str,
+        policy: Policy[RateRule],
+        words: Words,
+        *,
+        severity: Severity = "high",
+        handoff: str = "",
+        counts: bool = False,
+    ) -> None:
+        self.NAME = name  # type: ignore[misc] # an instance is a detector of its own
+        self.METRICS = (metric,)
+        self._kind, self._metric, self._policy, self._words = kind, metric, policy, words
+        self._severity, self._handoff, self._counts = severity, handoff, counts
+
+    def judge(self, scope: Scoped, state: RateState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
+        """As `ScopeDetector`."""
+        cell = cells.get(self._metric)
+        if cell is not None and cell.region:
+            state.region = cell.region
+        rule = self._policy.of(scope, state.region)
+        width = max(1, rule.window // CELL_US)
+        number = end_us // CELL_US
+        self._slide(state, number - width, rule)
+        if cell is not None:
+            state.cells = [*state.cells, (number, cell.bad, cell.total)]
+            state.recent = [*state.recent, *cell.members] if cell.members else state.recent
+        bad = sum(one[1] for one in state.cells)
+        total = sum(one[2] for one in state.cells)
+        usual = self._usual(state, rule, width)
+        share = 1.0 if self._counts else (bad / total if total else 0.0)
+        score = surprise_of_number(bad, usual) if self._counts else surprise_of_share(bad, max(total, bad), usual)
+        bar = usual * rule.times if self._counts else max(rule.share, min(0.9, usual * rule.times))
+        high = bad >= rule.least and (bad >= bar if self._counts else share >= bar) and score >= rule.score
+        seen = Seen(scope, bad, total, share, usual, state.opened_us, 0.0, 0, rule.window, closed=False)
+        if not state.opened_us:
+            if high:
+                self._open(state, end_us)
+                yield self._finding(state, seen, score, end_us, self._new(state, state.recent))
+            return
+        state.worst = max(state.worst, score)
+        low = bad < max(1.0, bar / 2) if self._counts else share < bar / 2 or bad < 1.0
+        if high or not low:
+            state.quiet_from = 0
+        elif not state.quiet_from:
+            state.quiet_from = number
+        if state.quiet_from and (number - state.quiet_from) * CELL_US >= rule.quiet:
+            yield self._finding(state, seen, score, end_us, [], closed=True)
+            self._close(state, number)
+        elif cell is not None and cell.bad:
+            state.total_bad += cell.bad
+            new = self._new(state, cell.members)
+            if new:
+                yield self._finding(state, seen, score, end_us, new)
+
+    def idle(self, state: RateState) -> bool:
+        """Nothing open; cells that have gone by are taken out when the next count comes."""
+        return not state.opened_us
+
+    def _slide(self, state: RateState, oldest: int, rule: RateRule) -> None:
+        """Let cells leave the window: what is usual is learnt from them, unless something is broken."""
+        gone = [one for one in state.cells if one[0] <= oldest]
+        if not gone:
+            return
+        state.cells = [one for one in state.cells if one[0] > oldest]
+        state.recent = [member for member in state.recent if member[0] // CELL_US >= oldest]
+        if state.opened_us:
+            return
+        for number, bad, total in gone:
+            if state.learnt:
+                fade = exp(-log(2) * (number - state.learnt) * CELL_US / rule.memory)
+                state.usual_bad, state.usual_total = state.usual_bad * fade, state.usual_total * fade
+            state.usual_bad += bad
+            state.usual_total += 1.0 if self._counts else total
+            if self._counts and state.learnt:  # cells without any are cells, too
+                state.usual_total += min(number - state.learnt - 1, rule.memory // CELL_US)
+            state.learnt = number
+
+    def _usual(self, state: RateState, rule: RateRule, width: int) -> float:
+        """The usual share; for counts, the usual number in a window."""
+        if self._counts:
+            prior = 4.0 * width
+            return (state.usual_bad + rule.usual * 4.0) / (state.usual_total + prior) * width
+        prior = 50.0
+        return (state.usual_bad + rule.usual * prior) / (state.usual_total + prior)
+
+    def _open(self, state: RateState, end_us: int) -> None:
+        state.since_us = min((member[1] for member in state.recent), default=end_us)
+        state.opened_us, state.found_us = state.since_us, end_us
+        state.quiet_from = 0
+        state.total_bad = sum(one[1] for one in state.cells)
+        state.evidence = [member[2] for member in state.recent if member[2]][:_EVIDENCE]
+        state.named = {}
+
+    def _close(self, state: RateState, number: int) -> None:
+        state.opened_us = state.found_us = state.since_us = state.quiet_from = 0
+        state.worst = state.total_bad = 0.0
+        state.evidence, state.named, state.cells, state.recent = [], {}, [], []
+        state.learnt = number if state.learnt else 0
+
+    def _new(self, state: RateState, members: Iterable[tuple[int, int, str, Impact | None]]) -> list[Impact]:
+        """The touched cases that were not named yet."""
+        new = []
+        for _, _, _, impact in members:
+            if impact is not None and impact.key and impact.key not in state.named and len(state.named) < _MOST_NAMED:
+                state.named[impact.key] = None
+                new.append(impact)
+        return new
+
+    def _finding(
+        self, state: RateState, seen: Seen, score: float, end_us: int, new: list[Impact], *, closed: bool = False
+    ) -> ScopeFinding:
+        state.worst = max(state.worst, score)
+        state.version = next_version(state.version, end_us)
+        said = msgspec.structs.replace(
+            seen, since_us=state.since_us, all_bad=state.total_bad, cases=len(state.named), closed=closed
+        )
+        expected, observed, sentence = self._words(said)
+        signal = Signal(
+            signal_id=signal_id(self.NAME, self._kind, repr(seen.scope), str(state.found_us)),
+            detector=self.NAME,
+            kind=self._kind,
+            handoff=self._handoff,
+            scope=dict(seen.scope) | ({"region": state.region} if state.region else {}),
+            case_id="",
+            opened_at_us=state.opened_us,
+            found_at_us=state.found_us,
+            closed_at_us=end_us if closed else None,
+            severity=self._severity,
+            score=round(state.worst, 3),
+            confidence=round(1.0 - 10.0 ** -min(state.worst, 9.0), 9),
+            expected=expected,
+            observed=observed,
+            method="rule",
+            explanation=sentence,
+            evidence=state.evidence,
+            arrival_us=end_us,
+            version=state.version,
+        )
+        return ScopeFinding(signal, new)
+
+
+def surprise_of_share(bad: float, total: float, usual: float) -> float:
+    """How surprising `bad` of `total` are where the share `usual` is, as -log10 of a bound; 0 where it is not high."""
+    if total <= 0 or bad / total <= usual:
+        return 0.0
+    share, usual = bad / total, min(max(usual, 1e-6), 1 - 1e-6)
+    divergence = share * log(share / usual)
+    if share < 1:
+        divergence += (1 - share) * log((1 - share) / (1 - usual))
+    return total * divergence / _LN10
+
+
+def surprise_of_number(count: float, usual: float) -> float:
+    """How surprising `count` is where `usual` come, as -log10 of a bound; 0 where it is not high."""
+    usual = max(usual, 1e-6)
+    if count <= usual:
+        return 0.0
+    return (count * log10(count / usual)) - (count - usual) / _LN10

@@ -1,0 +1,74 @@
+"""What detectors say: counts that are judged by scope, and findings about a scope with the orders they touch."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from schemas.rows import Signal
+
+#: A scope as a sorted tuple of (field, value): `(("channel", "web"),)`, `(("node", "s1"), ("sku", "4711"))`.
+Scoped: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class Impact(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A case that is touched, and what hangs on it. Money is in `currency`; `units` are of the touched lines.
+
+    `order_id` is empty for cases that are no orders (a purchase order); `refund` is what the customer waits for.
+    """
+
+    order_id: str
+    case_id: str = ""
+    customer_id: str = ""
+    units: float = 0.0
+    value: float = 0.0
+    margin: float | None = None
+    refund: float = 0.0
+    currency: str = ""
+    promised_us: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells touched cases apart."""
+        return self.order_id or self.case_id
+
+
+class Tally(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """So much of `total` is `bad`, by a `metric` (a detector's own name), in a scope.
+
+    `arrival_us` decides the minute it counts in, `at_us` is when it happened (event time). For a gauge (a queue's
+    depth) `bad` is the value and `total` 1. `event_id` shows it; `impact` is what it touches; `region` is where the
+    scope lies, as far as it is known.
+    """
+
+    metric: str
+    scope: Scoped
+    arrival_us: int
+    at_us: int
+    bad: float
+    total: float
+    event_id: str = ""
+    impact: Impact | None = None
+    region: str = ""
+
+
+class ScopeFinding(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A signal about a scope in its present version, with the cases that this version adds.
+
+    `signal.kind` is one of the kinds of incidents: such a finding can open one. `value` is money at risk that is not in
+    the impacts (stock: |delta| × unit cost), as it stands, in `currency`.
+    """
+
+    signal: Signal
+    impacts: list[Impact]
+    value: float = 0.0
+    currency: str = ""
+
+
+def scoped(**fields: str) -> Scoped:
+    """A scope of the fields that have a value."""
+    return tuple(sorted((name, value) for name, value in fields.items() if value))
+
+
+def bucket_key(scope: Scoped) -> str:
+    """What a scope is dealt out to site groups by."""
+    return "\x1e".join(f"{name}\x1f{value}" for name, value in scope)

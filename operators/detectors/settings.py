@@ -1,0 +1,24 @@
+"""The thresholds of all detectors: `[detectors]` of the settings."""
+
+import msgspec
+
+from operators.detectors.policy import Override, Policy
+from schemas.durations import DAY_US, Duration
+
+
+class DetectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One record for each family, and other values for regions, groups of nodes and channels.
+
+    `order_retention` is how long what is known of an order is kept after its last event.
+    """
+
+    order_retention: Duration = Duration(7 * DAY_US)
+    node_groups: dict[str, list[str]] = {}
+    override: list[Override] = []
+
+    def policy(self, path: str) -> Policy:  # type: ignore[type-arg] # of the record at that path
+        """The thresholds at a path of fields, as `capture.incomplete`, by scope."""
+        record: object = self
+        for name in path.split("."):
+            record = getattr(record, name)
+        return Policy(record, self.override, self.node_groups, path)
