@@ -11,6 +11,7 @@ import msgspec
 from dataflows.kafka.client import check_client
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.settings import ReadSettings, read_settings
+from operators.detectors.policy import find_problems as find_override_problems
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping, load_mapping
 from schemas.adapters.rules import types_of
@@ -19,6 +20,7 @@ from schemas.errors import SettingsError, SourceError
 from schemas.problems import Problem, did_you_mean
 from schemas.toml_lines import line_of
 from sinks.clickhouse.dsn import parse_dsn, read_password
+from sinks.webhooks.lint import find_problems
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -88,6 +90,11 @@ def check_settings(settings: ReadSettings) -> Checked:
             check_client(settings.value.kafka)
     except SettingsError as error:
         problems += (_of_kafka(problem, settings) for problem in error.problems)
+    if settings.value is not None:
+        problems += find_problems(settings.value.delivery, file=settings.file, text=settings.text)
+    if settings.value is not None:
+        detectors = settings.value.detectors
+        problems += find_override_problems(detectors, detectors.override, detectors.node_groups, settings.file)
     if settings.value is None or problems:
         return Checked(settings.file, "settings", "", tuple(problems))
     keys = sum(len(section) for section in settings.document.values())

@@ -60,6 +60,7 @@ def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int 
         stock=settings.stock,
         dedup_horizon_us=settings.time.dedup_horizon,
         dedup_max_ids=settings.engine.dedup_max_ids,
+        detectors=settings.detectors,
         close_at_us=close_at_us,
     )
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_origin
 import msgspec
 from msgspec import Meta
 
+from operators.detectors.settings import DetectorSettings
 from operators.lane_state import TimeRules
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
@@ -23,11 +24,12 @@ from schemas.errors import SettingsError
 from schemas.events import TOPICS
 from schemas.problems import Problem, declare_document, did_you_mean, parse_toml
 from schemas.toml_lines import line_of
+from sinks.webhooks.settings import DeliverySettings
 
 DEFAULT_FILE = "andon.toml"
 #: Variables that are ours but no settings: secrets, and what tests and benchmarks read.
 KAFKA_VARIABLES = "ANDON_KAFKA_SECRET_"
-_NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", KAFKA_VARIABLES, "ANDON_SHARED_DATA", "ANDON_TEST_")
+_NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", KAFKA_VARIABLES, "ANDON_SECRET_", "ANDON_SHARED_DATA", "ANDON_TEST_")
 
 
 class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -153,6 +155,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     kafka: KafkaSettings = KafkaSettings()
     observe: ObserveSettings = ObserveSettings()
     stock: StockSettings = StockSettings()
+    detectors: DetectorSettings = DetectorSettings()
+    delivery: DeliverySettings = DeliverySettings()
 
     def windows(self, size: Duration, slide: Duration | None = None) -> WindowSettings:
         """Windows of `size` with the common grace and retention."""
@@ -226,7 +230,8 @@ def read_settings(
 
 def _masked(problem: Problem) -> Problem:
     """`problem` without the value, where that may be a secret that somebody has put in a wrong place."""
-    return msgspec.structs.replace(problem, value="") if problem.key.startswith("kafka.client") else problem
+    may_be_secret = problem.key.startswith(("kafka.client", "delivery.receiver"))
+    return msgspec.structs.replace(problem, value="") if may_be_secret else problem
 
 
 def _placed(problem: Problem, origins: Mapping[str, tuple[str, str]]) -> Problem:

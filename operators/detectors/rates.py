@@ -11,6 +11,7 @@ score is -log10 of the bound: 3 is one in a thousand, and it does not saturate.
 
 from collections.abc import Callable, Iterable, Mapping
 from math import exp, log, log10
+from typing import NamedTuple
 
 import msgspec
 
@@ -93,6 +94,17 @@ class Seen(msgspec.Struct, frozen=True):
         return people_duration(self.window_us)
 
 
+class _Judged(NamedTuple):
+    """So much is bad, of so many, where so much is usual; the bar that its share (or number) is held against."""
+
+    bad: float
+    total: float
+    usual: float
+    share: float
+    bar: float
+    score: float
+
+
 #: Expected, observed, and the sentence.
 Words = Callable[[Seen], tuple[str, str, str]]
 
@@ -122,8 +134,10 @@ class RateWatch(ScopeDetector):
         self._kind, self._metric, self._policy, self._words = kind, metric, policy, words
         self._severity, self._handoff, self._counts = severity, handoff, counts
 
-    def judge(self, scope: Scoped, state: RateState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
-        """As `ScopeDetector`."""
+    def judge(
+        self, scope: Scoped, state: RateState, cells: Mapping[str, Cell], end_us: int, *, barred: bool = False
+    ) -> Iterable[ScopeFinding]:
+        """As `ScopeDetector`. Where it is `barred`, nothing is opened in this cell."""
         cell = cells.get(self._metric)
         if cell is not None and cell.region:
             state.region = cell.region
@@ -134,20 +148,17 @@ class RateWatch(ScopeDetector):
         if cell is not None:
             state.cells = [*state.cells, (number, cell.bad, cell.total)]
             state.recent = [*state.recent, *cell.members] if cell.members else state.recent
-        bad = sum(one[1] for one in state.cells)
-        total = sum(one[2] for one in state.cells)
-        usual = self._usual(state, rule, width)
-        share = 1.0 if self._counts else (bad / total if total else 0.0)
-        score = surprise_of_number(bad, usual) if self._counts else surprise_of_share(bad, max(total, bad), usual)
-        bar = usual * rule.times if self._counts else max(rule.share, min(0.9, usual * rule.times))
+        span, judged = self._most_surprising(state, rule, number, width)
+        bad, total, usual, share, bar, score = judged
         high = bad >= rule.least and (bad >= bar if self._counts else share >= bar) and score >= rule.score
-        seen = Seen(scope, bad, total, share, usual, state.opened_us, 0.0, 0, rule.window, closed=False)
+        seen = Seen(scope, bad, total, share, usual, state.opened_us, 0.0, 0, span * CELL_US, closed=False)
         if not state.opened_us:
-            if high:
-                self._open(state, end_us)
+            if high and not barred:
+                self._open(state, end_us, number - span)
                 yield self._finding(state, seen, score, end_us, self._new(state, state.recent))
             return
         state.worst = max(state.worst, score)
+        bad, _, _, share, bar, _ = self._over(state, rule, number, width)
         low = bad < max(1.0, bar / 2) if self._counts else share < bar / 2 or bad < 1.0
         if high or not low:
             state.quiet_from = 0
@@ -165,6 +176,35 @@ class RateWatch(ScopeDetector):
     def idle(self, state: RateState) -> bool:
         """Nothing open; cells that have gone by are taken out when the next count comes."""
         return not state.opened_us
+
+    def _most_surprising(self, state: RateState, rule: RateRule, number: int, width: int) -> tuple[int, _Judged]:
+        """The end of the window (its last minute, two, four … or all of it) that is least usual, in cells.
+
+        What breaks suddenly shows in a minute, what is bad a little in all of the window. An end with too few bad ones
+        is not looked at.
+        """
+        best = (width, self._over(state, rule, number, width))
+        cells = 1
+        while cells < width:
+            judged = self._over(state, rule, number, cells)
+            if judged.bad >= rule.least and judged.score > best[1].score:
+                best = (cells, judged)
+            cells *= 2
+        return best
+
+    def _over(self, state: RateState, rule: RateRule, number: int, cells: int) -> _Judged:
+        """The last so many cells, held against what is usual."""
+        bad = total = 0.0
+        for cell in reversed(state.cells):
+            if cell[0] <= number - cells:
+                break
+            bad, total = bad + cell[1], total + cell[2]
+        usual = self._usual(state, rule, cells)
+        if self._counts:
+            return _Judged(bad, total, usual, 1.0, usual * rule.times, surprise_of_number(bad, usual))
+        share = bad / total if total else 0.0
+        bar = max(rule.share, min(0.9, usual * rule.times))
+        return _Judged(bad, total, usual, share, bar, surprise_of_share(bad, max(total, bad), usual))
 
     def _slide(self, state: RateState, oldest: int, rule: RateRule) -> None:
         """Let cells leave the window: what is usual is learnt from them, unless something is broken."""
@@ -186,15 +226,14 @@ class RateWatch(ScopeDetector):
             state.learnt = number
 
     def _usual(self, state: RateState, rule: RateRule, width: int) -> float:
-        """The usual share; for counts, the usual number in a window."""
-        if self._counts:
-            prior = 4.0 * width
-            return (state.usual_bad + rule.usual * 4.0) / (state.usual_total + prior) * width
-        prior = 50.0
-        return (state.usual_bad + rule.usual * prior) / (state.usual_total + prior)
+        """The usual share; for counts, the usual number in so many cells."""
+        prior = 60.0 if self._counts else 50.0
+        usual = (state.usual_bad + rule.usual * prior) / (state.usual_total + prior)
+        return usual * width if self._counts else usual
 
-    def _open(self, state: RateState, end_us: int) -> None:
-        state.since_us = min((member[1] for member in state.recent), default=end_us)
+    def _open(self, state: RateState, end_us: int, before: int) -> None:
+        recent = (member[1] for member in state.recent if member[0] // CELL_US >= before)
+        state.since_us = min(recent, default=end_us)
         state.opened_us, state.found_us = state.since_us, end_us
         state.quiet_from = 0
         state.total_bad = sum(one[1] for one in state.cells)
