@@ -67,6 +67,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     found_us: int
     closed_us: int | None = None
     orders: frozenset[str] = frozenset()
+    cases: frozenset[str] = frozenset()
     value: float = 0.0
     summary: str = ""
 
@@ -173,12 +174,19 @@ def _touches(truth: Truth, found: Found, grace_us: int) -> bool:
         return False
     if found.kind == truth.kind or _same_scope(truth, found):
         return True
-    shared = len(found.orders.intersection(_named_by(truth)))
-    return shared > 0 and shared >= _TOUCHING * min(len(found.orders), len(_named_by(truth)))
+    wanted, named = _wanted(truth), _named(truth, found)
+    shared = len(named & wanted)
+    return shared > 0 and shared >= _TOUCHING * min(len(named), len(wanted))
 
 
-def _named_by(truth: Truth) -> Sequence[str]:
-    return [*truth.orders, *truth.cases]
+def _wanted(truth: Truth) -> frozenset[str]:
+    """The orders of a breakdown; of one that touches none, its other cases."""
+    return frozenset(truth.orders or truth.cases)
+
+
+def _named(truth: Truth, found: Found) -> frozenset[str]:
+    """The orders, or cases, that an incident names."""
+    return found.orders if truth.orders else found.cases
 
 
 def _same_scope(truth: Truth, found: Found) -> bool:
@@ -189,7 +197,7 @@ def _same_scope(truth: Truth, found: Found) -> bool:
 
 
 def _verdict(truth: Truth, hits: list[Found]) -> Verdict:
-    wanted = set(truth.orders) or set(truth.cases)
+    wanted = _wanted(truth)
     base = Verdict(
         breakdown_id=truth.breakdown_id,
         kind=truth.kind,
@@ -204,12 +212,12 @@ def _verdict(truth: Truth, hits: list[Found]) -> Verdict:
         key=lambda found: (
             found.kind == truth.kind and _same_scope(truth, found),
             found.kind == truth.kind,
-            len(found.orders & wanted),
+            len(_named(truth, found) & wanted),
             -found.found_us,
         ),
     )
     same = [found for found in hits if found.kind == truth.kind] or [best]
-    named = frozenset[str]().union(*(found.orders for found in same))
+    named = frozenset[str]().union(*(_named(truth, found) for found in same))
     right = len(named & wanted)
     return msgspec.structs.replace(
         base,

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dataflows.cli import run_command
@@ -84,7 +85,7 @@ def test_false_incidents_a_clean_day() -> None:
 
 def test_of_cases_that_are_no_orders() -> None:
     broken = Truth(**{**_fields(BROKEN), "orders": [], "cases": ["p1", "p2"]})
-    (verdict,) = judge([broken], [found(1, orders="p1", node="s1")]).verdicts
+    (verdict,) = judge([broken], [msgspec.structs.replace(found(1, node="s1"), cases=frozenset({"p1"}))]).verdicts
     assert (verdict.recall, verdict.precision) == (0.5, 1.0)
 
 

@@ -26,6 +26,8 @@ from schemas.rows import Signal
 
 _LN10 = log(10)
 _EVIDENCE = 20
+#: In how many parts a long window slides.
+_PARTS = 60
 #: How many touched cases an open finding remembers having named.
 _MOST_NAMED = 100_000
 
@@ -146,7 +148,7 @@ class RateWatch(ScopeDetector):
         number = end_us // CELL_US
         self._slide(state, number - width, rule)
         if cell is not None:
-            state.cells = [*state.cells, (number, cell.bad, cell.total)]
+            self._add(state, number, cell, width)
             state.recent = [*state.recent, *cell.members] if cell.members else state.recent
         span, judged = self._most_surprising(state, rule, number, width)
         bad, total, usual, share, bar, score = judged
@@ -177,6 +179,15 @@ class RateWatch(ScopeDetector):
         """Nothing open; cells that have gone by are taken out when the next count comes."""
         return not state.opened_us
 
+    def _add(self, state: RateState, number: int, cell: Cell, width: int) -> None:
+        """Count a cell in; of a long window, cells that are near each other are one."""
+        step = max(1, width // _PARTS)
+        if state.cells and state.cells[-1][0] // step == number // step:
+            _, bad, total = state.cells[-1]
+            state.cells[-1] = (number, bad + cell.bad, total + cell.total)
+        else:
+            state.cells = [*state.cells, (number, cell.bad, cell.total)]
+
     def _most_surprising(self, state: RateState, rule: RateRule, number: int, width: int) -> tuple[int, _Judged]:
         """The end of the window (its last minute, two, four … or all of it) that is least usual, in cells.
 
@@ -184,6 +195,8 @@ class RateWatch(ScopeDetector):
         is not looked at.
         """
         best = (width, self._over(state, rule, number, width))
+        if best[1].bad < rule.least:
+            return best
         cells = 1
         while cells < width:
             judged = self._over(state, rule, number, cells)
