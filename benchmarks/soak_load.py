@@ -30,7 +30,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from scenarios.journal import Stamps
 from scenarios.simulate import SimulationSettings, simulate
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, Instant, rfc3339
-from schemas.events import TOPICS
+from schemas.events import BUSINESS_TOPICS
 
 ZONES = 6
 SEED = 11
@@ -127,7 +127,7 @@ def make_feed(folder: Path, rate: float, day_s: float, partitions: int) -> Feed:
 def _template(folder: Path, begin_us: int) -> list[tuple[int, int, dict[str, Any]]]:
     """(when recorded, topic, message) of all cases that begin in the day, and of what belongs to none."""
     messages = []
-    for number, topic in enumerate(TOPICS):
+    for number, topic in enumerate(BUSINESS_TOPICS):
         path = folder / f"{topic}.jsonl"
         for line in path.read_bytes().splitlines():
             message = json.loads(line)

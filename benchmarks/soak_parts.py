@@ -18,7 +18,7 @@ from soak_load import Feed, Told, make_feed
 from soak_watch import Watched
 
 from schemas.durations import DAY_US, SECOND_US, Duration
-from schemas.events import TOPICS
+from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import HOME_VARIABLE, ApacheKafka, Broker
 from tests.kafka_job import Job
@@ -188,7 +188,7 @@ def running(out: Path, rate: float, scale: Scale, processes: int) -> Iterator[tu
         broker = open_now.enter_context(_broker())
         front = open_now.enter_context(ClickHouseFront(folder / "clickhouse"))
         open_now.callback(front.kill)
-        feed.topics = [broker.topic(topic) for topic in TOPICS]
+        feed.topics = [broker.topic(topic) for topic in BUSINESS_TOPICS]
         feed.producer = {"bootstrap.servers": broker.bootstrap, **_producing(broker)}
         for topic in feed.topics:
             broker.create(topic, feed.partitions)

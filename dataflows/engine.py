@@ -24,11 +24,11 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
 from dataflows.placing import spread, worker_of
-from operators.group_state import Emitted, Piece, SitePiece
+from operators.group_state import Emitted, IncidentPiece, Piece, SitePiece
 from operators.groups import Group, make_group
 from operators.lane_state import Merged
 from operators.pacing import Pace
-from operators.pipeline import SITE, PipelineSettings, group_names
+from operators.pipeline import INCIDENT, SITE, PipelineSettings, group_names
 from operators.routing import Router
 from operators.slices import Slice
 from schemas.errors import AndonError, PeerLost
@@ -36,6 +36,7 @@ from schemas.rows import ROW_TYPES, Row
 
 FLOW = "andon"
 LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_sites", "sites", "rows"
+TO_INCIDENTS, INCIDENTS = "to_incidents", "incidents"
 
 _PACE_WAIT = timedelta(milliseconds=5)
 
@@ -345,6 +346,7 @@ class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
 _ROW_LISTS = [msgspec.msgpack.Decoder(list[record]) for record in ROW_TYPES]  # type: ignore[valid-type] # is one
 _ROW_KINDS = {record: index for index, record in enumerate(ROW_TYPES)}
 _SLICE, _SITE_PIECE = msgspec.msgpack.Decoder(Slice), msgspec.msgpack.Decoder(SitePiece)
+_INCIDENT_PIECE = msgspec.msgpack.Decoder(IncidentPiece)
 
 
 def _rows_from(parts: list[tuple[int, bytes]]) -> _Rows:
@@ -366,20 +368,25 @@ def _site_piece_from(packed: bytes) -> SitePiece:
     return _SITE_PIECE.decode(packed)
 
 
+def _incident_piece_from(packed: bytes) -> IncidentPiece:
+    return _INCIDENT_PIECE.decode(packed)
+
+
 copyreg.pickle(_Rows, _packed_rows)  # type: ignore[arg-type] # a reduction
 copyreg.pickle(Slice, lambda piece: (_slice_from, (msgspec.msgpack.encode(piece),)))
 copyreg.pickle(SitePiece, lambda piece: (_site_piece_from, (msgspec.msgpack.encode(piece),)))
+copyreg.pickle(IncidentPiece, lambda piece: (_incident_piece_from, (msgspec.msgpack.encode(piece),)))
 
 
 def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow:
-    """Lanes → key groups → site groups → rows.
+    """Lanes → key groups → site groups → incidents → rows.
 
     `keeps` says whether there is a recovery directory: the engine asks for snapshots at the end of every epoch even
     where it throws them away, and then they are left empty.
     """
     settings = pipeline.settings
     router = Router(settings)
-    keys = spread([*router.names, *group_names(SITE, settings.site_groups)])
+    keys = spread([*router.names, *group_names(SITE, settings.site_groups), *group_names(INCIDENT, 1)])
 
     def route(item: tuple[str, Merged | None]) -> Iterable[tuple[str, Keyed]]:
         lane, merged = item
@@ -402,6 +409,9 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow
     def site_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
         return [(keys[name], (name, piece)) for name, piece in item[1].pieces]
 
+    def incident_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
+        return [(keys[name], (name, piece)) for name, piece in item[1].incidents]
+
     def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, _Rows]]:
         return [(item[0], _Rows(item[1].rows))] if item[1].rows else []
 
@@ -412,11 +422,14 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow
     lanes = op.input(LANES, flow, _LaneSource(pipeline, pace))
     groups = op.stateful_batch(GROUPS, op.flat_map(ROUTE, lanes, route), logic)
     sites = op.stateful_batch(SITES, op.flat_map(TO_SITES, groups, site_pieces), logic)
+    said = op.merge("said", groups, sites)
+    incidents = op.stateful_batch(INCIDENTS, op.flat_map(TO_INCIDENTS, said, incident_pieces), logic)
     rows = op.merge(
         "all_rows",
         op.flat_map("lane_rows", lanes, lane_rows),
         op.flat_map("group_rows", groups, group_rows),
         op.flat_map("site_rows", sites, group_rows),
+        op.flat_map("incident_rows", incidents, group_rows),
     )
     op.output(ROWS, rows, sink)
     return flow

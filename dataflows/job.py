@@ -61,6 +61,8 @@ def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int 
         dedup_horizon_us=settings.time.dedup_horizon,
         dedup_max_ids=settings.engine.dedup_max_ids,
         detectors=settings.detectors,
+        incidents=settings.incidents,
+        alerting=settings.alerting,
         close_at_us=close_at_us,
     )
 

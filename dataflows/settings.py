@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal, get_origin
 import msgspec
 from msgspec import Meta
 
+from operators.alerting.settings import AlertSettings
 from operators.detectors.settings import DetectorSettings
+from operators.incidents.settings import IncidentSettings
 from operators.lane_state import TimeRules
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
@@ -156,6 +158,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     observe: ObserveSettings = ObserveSettings()
     stock: StockSettings = StockSettings()
     detectors: DetectorSettings = DetectorSettings()
+    incidents: IncidentSettings = IncidentSettings()
+    alerting: AlertSettings = AlertSettings()
     delivery: DeliverySettings = DeliverySettings()
 
     def windows(self, size: Duration, slide: Duration | None = None) -> WindowSettings:

@@ -5,14 +5,17 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from operators.alerting.state import AlertingState
 from operators.case_state import HandoffState
 from operators.dedup_state import DedupState
 from operators.detectors.events import EventDetectorsState
+from operators.detectors.integration import TrafficState
 from operators.detectors.records import ScopeFinding, Tally
 from operators.detectors.scopes import ScopeDetectorsState
 from operators.feed_state import Beat, FeedState
 from operators.findings import PassChange
 from operators.handoff_windows import HandoffWindowsState
+from operators.incidents.state import IncidentsState
 from operators.slices import FrontierState, Refused, ReorderState, Slice
 from operators.stock import StockState
 from schemas.errors import StateError
@@ -87,6 +90,7 @@ class InterfaceGroupState(msgspec.Struct, frozen=True, array_like=True):
 
     input: InputState
     refused: list[Refused]
+    traffic: TrafficState
     detectors: EventDetectorsState
 
 
@@ -104,8 +108,8 @@ class IncidentGroupState(msgspec.Struct, frozen=True, array_like=True):
 
     frontier: FrontierState
     held: list[IncidentPiece]
-    incidents: bytes
-    alerting: bytes
+    incidents: IncidentsState
+    alerting: AlertingState
 
 
 def sizes_of(**operators: Mapping[str, int]) -> Sizes:

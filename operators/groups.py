@@ -10,11 +10,12 @@ from typing import TypeAlias
 
 import msgspec
 
-from operators.case_plan import bucket_of
+from operators.case_plan import bucket_of, compile_plans
 from operators.dedup import Dedup, duplicate_row
 from operators.detectors.case_findings import COUNTED
 from operators.detectors.catalogue import case_detectors, interface_detectors, item_detectors, scope_detectors
 from operators.detectors.events import CELL_US, Collected, EventDetectors
+from operators.detectors.integration import Traffic
 from operators.detectors.records import Tally, bucket_key, scoped
 from operators.detectors.refusals import Refusals
 from operators.detectors.scopes import ScopeDetectors
@@ -37,13 +38,14 @@ from operators.group_state import (
 )
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
+from operators.incident_group import IncidentGroup
 from operators.ordering import Frontier, Reorder
 from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, PipelineSettings, group_name
 from operators.routing import item_bucket
 from operators.slices import Slice
 from operators.stock import StockReconciler
-from schemas.events import Arrived
-from schemas.rows import HandoffWindow, Row, Signal
+from schemas.events import CONTROL_TYPES, Arrived, OrderCreated, type_name
+from schemas.rows import DuplicateEvent, HandoffWindow, Row, Signal
 
 
 class _Input:
@@ -221,6 +223,9 @@ class InterfaceGroup:
         self._settings = settings
         self._input = _Input(settings)
         self._refusals = Refusals()
+        self._traffic = Traffic(settings.detectors.integration)
+        # Orders at capture are in a case group too where the process map knows them: repeats are on record from there.
+        self._elsewhere = type_name(OrderCreated) if OrderCreated in compile_plans(settings.process) else ""
         self._detectors = EventDetectors(interface_detectors(settings.detectors))
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
@@ -228,24 +233,39 @@ class InterfaceGroup:
         rows: list[Row] = []
         for piece in slices:
             self._refusals.push(piece.refused)
+            self._traffic.push(piece.heard, piece.refused)
         events, clock_us, ended = self._input.take(slices, rows)
+        rows = [row for row in rows if not (isinstance(row, DuplicateEvent) and row.type == self._elsewhere)]
         found = self._detectors.update(events, [], _known_to(clock_us, ended, self._settings))
         self._refusals.count(clock_us, found)
+        self._traffic.count(clock_us, found, ended=ended)
         rows.extend(found.signals)
         pieces = [
             (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], [], ended, part))
             for index, part in enumerate(_dealt(found, self._settings.site_groups))
         ]
-        return Emitted(rows, pieces)
+        controls = [arrived for arrived in events if isinstance(arrived.event, CONTROL_TYPES)]
+        said = IncidentPiece(self.name, clock_us, clock_us - 1, [], controls, ended)
+        return Emitted(rows, pieces, [(group_name(INCIDENT, 0), said)])
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
-        return sizes_of(**self._input.sizes(), refusals=self._refusals.sizes(), **self._detectors.sizes())
+        return sizes_of(
+            **self._input.sizes(),
+            refusals=self._refusals.sizes(),
+            traffic=self._traffic.sizes(),
+            **self._detectors.sizes(),
+        )
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
-            InterfaceGroupState(self._input.snapshot(), self._refusals.snapshot(), self._detectors.snapshot())
+            InterfaceGroupState(
+                self._input.snapshot(),
+                self._refusals.snapshot(),
+                self._traffic.snapshot(),
+                self._detectors.snapshot(),
+            )
         )
 
     def restore(self, state: bytes) -> None:
@@ -253,6 +273,7 @@ class InterfaceGroup:
         kept = decoded(state, InterfaceGroupState)
         self._input.restore(kept.input)
         self._refusals.restore(kept.refused)
+        self._traffic.restore(kept.traffic)
         self._detectors.restore(kept.detectors)
 
 
@@ -318,13 +339,14 @@ class SiteGroup:
         self._detectors.restore(kept.detectors)
 
 
-Group: TypeAlias = CaseGroup | ItemGroup | InterfaceGroup | SiteGroup
+Group: TypeAlias = CaseGroup | ItemGroup | InterfaceGroup | SiteGroup | IncidentGroup
 
 _SPACES: dict[str, type[Group]] = {
     CASE: CaseGroup,
     ITEM: ItemGroup,
     INTERFACE: InterfaceGroup,
     SITE: SiteGroup,
+    INCIDENT: IncidentGroup,
 }
 
 

@@ -2,7 +2,9 @@
 
 import msgspec
 
+from operators.alerting.settings import AlertSettings
 from operators.detectors.settings import DetectorSettings
+from operators.incidents.settings import IncidentSettings
 from operators.process_map import ProcessMap
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
@@ -25,6 +27,8 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     dedup_horizon_us: int
     dedup_max_ids: int
     detectors: DetectorSettings = DetectorSettings()
+    incidents: IncidentSettings = IncidentSettings()
+    alerting: AlertSettings = AlertSettings()
     close_at_us: int = BEGIN_OF_TIME_US
 
     def upstream_of_sites(self) -> list[str]:

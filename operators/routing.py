@@ -1,15 +1,17 @@
 """Which key groups an event goes to."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from zlib import crc32
 
 import msgspec
 
 from operators.case_plan import EventPlan, bucket_of, compile_plans
+from operators.detectors.integration_minute import heard_of
 from operators.lane_state import Merged
 from operators.pipeline import CASE, INTERFACE, ITEM, PipelineSettings, group_names
 from operators.slices import Refused, Slice
-from schemas.events import EVENT_TYPES, Arrived, EventBase, PoCreated, type_name
+from schemas.events import EVENT_TYPES, Arrived, EventBase, OrderCreated, PoCreated, type_name
 from schemas.rows import DeadLetter
 
 _ITEM_TYPES = frozenset(
@@ -29,13 +31,17 @@ class _Route:
     """Where events of one type go.
 
     Plain: to the group of the one case they name (by their own id where they name none), and to that of their item.
-    Otherwise `Router.groups_of` has to look at each.
+    Otherwise `Router.groups_of` has to look at each. Orders as they are captured go to the interface group as well,
+    where they can be held against each other.
     """
 
-    __slots__ = ("case_field", "is_item", "is_plain")
+    __slots__ = ("case_field", "is_capture", "is_item", "is_plain")
 
-    def __init__(self, *, is_plain: bool, case_field: str | None = None, is_item: bool = False) -> None:
+    def __init__(
+        self, *, is_plain: bool, case_field: str | None = None, is_item: bool = False, is_capture: bool = False
+    ) -> None:
         self.is_plain = is_plain
+        self.is_capture = is_capture
         self.case_field = case_field
         self.is_item = is_item
 
@@ -48,7 +54,8 @@ def _route_of(record: type[EventBase], plan: EventPlan | None) -> _Route | None:
         return _Route(is_plain=False)
     if not fields and not is_item:
         return None
-    return _Route(is_plain=True, case_field=fields[0] if fields else None, is_item=is_item)
+    is_capture = record is OrderCreated
+    return _Route(is_plain=True, case_field=fields[0] if fields else None, is_item=is_item, is_capture=is_capture)
 
 
 class Router:
@@ -59,6 +66,8 @@ class Router:
 
     def __init__(self, settings: PipelineSettings) -> None:
         self._settings = settings
+        integration = settings.detectors.integration
+        self._late_us, self._early_us = integration.delays.after, integration.clocks.ahead
         self._plans = compile_plans(settings.process)
         self._names = {
             CASE: group_names(CASE, settings.case_groups),
@@ -83,6 +92,8 @@ class Router:
                 if route.case_field is not None:
                     case_id = getattr(event, route.case_field) or event.event_id
                     cases[crc32(case_id.encode()) % len(cases)].append(arrived)
+                if route.is_capture:
+                    others.append(arrived)
                 if route.is_item:
                     items[crc32(f"{event.sku}\x1f{event.node}".encode()) % len(items)].append(arrived)  # type: ignore[union-attr] # of types with both
             else:
@@ -92,9 +103,10 @@ class Router:
             (name, Slice(lane, merged.watermark_us, merged.last_us, events, merged.final))
             for name, events in parts.items()
         ]
-        if merged.dead:
-            name, last = slices[-1]
-            slices[-1] = name, msgspec.structs.replace(last, refused=[_refused(letter) for letter in merged.dead])
+        name, last = slices[-1]
+        heard = heard_of(merged.events, self._late_us, self._early_us)
+        refused = [_refused(letter) for letter in merged.dead]
+        slices[-1] = name, msgspec.structs.replace(last, refused=refused, heard=heard)
         return slices
 
     def groups_of(self, event: EventBase) -> Sequence[str]:
@@ -113,12 +125,34 @@ class Router:
                 name = self._names[ITEM][item_bucket(sku, node, self._settings.item_groups)]
                 if name not in found:
                     found.append(name)
+        if isinstance(event, OrderCreated):
+            found.extend(self._names[INTERFACE])
         return found or self._names[INTERFACE]
+
+
+class _Named(msgspec.Struct):
+    """What of a message that breaks the contract may still be good."""
+
+    order_id: Any = None
+
+
+_NAMED = msgspec.json.Decoder(_Named)
 
 
 def _refused(letter: DeadLetter) -> Refused:
     place = (letter.seen_at_us, letter.topic, letter.partition, letter.offset)
-    return Refused(*place, letter.source, letter.channel, letter.reason, letter.path)
+    return Refused(*place, letter.source, letter.channel, letter.reason, letter.path, _order_of(letter))
+
+
+def _order_of(letter: DeadLetter) -> str:
+    """The order that a dead letter is about, empty where it does not say."""
+    if letter.reason != "schema":
+        return ""
+    try:
+        order_id = _NAMED.decode(letter.raw).order_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""  # that it can't be read is on record: it is a dead letter
+    return order_id if isinstance(order_id, str) and len(order_id.encode("utf-8", "replace")) <= 128 else ""
 
 
 def _skus(event: EventBase) -> Iterable[str]:

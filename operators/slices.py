@@ -6,7 +6,7 @@ from schemas.events import Arrived
 
 
 class Refused(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
-    """A message that became a dead letter, as detectors see it."""
+    """A message that became a dead letter, as detectors see it; `order_id` as far as it can be read."""
 
     arrival_us: int
     topic: str
@@ -16,6 +16,27 @@ class Refused(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True
     channel: str
     reason: str
     path: str
+    order_id: str = ""
+
+
+class Heard(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
+    """What a lane heard of one source about one topic (of stock: and one node) in one minute, as detectors see it.
+
+    Delays are arrival less event time, in microseconds. `late` and `early` count those that came later than, or were
+    dated ahead by more than, the settings say. `first` is the smallest id: parts of a minute add up in any order.
+    """
+
+    minute: int
+    source: str
+    topic: str
+    node: str
+    system: str
+    count: int
+    late: int
+    early: int
+    least_us: int
+    most_us: int
+    first: str
 
 
 class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -23,7 +44,7 @@ class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `last_us` is the largest arrival time of the lane so far, whatever group it was for. `final` says the lane has
     ended: nothing more will come from it, ever (files; a log of Kafka's never ends). `refused` are the lane's dead
-    letters, for the group that counts them.
+    letters, and `heard` what it heard of whom, for the group that counts them.
     """
 
     lane: str
@@ -32,6 +53,7 @@ class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
     events: list[Arrived]
     final: bool = False
     refused: list[Refused] = []
+    heard: list[Heard] = []
 
 
 class Released(msgspec.Struct, frozen=True, gc=False):

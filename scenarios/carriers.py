@@ -1,5 +1,8 @@
 """Carriers: they collect at each node at their hours, and deliver; most of the time when they said."""
 
+from collections.abc import Callable
+
+from scenarios.journal import Fields
 from scenarios.ledger import Ledger
 from scenarios.network import Node
 from scenarios.orders import Order
@@ -8,12 +11,38 @@ from scenarios.world import World
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 _COUNTER, _COURIER, _PARCELS = "counter", "courier-1", ("parcel-1", "parcel-2")
+#: Those who drive: what is collected at the counter does not.
+CARRIERS = (_COURIER, *_PARCELS)
 _FAILED = 0.008
 #: First and last collection of the day.
 _HOURS_STORE_US = (8 * HOUR_US + 30 * MINUTE_US, 20 * HOUR_US + 15 * MINUTE_US)
 _HOURS_CENTRE_US = (7 * HOUR_US, 22 * HOUR_US + 30 * MINUTE_US)
 #: Parcels from before the log that are delivered in it, as shares of a day's orders, by day of the log.
 _UNDER_WAY = (0.45, 0.3)
+
+
+class LineHaul:
+    """A span in which what `carrier` would deliver is held up on the way, once.
+
+    `hold` says for how long, and whether the carrier tells of it (`shipment.exception`).
+    """
+
+    def __init__(self, carrier: str, begin_us: int, end_us: int, hold: Callable[["Parcel"], tuple[int, bool]]) -> None:
+        self.carrier = carrier
+        self.begin_us, self.end_us = begin_us, end_us
+        self.hold = hold
+
+
+class Parcel:
+    """A parcel on its way, and until when the carrier means to deliver it; `job` is empty for one of before the log."""
+
+    __slots__ = ("expected", "fields", "held_up", "job")
+
+    def __init__(self, fields: Fields, job: Job | None, expected: int) -> None:
+        self.fields = fields
+        self.job = job
+        self.expected = expected
+        self.held_up = False
 
 
 class Carriers:
@@ -24,6 +53,7 @@ class Carriers:
         self._ledger = ledger
         self._random = world.random("carriers")
         self._shipments = 0
+        self.line_hauls: list[LineHaul] = []
 
     def open(self) -> None:
         """Book the deliveries of what was dispatched long before the log begins."""
@@ -33,13 +63,14 @@ class Carriers:
                 at = settings.start + day * DAY_US + int(random.triangular(8.5, 19, 12) * HOUR_US)
                 if at < settings.end:
                     node = random.choice(self._world.network.nodes)
-                    fields = {
+                    fields: Fields = {
                         "shipment_id": f"SH-{900_000 + day * 1_000_000 + number}",
                         "order_id": f"SO-{4_900_000 - day * settings.orders_per_day - number}",
                         "node": node.name,
+                        "region": node.region,
                         "carrier": random.choice(_PARCELS),
                     }
-                    self._world.agenda.at(at, self._report, "delivered", fields)
+                    self._world.agenda.at(at, self._deliver, Parcel(fields, None, at))
 
     def collect(self, job: Job) -> None:
         """A parcel is packed: it leaves with the next collection."""
@@ -57,10 +88,11 @@ class Carriers:
         world, order, now = self._world, job.order, self._world.agenda.now
         delivered, expected = self._plan(order, now)
         self._shipments += 1
-        base = {
+        base: Fields = {
             "shipment_id": f"SH-{5_000_000 + self._shipments}",
             "order_id": order.order_id,
             "node": job.node.name,
+            "region": job.node.region,
             "carrier": carrier,
         }
         lines = [{"line_id": line.line_id, "sku": world.sku(line.sku), "qty": line.qty} for line in job.picked]
@@ -72,11 +104,31 @@ class Carriers:
             failure = {**base, "reason": "recipient_absent", "expected_at": world.stamp(again + HOUR_US)}
             world.agenda.at(delivered, self._report, "exception", failure)
             delivered = again
-        world.agenda.at(delivered, self._report, "delivered", base)
+            expected = again + HOUR_US
+        world.agenda.at(delivered, self._deliver, Parcel(base, job, expected))
+
+    def _deliver(self, parcel: Parcel) -> None:
+        """The parcel is with the customer, unless the line haul kept it."""
+        now = self._world.agenda.now
+        for haul in self.line_hauls:
+            if haul.begin_us <= now < haul.end_us and parcel.fields["carrier"] == haul.carrier and not parcel.held_up:
+                parcel.held_up = True
+                self._hold(parcel, haul)
+                return
+        self._report("delivered", parcel.fields)
+
+    def _hold(self, parcel: Parcel, haul: LineHaul) -> None:
+        world = self._world
+        delay, told = haul.hold(parcel)
+        delivered = world.agenda.now + delay
+        if told:
+            late = {"reason": "line_haul_delay", "expected_at": world.stamp(delivered + 30 * MINUTE_US)}
+            self._report("exception", {**parcel.fields, **late})
+        world.agenda.at(delivered, self._deliver, parcel)
 
     def _plan(self, order: Order, now: int) -> tuple[int, int]:
         """When it will be delivered, and when the carrier expects to."""
-        random, next_day = self._random, now - now % DAY_US + DAY_US
+        random, next_day = self._random, self._world.local.after(self._world.local.day(now)[0], 1)
         if order.service == "collect":
             return now + int(random.uniform(60, 600) * SECOND_US), now + 30 * MINUTE_US
         if order.service == "same_day":
@@ -92,7 +144,7 @@ class Carriers:
 def _next_collection(node: Node, now: int, every: int) -> int:
     """The first collection at `node` after `now`, on a grid of `every` microseconds of its own."""
     first, last = _HOURS_STORE_US if node.is_store else _HOURS_CENTRE_US
-    day = now - now % DAY_US
+    day, _ = node.local.day(now)
     begin = day + first + node.pickup_offset % every
     at = begin if now <= begin else begin + -(-(now - begin) // every) * every
-    return at if at <= day + last else day + DAY_US + first + node.pickup_offset % every
+    return at if at <= day + last else node.local.after(day, 1) + first + node.pickup_offset % every

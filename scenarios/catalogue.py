@@ -18,8 +18,10 @@ def money(cents: int) -> str:
 class Catalogue:
     """Items 0, 1, ... in order of demand, most wanted first. Amounts are whole cents.
 
-    A promoted item is drawn more often while `promoted` holds it.
+    A promoted item is drawn more often while `promoted` holds it: it is what a share `PULL` of the lines is for.
     """
+
+    PULL = 0.04
 
     def __init__(self, size: int, random: Random) -> None:
         width = max(4, len(str(size)))

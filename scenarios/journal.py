@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from schemas.durations import END_OF_TIME_US, SECOND_US, rfc3339
-from schemas.events import TOPIC_OF, TOPICS
+from schemas.events import BUSINESS_TOPICS, TOPIC_OF
 
 #: Fields of a message that are its own, by wire name.
 Fields = dict[str, Any]
@@ -40,7 +40,11 @@ class Stamps:
 
 
 class Source:
-    """A system instance that sends events, with its clock's error in microseconds (below a second)."""
+    """A system instance that sends events, with its clock's error in microseconds.
+
+    The error is below a second and steady, until something sets the clock wrong: who does adds to `skew_us` and
+    takes it off again.
+    """
 
     __slots__ = ("name", "sent", "skew_us", "system")
 
@@ -63,16 +67,17 @@ class Journal:
 
     def __init__(self, out: pathlib.Path, begin_us: int, end_us: int, duplicates: float, seed: int) -> None:
         self._begin_us, self._end_us = begin_us, end_us
-        self._duplicates = duplicates
+        self.duplicates = duplicates
+        self._holds: list[tuple[int, int, int]] = []
         self._draw = Random(f"{seed}/journal").random
         self.stamp = Stamps()
         self._seq = 0
         self.unwritten = 0
-        self.counts = dict.fromkeys(TOPICS, 0)
-        self.paths = {topic: out / f"{topic}.jsonl" for topic in TOPICS}
+        self.counts = dict.fromkeys(BUSINESS_TOPICS, 0)
+        self.paths = {topic: out / f"{topic}.jsonl" for topic in BUSINESS_TOPICS}
         self._files: dict[str, BinaryIO] = {}
-        self._waiting: dict[str, list[tuple[int, int, bytes]]] = {topic: [] for topic in TOPICS}
-        self._of_type = {kind: self._waiting[topic] for kind, topic in TOPIC_OF.items()}
+        self._waiting: dict[str, list[tuple[int, int, bytes]]] = {topic: [] for topic in BUSINESS_TOPICS}
+        self._of_type = {kind: self._waiting[topic] for kind, topic in TOPIC_OF.items() if topic in self._waiting}
 
     def open(self) -> None:
         """Make the files, replacing those of an earlier run."""
@@ -88,6 +93,9 @@ class Journal:
         chance = draw()
         if chance < _DISORDER:
             recorded += int(5 * SECOND_US * draw())
+        came = recorded
+        if self._holds:
+            recorded = self._held(came)
         if recorded < self._begin_us or recorded >= self._end_us:
             return
         message = {
@@ -104,12 +112,29 @@ class Journal:
         self.unwritten += 1
         waiting = self._of_type[kind]
         waiting.append((recorded, self._seq, _encode(message)))
-        if chance > 1 - self._duplicates:
-            again = recorded + 200_000 + int(20 * SECOND_US * draw())
+        if chance > 1 - self.duplicates:
+            again = self._held(came + 200_000 + int(20 * SECOND_US * draw()))
             if again < self._end_us:
                 message["recorded_at"] = self.stamp(again)
                 self._seq += 1
                 waiting.append((again, self._seq, _encode(message)))
+
+    def repeat(self, source: Source, number: int, kind: str, now_us: int, leaves_us: int, fields: Fields) -> None:
+        """Send again, word for word, what was the `number`-th event of `source`, of `now_us`."""
+        sent, source.sent = source.sent, number - 1
+        self.write(source, kind, now_us, leaves_us, fields)
+        source.sent = sent
+
+    def hold(self, begin_us: int, end_us: int, catch_up_us: int) -> None:
+        """Take nothing in from `begin_us` to `end_us`; then take it all in at once, within `catch_up_us`, in order."""
+        self._holds.append((begin_us, end_us, catch_up_us))
+
+    def _held(self, recorded: int) -> int:
+        """When a message that comes at `recorded` is taken in."""
+        for begin, end, catch_up in self._holds:
+            if begin <= recorded < end + catch_up:
+                recorded = end + (recorded - begin) * catch_up // (end - begin + catch_up)
+        return recorded
 
     def flush(self, before_us: int) -> None:
         """Write out what is recorded before `before_us`: nothing earlier can be sent any more."""

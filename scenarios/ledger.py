@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from scenarios.catalogue import money
 from scenarios.network import Node
-from scenarios.orders import Order
+from scenarios.orders import Line, Order
 from scenarios.warehouse import Job
 from scenarios.world import World
 from schemas.durations import HOUR_US, MINUTE_US, SECOND_US
@@ -42,7 +42,8 @@ class Ledger:
 
     A goods issue is booked when the dispatch *and* the consumption of the reservation are known; the invoice
     follows in the next billing run, the payment hours later. `watchers` are told of each goods issue booked
-    or refused.
+    or refused. `losses` are asked, of each goods issue or invoice that is to be booked, whether it gets lost instead:
+    then neither it nor what would follow it is booked.
     """
 
     def __init__(self, world: World) -> None:
@@ -51,6 +52,7 @@ class Ledger:
         self._postings = 0
         self._outages: list[Outage] = []
         self.watchers: list[Callable[[GoodsIssue, bool], None]] = []
+        self.losses: list[Callable[[str, Order, list[Line]], bool]] = []
 
     def fail(self, outage: Outage) -> None:
         """Book an outage; at its end what has piled up is worked off in a burst, as fast as it can be."""
@@ -89,6 +91,8 @@ class Ledger:
             if outage.begin_us <= now < outage.end_us:
                 self._refuse(issue, outage)
                 return
+        if any(lost("goods_issue", order, issue.job.picked) for lost in self.losses):
+            return
         costs = self._world.catalogue.costs
         value = sum(line.qty * costs[line.sku] for line in issue.job.picked)
         self.post("goods_issue", order.order_id, value, order.order_id, issue.job.node)
@@ -128,6 +132,8 @@ class Ledger:
             self._attempt(issue)
 
     def _invoice(self, order: Order) -> None:
+        if any(lost("invoice", order, order.lines) for lost in self.losses):
+            return
         random, value = self._random, sum(line.qty * line.price for line in order.lines)
         self.post("invoice", order.order_id, value, order.order_id)
         hours = random.uniform(6, 20) if order.channel == "marketplace" else random.triangular(0.3, 6, 1)

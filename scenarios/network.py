@@ -4,8 +4,9 @@ from bisect import bisect_left
 from itertools import accumulate
 from random import Random
 
+from scenarios.local_time import LocalTime
 from scenarios.settings import SimulationSettings
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US
+from schemas.durations import HOUR_US, MINUTE_US
 
 _REGIONS = ("north", "south", "east", "west")
 _NEIGHBOURS = 5
@@ -25,6 +26,7 @@ class Node:
         "index",
         "is_store",
         "last_release",
+        "local",
         "name",
         "opens",
         "packers",
@@ -34,8 +36,19 @@ class Node:
         "weight",
     )
 
-    def __init__(self, index: int, name: str, region: str, *, is_store: bool, carried: int, first_item: int) -> None:
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        region: str,
+        *,
+        is_store: bool,
+        carried: int,
+        first_item: int,
+        local: LocalTime,
+    ) -> None:
         self.index = index
+        self.local = local
         self.name = name
         self.region = region
         self.is_store = is_store
@@ -49,16 +62,17 @@ class Node:
 
     def release_at(self, now_us: int) -> int:
         """When work that comes in now is given to the floor: at once, or when the next shift begins."""
-        day, clock = now_us - now_us % DAY_US, now_us % DAY_US
+        day, clock = self.local.day(now_us)
         if clock < self.opens:
             return day + self.opens
-        return now_us if clock < self.last_release else day + DAY_US + self.opens
+        return now_us if clock < self.last_release else self.local.after(day, 1) + self.opens
 
 
 class Network:
     """All nodes, and the order in which the OMS tries them for a customer's home store."""
 
-    def __init__(self, settings: SimulationSettings, random: Random) -> None:
+    def __init__(self, settings: SimulationSettings, random: Random, local: LocalTime) -> None:
+        self._local = local
         regions = _REGIONS[: max(1, min(4, settings.stores // 3))]
         carried = max(10, round(settings.skus * settings.store_range))
         width = max(3, len(str(settings.stores)))
@@ -82,7 +96,7 @@ class Network:
         return self.stores[bisect_left(self._cumulated, random.random() * self._cumulated[-1])]
 
     def _add(self, name: str, region: str, index: int, carried: int, *, is_store: bool) -> Node:
-        node = Node(index, name, region, is_store=is_store, carried=carried, first_item=self.items)
+        node = Node(index, name, region, is_store=is_store, carried=carried, first_item=self.items, local=self._local)
         self.items += carried
         return node
 

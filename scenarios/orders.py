@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from scenarios.catalogue import money
+from scenarios.interfaces import Interfaces
+from scenarios.journal import Fields, Source
 from scenarios.network import Node
 from scenarios.stock import Stock
 from scenarios.world import World
@@ -12,6 +14,9 @@ from schemas.durations import HOUR_US, SECOND_US
 _NOON_US = (11 * HOUR_US, 14 * HOUR_US)
 _STORE_SHARE_AT_NOON = 0.65
 _STORE_SHARE = 0.15
+
+#: How many of an item (by number) can be promised at a node.
+Sellable = Callable[[Node, int], int]
 
 
 class Line:
@@ -27,7 +32,10 @@ class Line:
 
 
 class Order:
-    """An order on its way. `luck` (0 to 1) decides whether it ships from a store when either would do."""
+    """An order on its way. `luck` (0 to 1) decides whether it ships from a store when either would do.
+
+    `key` is the idempotency key its channel gave it: one for each time that the customer pressed the button.
+    """
 
     __slots__ = (
         "channel",
@@ -36,6 +44,7 @@ class Order:
         "dispatch_by",
         "home",
         "invoiced",
+        "key",
         "lines",
         "luck",
         "open_lines",
@@ -49,6 +58,7 @@ class Order:
         self, order_id: str, created: int, *, channel: str, service: str, home: Node, lines: list[Line]
     ) -> None:
         self.order_id = order_id
+        self.key = f"k-{order_id}"
         self.created = created
         self.channel = channel
         self.service = service
@@ -61,25 +71,42 @@ class Order:
         self.tried: set[int] = set()
         self.invoiced = False
 
+    def again(self, order_id: str, now_us: int) -> "Order":
+        """The same order by the same customer, under the same key, as another one."""
+        lines = [Line(line.line_id, line.sku, line.qty, line.price) for line in self.lines]
+        copy = Order(order_id, now_us, channel=self.channel, service=self.service, home=self.home, lines=lines)
+        copy.key = self.key
+        copy.customer, copy.luck = self.customer, self.luck
+        copy.promised, copy.dispatch_by = self.promised, self.dispatch_by
+        return copy
+
 
 class OrderManagement:
     """Approval, allocation and re-allocation, knowing of stock and reservations only what feeds tell it.
 
-    `give` hands lines to a node's warehouse.
+    `give` hands lines to a node's warehouse. For breakdowns: `payloads` may change what a channel sends of an order;
+    `taken` are told of each order that was sent; `views` may give an order other figures of what can be sold than the
+    OMS's own; `tables` may put other nodes in the place of those that routing would try; `allocated` and `cancelled`
+    are told of what became of it.
     """
 
     def __init__(self, world: World, stock: Stock) -> None:
         self._world = world
         self._stock = stock
         self._random = world.random("oms")
+        self.interfaces = Interfaces(world)
         self.give: Callable[[Order, list[Line], Node], None]
+        self.payloads: list[Callable[[Order, Fields], None]] = []
+        self.taken: list[Callable[[Order, Source, Fields], None]] = []
+        self.views: list[Callable[[Order], Sellable | None]] = []
+        self.tables: list[Callable[[Order, list[Node]], list[Node]]] = []
+        self.allocated: list[Callable[[Order, list[Line], Node, Node], None]] = []
+        self.cancelled: list[Callable[[Order, Line], None]] = []
 
     def take(self, order: Order) -> None:
         """A customer ordered: the channel sends it, the OMS approves it some time after it got it."""
-        world, random = self._world, self._random
-        source = world.marketplace if order.channel == "marketplace" else world.shop
-        self._call("marketplace-import" if order.channel == "marketplace" else "payment-gateway", order)
-        fields = {
+        world = self._world
+        fields: Fields = {
             "channel": order.channel,
             "region": order.home.region,
             "order_id": order.order_id,
@@ -88,7 +115,7 @@ class OrderManagement:
             "total": money(sum(line.qty * line.price for line in order.lines)),
             "promised_at": world.stamp(order.promised),
             "dispatch_by": world.stamp(order.dispatch_by),
-            "idempotency_key": f"k-{order.order_id}",
+            "idempotency_key": order.key,
             "lines": [
                 {
                     "line_id": line.line_id,
@@ -100,27 +127,63 @@ class OrderManagement:
                 for line in order.lines
             ],
         }
-        leaves = world.send(source, "order.created", fields, "orders-in", order)
-        checks = random.uniform(120, 540) if random.random() < 0.03 else random.uniform(4, 75)
-        world.agenda.at(leaves + int(checks * SECOND_US), self._approve, order)
+        for change in self.payloads:
+            change(order, fields)
+        imported = order.channel == "marketplace"
+        source = world.marketplace if imported else world.shop
+        held = self.interfaces.call("marketplace-import" if imported else "payment-gateway", order, order.lines)
+        if held is None:
+            self._receive(order, source, fields, world.agenda.now)
+        elif held.broken is not None:
+            world.send(source, "order.created", held.broken(fields), "orders-in")
+            world.agenda.at(held.until_us, self._receive, order, source, fields, held.until_us)
+        elif imported:
+            world.agenda.at(held.until_us, self._receive, order, source, fields, held.until_us)
+        else:
+            self._receive(order, source, fields, held.until_us)
 
     def short(self, order: Order, line: Line, node: Node) -> None:
         """A node could not do a line: try another one."""
         order.tried.add(node.index)
+        self.again(order, [line])
+
+    def again(self, order: Order, lines: list[Line]) -> None:
+        """Lines came back from a node: allocate them once more."""
         delay = int(self._random.uniform(5, 60) * SECOND_US)
-        self._world.agenda.at(self._world.agenda.now + delay, self._allocate, order, [line])
+        self._world.agenda.at(self._world.agenda.now + delay, self._allocate, order, lines)
+
+    def _receive(self, order: Order, source: Source, fields: Fields, paid_us: int) -> None:
+        """The order is on its way to the OMS, which approves it when it has it and the payment is authorised."""
+        world, random, now = self._world, self._random, self._world.agenda.now
+        leaves = world.queues["orders-in"].put(now, order)
+        world.journal.write(source, "order.created", order.created, leaves, fields)
+        for watcher in self.taken:
+            watcher(order, source, fields)
+        checks = random.uniform(120, 540) if random.random() < 0.03 else random.uniform(4, 75)
+        world.agenda.at(max(leaves, paid_us) + int(checks * SECOND_US), self._approve, order)
 
     def _approve(self, order: Order) -> None:
-        self._world.send(self._world.oms, "order.approved", {"order_id": order.order_id})
+        self._world.send(self._world.oms, "order.approved", _about(order))
         delay = int(self._random.uniform(2, 40) * SECOND_US)
         self._world.agenda.at(self._world.agenda.now + delay, self._allocate, order, order.lines)
 
     def _allocate(self, order: Order, lines: list[Line]) -> None:
         """Give all lines to the first node that seems to have them, else each to the first that has it."""
-        sellable, candidates = self._stock.sellable, self._candidates(order)
+        sellable: Sellable = self._stock.sellable
+        planned = self._candidates(order)
+        if not planned:
+            self._give_up(order, lines)
+            return
+        # Sourcing rules know what a node carries, not what it has today.
+        expected = next((node for node in planned if all(line.sku < node.carried for line in lines)), planned[0])
+        for view in self.views:
+            sellable = view(order) or sellable
+        candidates = planned
+        for table in self.tables:
+            candidates = table(order, candidates)
         for node in candidates:
             if all(sellable(node, line.sku) >= line.qty for line in lines):
-                self._assign(order, lines, node, whole=lines is order.lines)
+                self._assign(order, lines, node, expected, whole=lines is order.lines)
                 return
         lost: list[Line] = []
         for line in lines:
@@ -128,11 +191,9 @@ class OrderManagement:
             if taker is None:
                 lost.append(line)
             else:
-                self._assign(order, [line], taker, whole=False)
-        for line in lost:
-            self._cancel(order, line, alone=len(lost) == order.open_lines)
-            if len(lost) == order.open_lines:
-                break
+                self._assign(order, [line], taker, expected, whole=False)
+        if lost:
+            self._give_up(order, lost)
 
     def _candidates(self, order: Order) -> list[Node]:
         clock = self._world.clock()
@@ -142,19 +203,46 @@ class OrderManagement:
         nodes = (network.store_first if from_store else network.centre_first)[order.home.index]
         return [node for node in nodes if node.index not in order.tried] if order.tried else list(nodes)
 
-    def _assign(self, order: Order, lines: list[Line], node: Node, *, whole: bool) -> None:
-        world = self._world
+    def _assign(self, order: Order, lines: list[Line], node: Node, expected: Node, *, whole: bool) -> None:
+        world, sent = self._world, list[Fields]()
         for line in lines if not whole else lines[:1]:
-            fields = {"order_id": order.order_id, "node": node.name, "expected_node": node.name}
+            fields = _about(order)
+            fields["node"] = node.name
+            fields["expected_node"] = expected.name
             if not whole:
                 fields["line_id"] = line.line_id
+            sent.append(fields)
+        for watcher in self.allocated:
+            watcher(order, lines, node, expected)
+        held = self.interfaces.call("oms-wms", order, lines)
+        if held is None:
+            self._instruct(order, lines, node, sent)
+            return
+        for fields in sent:
+            world.send(world.oms, "order.allocated", fields if held.broken is None else held.broken(fields))
+        again = [] if held.broken is None else sent
+        world.agenda.at(held.until_us, self._instruct, order, lines, node, again)
+
+    def _instruct(self, order: Order, lines: list[Line], node: Node, sent: list[Fields]) -> None:
+        """Tell of the allocation what is left to tell, and send the work order to the node."""
+        world = self._world
+        for fields in sent:
             world.send(world.oms, "order.allocated", fields)
         leaves = world.queues["work-orders"].put(world.agenda.now, order)
-        self._call("oms-wms", order)
         world.agenda.at(leaves + int(self._random.uniform(0.9, 2.5) * SECOND_US), self.give, order, lines, node)
 
+    def _give_up(self, order: Order, lost: list[Line]) -> None:
+        """Nobody has these lines: cancel them, or the order when nothing else of it is left."""
+        for watcher in self.cancelled:
+            for line in lost:
+                watcher(order, line)
+        alone = len(lost) == order.open_lines
+        for line in lost[:1] if alone else list(lost):
+            self._cancel(order, line, alone=alone)
+
     def _cancel(self, order: Order, line: Line, *, alone: bool) -> None:
-        fields = {"order_id": order.order_id, "reason": "out_of_stock"}
+        fields = _about(order)
+        fields["reason"] = "out_of_stock"
         if alone:
             order.open_lines = 0
         else:
@@ -163,18 +251,7 @@ class OrderManagement:
             fields["line_id"] = line.line_id
         self._world.send(self._world.oms, "order.cancelled", fields)
 
-    def _call(self, interface: str, order: Order) -> None:
-        """One call over an interface; a few fail in transport and are repeated at once."""
-        random, world = self._random, self._world
-        while True:
-            failed = random.random() < 0.003
-            fields = {
-                "interface": interface,
-                "status": "transport_error" if failed else "ok",
-                "http_status": 503 if failed else 200,
-                "latency_ms": round(random.lognormvariate(4.6, 0.5), 1),
-                "case_id": order.order_id,
-            }
-            world.send(world.middleware, "call.completed", fields)
-            if not failed:
-                return
+
+def _about(order: Order) -> Fields:
+    """What the OMS says in each message about an order."""
+    return {"channel": order.channel, "region": order.home.region, "order_id": order.order_id}

@@ -9,6 +9,7 @@ from scenarios.merchandising import Merchandising
 from scenarios.monitoring import Monitoring
 from scenarios.orders import OrderManagement
 from scenarios.returns import Returns
+from scenarios.roster import Roster
 from scenarios.stock import Stock
 from scenarios.supply import Supply
 from scenarios.warehouse import Warehouse
@@ -32,11 +33,13 @@ class Retailer:
         self.customers = Customers(world, self.stock, self.oms)
         self.returns = Returns(world, self.stock, self.ledger)
         self.supply = Supply(world, self.stock, self.ledger)
-        self.merchandising = Merchandising(world)
+        self.merchandising = Merchandising(world, self.supply)
         self.monitoring = Monitoring(world)
+        self.roster = Roster(world, self.warehouse)
         self.oms.give = self.warehouse.accept
         self.warehouse.ship = self.carriers.collect
         self.warehouse.report_short = self.oms.short
+        self.warehouse.report_refused = self.oms.again
 
     def open(self) -> None:
         """Book what each department begins with."""
@@ -47,3 +50,4 @@ class Retailer:
         self.supply.open()
         self.merchandising.open()
         self.monitoring.open()
+        self.roster.open()

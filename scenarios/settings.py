@@ -1,6 +1,7 @@
 """What a simulated day is made of: its size, its span, and the breakdowns that are put into it."""
 
 import re
+import tomllib
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("store_range", 0.05, 1),
     ("marketplace_share", 0, 1),
     ("duplicates", 0, 0.2),
-    ("duration", HOUR_US, 14 * 24 * HOUR_US),
+    ("duration", HOUR_US, 28 * 24 * HOUR_US),
     ("carry_in", 0, 48 * HOUR_US),
     ("level_cycle", 15 * MINUTE_US, 48 * HOUR_US),
     ("queue_sample", MINUTE_US, HOUR_US),
@@ -27,7 +28,7 @@ _DURATIONS = ("duration", "carry_in", "level_cycle", "queue_sample")
 
 
 class BreakdownSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One breakdown to inject.
+    """One breakdown, or one hazard, to inject.
 
     `begin` and `end` count from the start of the log, and default to what the kind finds telling;
     `parameters` are the kind's own (docs/scenarios.md lists them).
@@ -64,11 +65,35 @@ class SimulationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     duplicates: float = 0.002
     currency: str = "EUR"
     breakdowns: tuple[BreakdownSpec, ...] = ()
+    hazards: tuple[BreakdownSpec, ...] = ()
 
     @property
     def end(self) -> int:
         """The instant (microseconds) at which the log ends."""
         return self.start + self.duration
+
+
+#: Retailers of other sizes than the demo's, by the word that asks for one.
+PRESETS: dict[str, SimulationSettings] = {
+    "small": SimulationSettings(),
+    "forty": SimulationSettings(
+        stores=38,
+        distribution_centres=2,
+        skus=400,
+        orders_per_day=4_000,
+        counter_sales_per_day=6_000,
+        level_cycle=Duration(12 * HOUR_US),
+    ),
+    "chain": SimulationSettings(
+        stores=600,
+        distribution_centres=4,
+        skus=20_000,
+        store_range=0.05,
+        orders_per_day=50_000,
+        counter_sales_per_day=150_000,
+        level_cycle=Duration(48 * HOUR_US),
+    ),
+}
 
 
 def demo_settings(seed: int = 7) -> SimulationSettings:
@@ -77,8 +102,8 @@ def demo_settings(seed: int = 7) -> SimulationSettings:
     return SimulationSettings(seed=seed, breakdowns=tuple(BreakdownSpec(kind=kind) for kind in kinds))
 
 
-def read_settings(text: str, file: str) -> SimulationSettings:
-    """Read settings written in TOML; see docs/scenarios.md for the keys.
+def read_settings(text: str, file: str, base: SimulationSettings | None = None) -> SimulationSettings:
+    """Read settings written in TOML (docs/scenarios.md has the keys); what is not said is that of `base`.
 
     Raises:
         SettingsError: with every problem of the file.
@@ -86,10 +111,13 @@ def read_settings(text: str, file: str) -> SimulationSettings:
     declared = declare(text, SimulationSettings, file)
     if declared.value is None:
         raise SettingsError(declared.problems)
-    problems = find_problems(declared.value, file)
+    settings = declared.value
+    if base is not None:
+        settings = msgspec.structs.replace(base, **{key: getattr(settings, key) for key in tomllib.loads(text)})
+    problems = find_problems(settings, file)
     if problems:
         raise SettingsError(problems)
-    return declared.value
+    return settings
 
 
 def find_problems(settings: SimulationSettings, file: str = "simulation settings") -> list[Problem]:

@@ -9,12 +9,15 @@ import msgspec
 from scenarios.agenda import Agenda
 from scenarios.breakdowns.registry import find_problems as find_breakdown_problems
 from scenarios.breakdowns.registry import install_breakdowns
+from scenarios.hazards.hazard import Hazard
+from scenarios.hazards.registry import find_problems as find_hazard_problems
+from scenarios.hazards.registry import install_hazards
 from scenarios.journal import Journal
 from scenarios.retailer import Retailer
 from scenarios.settings import BreakdownSpec, SimulationSettings, demo_settings, find_problems
 from scenarios.truth import TruthRecord, clean_periods
 from scenarios.world import World
-from schemas.durations import MINUTE_US
+from schemas.durations import MINUTE_US, Instant
 from schemas.errors import SettingsError
 
 __all__ = ["BreakdownSpec", "SimulationResult", "SimulationSettings", "demo_settings", "simulate"]
@@ -44,7 +47,7 @@ def simulate(
     Raises:
         SettingsError: with every problem of `settings`, before anything is written.
     """
-    problems = [*find_problems(settings), *find_breakdown_problems(settings)]
+    problems = [*find_problems(settings), *find_breakdown_problems(settings), *find_hazard_problems(settings)]
     if problems:
         raise SettingsError(problems)
     began = time.perf_counter()
@@ -52,6 +55,7 @@ def simulate(
     agenda = Agenda(first)
     journal = Journal(out, settings.start, settings.end, settings.duplicates, settings.seed)
     retailer = Retailer(World(settings, agenda, journal))
+    hazards = install_hazards(settings, retailer)
     install_breakdowns(settings, retailer)
     journal.open()
     try:
@@ -64,7 +68,7 @@ def simulate(
                 progress((agenda.now - first) / (settings.end - first))
     finally:
         journal.close()
-    truth = _truth(settings, retailer)
+    truth = _truth(settings, retailer, hazards)
     path = out / "truth.jsonl"
     path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in truth))
     return SimulationResult(
@@ -75,8 +79,16 @@ def simulate(
     )
 
 
-def _truth(settings: SimulationSettings, retailer: Retailer) -> tuple[TruthRecord, ...]:
+def _truth(settings: SimulationSettings, retailer: Retailer, hazards: list[Hazard]) -> tuple[TruthRecord, ...]:
     broken = [(breakdown.begin_us, breakdown.effects_until_us) for breakdown in retailer.breakdowns]
     records = [breakdown.record(settings.end, settings.currency) for breakdown in retailer.breakdowns]
     clean = clean_periods(settings.start, settings.end, broken, settings.currency)
-    return tuple(sorted([*records, *clean], key=lambda record: (record.begin, record.breakdown_id)))
+    ordered = sorted([*records, *clean], key=lambda record: (record.begin, record.breakdown_id))
+    return tuple(_with_hazards(record, hazards) for record in ordered)
+
+
+def _with_hazards(record: TruthRecord, hazards: list[Hazard]) -> TruthRecord:
+    """The record, naming the hazards that overlap its span."""
+    begin, end = Instant.parse(record.begin), Instant.parse(record.end)
+    met = [hazard.record() for hazard in hazards if hazard.begin_us < end and begin < hazard.end_us]
+    return msgspec.structs.replace(record, hazards=met) if met else record

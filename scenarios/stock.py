@@ -33,7 +33,8 @@ _Held = tuple[int, str, Fields, Node, int, int]
 class Stock:
     """All stock, in arrays by item (`node.first_item + sku`). Quantities are whole units.
 
-    `physical` is the truth. `blamed` remembers which breakdown made the OMS promise an item it no longer had.
+    `physical` is the truth. `blamed` remembers which breakdown made the OMS promise an item it no longer had,
+    `vanished` which one took an item away without a word.
     """
 
     def __init__(self, world: World) -> None:
@@ -43,6 +44,7 @@ class Stock:
         self.on_hand = {system: array("i", self.physical) for system in ("wms", "oms", "erp")}
         self.reserved = {system: array("i", bytes(4 * len(self.physical))) for system in ("wms", "oms")}
         self.blamed: dict[int, Breakdown] = {}
+        self.vanished: dict[int, Breakdown] = {}
         #: Asked for each adjustment on its way to the ERP; what it swallows never gets there.
         self.erp_swallows: list[Callable[[Node, int, int], bool]] = []
         self._stopped: dict[int, list[_Held] | None] = {}
@@ -68,6 +70,31 @@ class Stock:
         """What the node itself has left beyond its reservations."""
         item = node.first_item + sku
         return self.on_hand["wms"][item] - self.reserved["wms"][item]
+
+    def at_hand(self, node: Node, sku: int) -> int:
+        """What somebody at the shelf could take beyond the reservations; less than the WMS thinks if some vanished."""
+        return min(self.unreserved(node, sku), self.physical[node.first_item + sku])
+
+    def to_blame(self, item: int) -> "Breakdown | None":
+        """Which breakdown left the shelf without an item that was promised."""
+        return self.vanished.get(item) or self.blamed.get(item)
+
+    def vanish(self, node: Node, sku: int, qty: int, culprit: "Breakdown") -> None:
+        """Goods are gone, and no system is told."""
+        item = node.first_item + sku
+        self.physical[item] -= qty
+        self.vanished[item] = culprit
+
+    def count(self, node: Node, sku: int) -> int:
+        """Somebody counts an item and corrects the WMS; returns by how much."""
+        item = node.first_item + sku
+        self.vanished.pop(item, None)
+        delta = self.physical[item] - self.on_hand["wms"][item]
+        if delta:
+            self.on_hand["wms"][item] += delta
+            fields = self._adjustment(node, sku, delta, "count", "recount")
+            self._publish((self._world.agenda.now, "inventory.adjusted", fields, node, sku, delta))
+        return delta
 
     def move(self, node: Node, sku: int, delta: int, reason: str, reference: str) -> None:
         """Something was taken from, or put to, a shelf."""

@@ -14,10 +14,19 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     scope: dict[str, str | list[str]]
 
 
+class HazardRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Something unusual that was in the run and is no breakdown."""
+
+    kind: str
+    begin: str
+    end: str
+
+
 class TruthRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of `truth.jsonl`: a breakdown that was in the run, or a clean period (`none`).
 
-    `effects` counts what really happened because of it, by name.
+    `effects` counts what really happened because of it, by name; `hazards` are what fell into its span and must not
+    be taken for a breakdown.
     """
 
     breakdown_id: str
@@ -32,6 +41,7 @@ class TruthRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     effects_until: str | None = None
     cases: list[str] = []
     effects: dict[str, int] = {}
+    hazards: list[HazardRecord] = []
 
 
 def clean_periods(begin_us: int, end_us: int, broken: list[tuple[int, int]], currency: str) -> list[TruthRecord]:

@@ -35,16 +35,23 @@ class Job:
 class Task:
     """One piece of work on the floor: pick a line of a job, or pack it."""
 
-    __slots__ = ("fields", "job", "line", "reservation", "seconds")
+    __slots__ = ("fields", "job", "line", "queued_at", "reservation", "seconds")
 
     def __init__(
-        self, job: Job, line: Line | None, reservation: str, seconds: float, fields: dict[str, object]
+        self,
+        job: Job,
+        line: Line | None,
+        reservation: str,
+        seconds: float,
+        fields: dict[str, object],
+        queued_at: int,
     ) -> None:
         self.job = job
         self.line = line
         self.reservation = reservation
         self.seconds = seconds
         self.fields = fields
+        self.queued_at = queued_at
 
 
 class WorkCentre:
@@ -66,11 +73,19 @@ class WorkCentre:
             self.waiting.append(task)
 
     def release(self) -> None:
-        """Somebody is done, and takes the next."""
-        if self.waiting:
+        """Somebody is done, and takes the next; or goes home, if people are missing (`free` below zero)."""
+        self.free += 1
+        self._take_up()
+
+    def staff(self, change: int) -> None:
+        """So many people come, or (below zero) leave as soon as they are done with what they do."""
+        self.free += change
+        self._take_up()
+
+    def _take_up(self) -> None:
+        while self.free > 0 and self.waiting:
+            self.free -= 1
             self._begin(self, self.waiting.popleft())
-        else:
-            self.free += 1
 
 
 class Warehouse:
@@ -80,8 +95,9 @@ class Warehouse:
     unchecked, since there the shelf is the truth: what isn't there is found out at the pick, and rejected as
     short.
 
-    `ship` takes over packed jobs; `report_short` tells the OMS of a line that can't be
-    done; `breakdowns` are asked who is to blame for work that comes for goods that aren't there.
+    `ship` takes over packed jobs; `report_short` tells the OMS of a line that can't be done, `report_refused` of lines
+    that the node gives back because of one of its `refusals`; `breakdowns` are asked who is to blame for work that
+    comes for goods that aren't there. `started` are told of each task that somebody begins.
     """
 
     def __init__(self, world: World, stock: Stock, breakdowns: Sequence["Breakdown"]) -> None:
@@ -92,20 +108,28 @@ class Warehouse:
         self._tasks = 0
         self._reservations = 0
         nodes = world.network.nodes
-        self._pick = [WorkCentre(node.pickers, self._start) for node in nodes]
-        self._pack = [WorkCentre(node.packers, self._start) for node in nodes]
+        self.pickers = [WorkCentre(node.pickers, self._start) for node in nodes]
+        self.packers = [WorkCentre(node.packers, self._start) for node in nodes]
         self.ship: Callable[[Job], None]
         self.report_short: Callable[[Order, Line, Node], None]
+        self.report_refused: Callable[[Order, list[Line]], None]
+        self.refusals: list[Callable[[Order, Node], str]] = []
+        self.started: list[Callable[[Task], None]] = []
 
     def accept(self, order: Order, lines: list[Line], node: Node) -> None:
         """The node's system gets work: it reserves at once, and gives it to the floor when that is open."""
         world, job, taken = self._world, Job(order, node), []
+        for refusal in self.refusals:
+            reason = refusal(order, node)
+            if reason:
+                self._refuse(job, lines, reason)
+                return
         for line in lines:
             self._reservations += 1
             reservation = f"R-{self._reservations}"
             item = node.first_item + line.sku
             missing = self._stock.unreserved(node, line.sku) < line.qty
-            guilty = self._guilty(node) if missing else None
+            guilty = self._guilty(order, line, node) if missing else None
             if guilty is not None and node.is_store:
                 self._stock.blamed[item] = guilty
             if missing and not node.is_store:
@@ -124,10 +148,25 @@ class Warehouse:
                 release += int(self._random.random() * _FIRST_WAVE_US)
             world.agenda.at(release, self._release, job, taken)
 
-    def _guilty(self, node: Node) -> "Breakdown | None":
-        """Which breakdown kept the OMS from knowing that the node hasn't what was promised."""
+    def _refuse(self, job: Job, lines: list[Line], reason: str) -> None:
+        """The node does not take the work at all."""
+        leaves = self._world.agenda.now
+        for line in lines:
+            self._reservations += 1
+            leaves = self._tell("rejected", f"R-{self._reservations}", job, line, reason)
+        self._world.agenda.at(leaves, self.report_refused, job.order, lines)
+
+    def _guilty(self, order: Order, line: Line, node: Node) -> "Breakdown | None":
+        """Which breakdown kept the OMS from knowing, or from minding, that the node hasn't what was promised."""
         now = self._world.agenda.now
-        return next((breakdown for breakdown in self._breakdowns if breakdown.explains(node, now)), None)
+        return next(
+            (
+                breakdown
+                for breakdown in self._breakdowns
+                if breakdown.explains(node, now) or breakdown.promised(order, line)
+            ),
+            None,
+        )
 
     def _tell(self, what: str, reservation: str, job: Job, line: Line, reason: str = "") -> int:
         """Send a reservation event by the queue of the node's kind; returns when its receivers have it."""
@@ -136,6 +175,7 @@ class Warehouse:
             "order_id": job.order.order_id,
             "sku": self._world.sku(line.sku),
             "node": job.node.name,
+            "region": job.node.region,
             "qty": line.qty,
         }
         if reason:
@@ -160,12 +200,14 @@ class Warehouse:
             "task_type": kind,
             "order_id": job.order.order_id,
             "node": job.node.name,
+            "region": job.node.region,
         }
         if line is not None:
-            fields |= {"sku": self._world.sku(line.sku), "qty": line.qty}
-        task = Task(job, line, reservation, seconds, fields)
+            fields["sku"] = self._world.sku(line.sku)
+            fields["qty"] = line.qty
+        task = Task(job, line, reservation, seconds, fields, self._world.agenda.now)
         self._report("queued", task)
-        (self._pack if line is None else self._pick)[job.node.index].submit(task)
+        (self.packers if line is None else self.pickers)[job.node.index].submit(task)
 
     def _report(self, what: str, task: Task) -> int:
         return self._world.send(
@@ -174,6 +216,8 @@ class Warehouse:
 
     def _start(self, centre: WorkCentre, task: Task) -> None:
         agenda = self._world.agenda
+        for watcher in self.started:
+            watcher(task)
         agenda.at(agenda.now + int(self._random.uniform(1, 10) * SECOND_US), self._report, "started", task)
         agenda.at(agenda.now + int((10 + task.seconds) * SECOND_US), self._finish, centre, task)
 
@@ -216,7 +260,7 @@ class Warehouse:
     def _reject(self, task: Task, line: Line, reason: str) -> None:
         job, world = task.job, self._world
         item = job.node.first_item + line.sku
-        guilty = self._stock.blamed.get(item) if reason == "short" else None
+        guilty = self._stock.to_blame(item) if reason == "short" else None
         if guilty is not None:
             guilty.touch(job.order, [line], "picks_rejected", world.agenda.now)
         task.fields["reason"] = reason

@@ -5,10 +5,12 @@ from random import Random
 from scenarios.agenda import Agenda
 from scenarios.catalogue import Catalogue
 from scenarios.journal import Fields, Journal, Source
+from scenarios.local_time import LocalTime
 from scenarios.middleware import MiddlewareQueue
 from scenarios.network import Network, Node
+from scenarios.season import Season
 from scenarios.settings import SimulationSettings
-from schemas.durations import DAY_US, SECOND_US
+from schemas.durations import SECOND_US
 
 _SKEW_US = 300_000
 
@@ -39,11 +41,16 @@ class World:
         self.journal = journal
         self.stamp = journal.stamp
         self.catalogue = Catalogue(settings.skus, self.random("catalogue"))
-        self.network = Network(settings, self.random("network"))
+        self.local = LocalTime()
+        self.season = Season(self.local)
+        self.network = Network(settings, self.random("network"), self.local)
         skews = self.random("clocks")
+        #: All systems that send events, by name.
+        self.sources: dict[str, Source] = {}
 
         def source(name: str, system: str) -> Source:
-            return Source(name, system, round(skews.uniform(-_SKEW_US, _SKEW_US)))
+            made = self.sources[name] = Source(name, system, round(skews.uniform(-_SKEW_US, _SKEW_US)))
+            return made
 
         self.shop = source("shop-1", "ecom")
         self.marketplace = source("marketplace-1", "marketplace")
@@ -93,5 +100,5 @@ class World:
         return leaves
 
     def clock(self) -> int:
-        """Microseconds since midnight (UTC, which is the retailer's zone)."""
-        return self.agenda.now % DAY_US
+        """Microseconds since midnight by the retailer's clocks."""
+        return self.local.day(self.agenda.now)[1]

@@ -17,7 +17,7 @@ JSON_SCHEMA_FILE: Final = "events.schema.json"
 ASYNCAPI_FILE: Final = "asyncapi.json"
 CHECKED_IN: Final = Path(__file__).parent / "generated"
 #: Raised by a minor step with each new optional field or type, by a major one with a new `version` of events.
-CONTRACT_VERSION: Final = "1.0.0"
+CONTRACT_VERSION: Final = "1.1.0"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SUMMARY = (
@@ -39,6 +39,10 @@ _TOPICS: dict[str, tuple[str, str]] = {
     "supply": ("Purchase orders and what follows them.", "po_id"),
     "commerce": ("Promotions, prices and sales over the counter.", "sku, or promotion_id of a promotion"),
     "integration": ("Calls and queues of the middleware.", "interface, or queue of a queue's depth"),
+    "controls": (
+        "Silences and acknowledgements: what people tell Andon about its alerts.",
+        "silence_id, or incident_id of an acknowledgement",
+    ),
 }
 
 

@@ -51,6 +51,8 @@ class Incident(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class IncidentOrder(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An order that an incident touches. Key: incident_id, order_id.
 
+    `case_id` is the return or purchase order through which it is touched, empty for the order itself; a case that
+    belongs to no order stands under its own id.
     `signal_id` is the finding that named it first. `breach_predicted_at` is when the promise is expected to be kept too
     late; None where it is expected to be kept, or where there is none.
     """
@@ -59,6 +61,7 @@ class IncidentOrder(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     incident_id: str
     order_id: str
+    case_id: str
     customer_id: str
     signal_id: str
     units: float
@@ -93,8 +96,9 @@ class IncidentSignal(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Alert(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One notification to one receiver. Key: alert_id, which is its idempotency key, too.
 
-    `action` is trigger, update, acknowledge or resolve; `status` firing or resolved. `sequence` counts the notifications
-    of a group to a receiver, from 1: they are to be delivered in that order. `labels` are what routes and silences match.
+    `action` is trigger, update, acknowledge or resolve; `status` firing or resolved. `sequence` counts the
+    notifications of a group to a receiver, from 1: they are to be delivered in that order. `labels` are what routes and
+    silences match.
     """
 
     TABLE: ClassVar[str] = "alert_log"
@@ -121,8 +125,8 @@ class Alert(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class AlertDecision(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Why an incident's change was told or not. Key: decision_id.
 
-    `decision` is notified, grouped, waiting, silenced, inhibited, acknowledged, deduplicated, unrouted or not_firing_yet;
-    `by` names what decided (a silence, an incident, a route).
+    `decision` is notified, grouped, waiting, silenced, inhibited, muted, acknowledged, deduplicated, unrouted or
+    not_firing_yet; `by` names what decided (an alert, a silence, an incident, a mute time, a person, a route).
     """
 
     TABLE: ClassVar[str] = "alert_decision_log"
@@ -141,7 +145,9 @@ class AlertDecision(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Silence(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is not to be told for a while, or an acknowledgement (then with `incident_id`). Key: silence_id.
 
-    `matchers` are written as Alertmanager writes them: `kind="queue_saturation"`, `node=~"store-.*"`.
+    `matchers` are written as Alertmanager writes them: `kind="queue_saturation"`, `node=~"store-.*"`. `ends_at` is
+    the end of time for an acknowledgement that holds until the incident is resolved. `expired_by` ended it before its
+    time; `andon` where it could not be used, its incident was resolved or became worse: `comment` says which.
     """
 
     TABLE: ClassVar[str] = "silence_log"
@@ -161,7 +167,8 @@ class Silence(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class AlertDelivery(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One attempt to deliver one alert. Key: alert_id, receiver, attempt.
 
-    `outcome` is delivered, retrying, rejected (the receiver will never take it), disabled (the endpoint is gone) or dead.
+    `outcome` is delivered, retrying, rejected (the receiver will never take it), disabled (the endpoint is gone) or
+    dead.
     """
 
     TABLE: ClassVar[str] = "alert_delivery_log"
@@ -179,9 +186,10 @@ class AlertDelivery(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class ModelHealth(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """How a family of models fares in one minute of arrival, over all its series of one metric. Key: model, metric, minute.
+    """How a family of models fares in one minute of arrival, over all series of a metric. Key: model, metric, minute.
 
-    `state` is healthy, young, drifting, cold, failed or off; `fallback` how many series are judged by the rule meanwhile.
+    `state` is healthy, young, drifting, cold, failed or off; `fallback` how many series are judged by the rule
+    meanwhile.
     """
 
     TABLE: ClassVar[str] = "model_health_log"

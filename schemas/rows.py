@@ -9,6 +9,17 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from schemas.incident_rows import (
+    Alert,
+    AlertDecision,
+    AlertDelivery,
+    Incident,
+    IncidentOrder,
+    IncidentSignal,
+    ModelHealth,
+    Silence,
+)
+
 Scope: TypeAlias = dict[str, str]
 
 
@@ -178,7 +189,24 @@ class Health(msgspec.Struct, frozen=True, gc=False, array_like=True):
     version: int
 
 
-Row: TypeAlias = HandoffPass | HandoffWindow | StockWindow | Signal | DeadLetter | LateEvent | DuplicateEvent | Health
+Row: TypeAlias = (
+    HandoffPass
+    | HandoffWindow
+    | StockWindow
+    | Signal
+    | DeadLetter
+    | LateEvent
+    | DuplicateEvent
+    | Health
+    | Incident
+    | IncidentOrder
+    | IncidentSignal
+    | Alert
+    | AlertDecision
+    | Silence
+    | AlertDelivery
+    | ModelHealth
+)
 
 ROW_TYPES: tuple[type[Row], ...] = (
     HandoffPass,
@@ -189,4 +217,12 @@ ROW_TYPES: tuple[type[Row], ...] = (
     LateEvent,
     DuplicateEvent,
     Health,
+    Incident,
+    IncidentOrder,
+    IncidentSignal,
+    Alert,
+    AlertDecision,
+    Silence,
+    AlertDelivery,
+    ModelHealth,
 )

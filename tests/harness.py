@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from operators.group_state import SitePiece
+from operators.group_state import IncidentPiece, SitePiece
 from operators.groups import Group, make_group
 from operators.lane_state import PartitionState, Reads, TimeRules
 from operators.lanes import LaneMerge
 from operators.partitions import PartitionQueue
-from operators.pipeline import PipelineSettings
+from operators.pipeline import INCIDENT, PipelineSettings, group_name
 from operators.process_lint import read_process_map
 from operators.process_map import ProcessMap
 from operators.routing import Router
@@ -170,13 +170,18 @@ class PurePipeline:
         self.rows.extend(merged.dead)
         self.rows.extend(merged.health)
         pieces: dict[str, list[SitePiece]] = {}
+        incidents: list[IncidentPiece] = []
         for name, piece in self._router.slices(lane, merged):
             emitted = self._group(name).on_batch([piece])
             self.rows.extend(emitted.rows)
             for site, site_piece in emitted.pieces:
                 pieces.setdefault(site, []).append(site_piece)
+            incidents.extend(part for _, part in emitted.incidents)
         for site, parts in pieces.items():
-            self.rows.extend(self._group(site).on_batch(parts).rows)
+            emitted = self._group(site).on_batch(parts)
+            self.rows.extend(emitted.rows)
+            incidents.extend(part for _, part in emitted.incidents)
+        self.rows.extend(self._group(group_name(INCIDENT, 0)).on_batch(incidents).rows)
 
     def _group(self, name: str) -> Group:
         if name not in self.groups:

@@ -18,7 +18,7 @@ from zlib import crc32
 import msgspec
 
 from schemas.durations import HOUR_US, Instant
-from schemas.events import TOPICS
+from schemas.events import BUSINESS_TOPICS
 from tests.kafka_broker import Broker
 from tests.processes import COMMAND, VIEWS, andon, environment, query
 
@@ -67,7 +67,7 @@ class Log:
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
         self.messages: dict[tuple[str, int], list[tuple[bytes | None, int]]] = {
-            (topic, number): [] for topic in TOPICS for number in range(partitions)
+            (topic, number): [] for topic in BUSINESS_TOPICS for number in range(partitions)
         }
 
     @classmethod
@@ -95,7 +95,7 @@ class Log:
         return sum(map(len, self.messages.values()))
 
     def produce(self, broker: Broker) -> None:
-        for topic in TOPICS:
+        for topic in BUSINESS_TOPICS:
             broker.create(broker.topic(topic), self.partitions, {"retention.ms": "-1"})
         for (topic, partition), messages in self.messages.items():
             broker.produce(broker.topic(topic), partition, messages)
@@ -112,7 +112,7 @@ class Job:
             "clickhouse": {"dsn": dsn},
             "kafka": {
                 "bootstrap": broker.bootstrap,
-                "topics": [broker.topic(topic) for topic in TOPICS],
+                "topics": [broker.topic(topic) for topic in BUSINESS_TOPICS],
                 "group": f"andon-{folder.name}-{os.getpid()}-{time.monotonic_ns()}",
             },
             "engine": {"recovery": "state", "lanes": 4, "epoch": "200ms", "batch": 2_000},
@@ -225,7 +225,7 @@ class Job:
         """Messages of the log that were not released; None while that is unknown."""
         lags = [self.metric("andon_lag_messages", process) for process in range(processes)]
         partitions = sum(map(len, lags))
-        if not all(lags) or partitions < len(TOPICS):
+        if not all(lags) or partitions < len(BUSINESS_TOPICS):
             return None
         return sum(sum(one.values()) for one in lags)
 

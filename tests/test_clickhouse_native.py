@@ -9,6 +9,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from schemas.incident_rows import (
+    Alert,
+    AlertDecision,
+    AlertDelivery,
+    Incident,
+    IncidentOrder,
+    IncidentSignal,
+    ModelHealth,
+    Silence,
+)
 from schemas.rows import (
     ROW_TYPES,
     DeadLetter,
@@ -41,14 +51,27 @@ TIMES = st.integers(EARLIEST_US - 3, EARLIEST_US + 3) | st.integers(LATEST_US - 
 FLOATS = st.floats() | st.sampled_from([-0.0, math.nan, math.inf, -math.inf, 5e-324, 2**53 + 1])
 SMALL, WIDE = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 WHERE = {"topic": TEXTS, "partition": st.integers(-(2**31), 2**31 - 1), "offset": st.integers(-(2**63), 2**63 - 1)}
-NUMBERS = dict.fromkeys(["delta", "score", "confidence", "feed_delay_max_s"], FLOATS)
-COUNTS = dict.fromkeys(["started", "completed", "over_target", "overdue", "backlog"], SMALL)
+MEASURED = ["delta", "score", "confidence", "feed_delay_max_s", "latency_ms"]
+MONEY = ["value_at_risk", "margin_at_risk", "refunds_exposed", "units_affected", "units", "value", "margin"]
+NUMBERS = dict.fromkeys([*MEASURED, *MONEY], FLOATS)
+PASSES = ["started", "completed", "over_target", "overdue", "backlog"]
+TOUCHED = ["signals", "orders_affected", "customers_affected", "promises_at_risk"]
+COUNTS = dict.fromkeys([*PASSES, *TOUCHED, "sequence", "attempt", "rank"], SMALL)
+COUNTS |= dict.fromkeys(["series", "young", "fallback", "points", "alarms"], SMALL)
 TOTALS = dict.fromkeys(["messages", "events", "dead_letters", "bytes", "version"], WIDE)
 OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "latency_buckets": st.dictionaries(st.integers(-(2**31), 2**31 - 1), SMALL, max_size=4),
     "on_hand": st.dictionaries(TEXTS, FLOATS, max_size=4),
     "scope": st.dictionaries(TEXTS, TEXTS, max_size=4),
+    "labels": st.dictionaries(TEXTS, TEXTS, max_size=4),
+    "annotations": st.dictionaries(TEXTS, TEXTS, max_size=4),
+    "values_at_risk": st.dictionaries(TEXTS, FLOATS, max_size=4),
     "evidence": st.lists(TEXTS, max_size=4),
+    "candidates": st.lists(TEXTS, max_size=4),
+    "incident_ids": st.lists(TEXTS, max_size=4),
+    "matchers": st.lists(TEXTS, max_size=4),
+    "priority": st.integers(0, 255),
+    "http_status": st.integers(-(2**31), 2**31 - 1),
     "raw": st.binary(max_size=200) | st.sampled_from([b"\xff" * length for length in EDGES]),
 }
 NULLABLE = st.none()
@@ -57,16 +80,23 @@ MAY_BE_NULL = {
     HandoffWindow: ("oldest_age_s", "p50_s", "p95_s", "p99_s", "max_s"),
     StockWindow: ("available_to_promise", "value_at_risk"),
     Signal: ("closed_at_us",),
+    Incident: ("closed_at_us", "first_breach_at_us", "breach_error_s", "margin_at_risk"),
+    IncidentOrder: ("margin", "promised_at_us", "breach_predicted_at_us", "breach_error_s"),
+    Alert: ("ends_at_us",),
+    AlertDelivery: ("http_status",),
 }
+NEVER_NULL = {DeadLetter, DuplicateEvent, Health, LateEvent, IncidentSignal, AlertDecision, Silence, ModelHealth}
+#: Records whose scope is a text, not a map.
+ONE_SCOPE = (HandoffPass, HandoffWindow)
 
 
 def _value(kind: type[Row], field: str) -> st.SearchStrategy[Any]:
     known = {**WHERE, **NUMBERS, **COUNTS, **TOTALS, **OTHERS}
     if field in MAY_BE_NULL.get(kind, ()):
-        return NULLABLE | (TIMES if field.endswith("_us") else FLOATS)
+        return NULLABLE | (TIMES if field.endswith("_us") else OTHERS.get(field, FLOATS))
     if field.endswith("_us"):
         return TIMES
-    if field == "scope" and kind is not Signal:
+    if field == "scope" and kind in ONE_SCOPE:
         return TEXTS
     return known.get(field, TEXTS)
 
@@ -197,7 +227,7 @@ def test_another_order_of_bytes_is_the_drivers(monkeypatch: pytest.MonkeyPatch) 
 def test_every_record_has_a_layout_and_every_field_a_strategy_of_its_own() -> None:
     """A new record, or a field of a new kind, is to be seen here."""
     assert set(ROW_TYPES) == {type(row) for row in ONE_OF_EACH}
-    assert {DeadLetter, DuplicateEvent, Health, LateEvent} | set(MAY_BE_NULL) == set(ROW_TYPES)
+    assert NEVER_NULL | set(MAY_BE_NULL) == set(ROW_TYPES)
     for kind in ROW_TYPES:
         optional = {name for name, note in kind.__annotations__.items() if "None" in str(note)}
         assert optional == set(MAY_BE_NULL.get(kind, ()))

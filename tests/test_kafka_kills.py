@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from scenarios.simulate import demo_settings, simulate
-from schemas.events import TOPICS
+from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Killer, Log, wait_for
@@ -34,7 +34,7 @@ def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
     folder = tmp_path_factory.mktemp("day")
     settings = msgspec.structs.replace(demo_settings(3), orders_per_day=11_300, counter_sales_per_day=16_500, skus=800)
     simulate(settings, folder)
-    made = Log.of_files([folder / f"{topic}.jsonl" for topic in TOPICS], 3)
+    made = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 3)
     assert made.count >= EVENTS
     made.produce(broker)
     return made

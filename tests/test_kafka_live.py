@@ -9,14 +9,14 @@ from confluent_kafka import KafkaError, Message, Producer
 from scenarios.settings import BreakdownSpec
 from scenarios.simulate import demo_settings, simulate
 from schemas.durations import HOUR_US, MINUTE_US, Duration, Instant
-from schemas.events import TOPICS
+from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Log, wait_for, whole_views
 
 SPEED = 100
 #: How far each topic is behind the others, in seconds of the wall clock: 100 times as much of the log's time.
-BEHIND_S = dict(zip(sorted(TOPICS), (0.0, 5.0, 1.0, 3.0, 0.5, 2.0, 4.0, 0.0), strict=True))
+BEHIND_S = dict(zip(sorted(BUSINESS_TOPICS), (0.0, 5.0, 1.0, 3.0, 0.5, 2.0, 4.0, 0.0), strict=True))
 #: Topics that come in bursts, and how far apart those are.
 BURSTS_S = {"erp": 3.0, "inventory": 1.5}
 
@@ -32,7 +32,7 @@ def _stretch(folder: Path) -> Log:
         ),
     )
     simulate(settings, folder)
-    return Log.of_files([folder / f"{topic}.jsonl" for topic in TOPICS], 2)
+    return Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 2)
 
 
 def _produce_live(log: Log, broker: Broker) -> float:
@@ -69,7 +69,7 @@ def test_live_and_backlog_give_the_same_rows(tmp_path: Path) -> None:
     log = _stretch(tmp_path / "log")
     live = {"epoch": "1s", "lanes": 3}
     with Broker() as broker, ClickHouseFront(tmp_path / "clickhouse") as front:
-        for topic in TOPICS:
+        for topic in BUSINESS_TOPICS:
             broker.create(broker.topic(topic), log.partitions, {"retention.ms": "-1"})
         with (
             Job(tmp_path / "one", broker, front.dsn_of("one"), engine=live) as one,

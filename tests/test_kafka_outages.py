@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from scenarios.simulate import demo_settings, simulate
-from schemas.events import TOPICS
+from schemas.events import BUSINESS_TOPICS
 from sinks.clickhouse.store import open_store
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import ApacheKafka, Broker
@@ -65,7 +65,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
     settings = msgspec.structs.replace(demo_settings(3), orders_per_day=1_400, counter_sales_per_day=2_000)
     simulate(settings, folder)
-    log = Log.of_files([folder / f"{topic}.jsonl" for topic in TOPICS], PARTITIONS)
+    log = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], PARTITIONS)
     assert log.count >= EVENTS
     padding = b',"padding":"' + b"x" * PADDING + b'"}'
     for messages in log.messages.values():

@@ -19,7 +19,7 @@ from dataflows.engine import Stop, _Mark, _Rows
 from operators.slices import Slice
 from scenarios.simulate import demo_settings, simulate
 from schemas.durations import to_us
-from schemas.events import TOPICS, Arrived, Event
+from schemas.events import BUSINESS_TOPICS, Arrived, Event
 from schemas.rows import Row
 from tests.clickhouse_front import ClickHouseFront
 from tests.clickhouse_rows import ONE_OF_EACH
@@ -47,7 +47,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]
 def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
     folder = tmp_path_factory.mktemp("day")
     simulate(msgspec.structs.replace(demo_settings(5), orders_per_day=450, counter_sales_per_day=700), folder)
-    made = Log.of_files([folder / f"{topic}.jsonl" for topic in TOPICS], 2)
+    made = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 2)
     made.produce(broker)
     return made
 
@@ -87,7 +87,7 @@ def consuming(job: Job) -> list[int]:
 
 def at_end(job: Job) -> bool:
     left = job.left(processes=2)
-    return left is not None and left <= len(TOPICS) * 2
+    return left is not None and left <= len(BUSINESS_TOPICS) * 2
 
 
 def gone(pid: int) -> bool:

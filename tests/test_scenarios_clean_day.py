@@ -18,7 +18,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
 
 
 def test_every_message_keeps_the_contract_and_each_file_is_a_log(day: Day) -> None:
-    assert set(day.result.events) == set(ev.TOPICS)
+    assert set(day.result.events) == set(ev.BUSINESS_TOPICS)
     for topic, events in day.by_topic.items():
         assert len(events) == day.result.events[topic] > 0
         assert {type(event) for event in events} <= set(ev.TOPICS[topic])

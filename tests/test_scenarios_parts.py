@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from scenarios.agenda import Agenda
 from scenarios.breakdowns.registry import KINDS
+from scenarios.local_time import LocalTime
 from scenarios.middleware import MiddlewareQueue
 from scenarios.settings import BreakdownSpec, SimulationSettings, read_settings
 from scenarios.simulate import simulate
 from scenarios.truth import clean_periods
-from schemas.durations import HOUR_US, SECOND_US, Duration, Instant
+from schemas.durations import HOUR_US, SECOND_US, Duration, Instant, rfc3339
 from schemas.errors import SettingsError
 
 
@@ -152,3 +153,24 @@ def test_what_only_the_retailer_can_refuse(tmp_path: Path, specs: list[Breakdown
 def test_the_registry_names_each_kind_by_its_own_name() -> None:
     assert all(name == kind.kind for name, kind in KINDS.items())
     assert Counter(kind.kind for kind in KINDS.values()).most_common(1)[0][1] == 1
+
+
+def test_the_day_begins_an_hour_earlier_or_later_once_the_clocks_are_changed() -> None:
+    def clock(local: LocalTime, text: str) -> tuple[str, float]:
+        begin, since = local.day(Instant.parse(f"2026-03-{text}:00Z"))
+        return rfc3339(begin)[8:16], since / HOUR_US
+
+    utc, spring, autumn = LocalTime(), LocalTime(), LocalTime()
+    spring.change(Instant.parse("2026-03-29T01:00:00Z"), HOUR_US)
+    autumn.change(Instant.parse("2026-03-29T01:00:00Z"), -HOUR_US)
+    assert clock(utc, "29T07:00") == ("29T00:00", 7)
+    assert clock(spring, "28T23:30") == ("28T00:00", 23.5)
+    assert clock(spring, "29T00:30") == ("28T23:00", 1.5)
+    assert clock(spring, "29T07:00") == ("28T23:00", 8)
+    assert clock(spring, "29T23:30") == ("29T23:00", 0.5)
+    assert clock(autumn, "28T23:30") == ("28T00:00", 23.5)
+    assert clock(autumn, "29T09:00") == ("29T01:00", 8)
+    assert clock(autumn, "30T00:30") == ("29T01:00", 23.5)
+    saturday = Instant.parse("2026-03-28")
+    assert [rfc3339(spring.after(saturday, days))[8:13] for days in (0, 1, 2)] == ["28T00", "28T23", "29T23"]
+    assert [rfc3339(autumn.after(saturday, days))[8:13] for days in (0, 1, 2)] == ["28T00", "29T01", "30T01"]

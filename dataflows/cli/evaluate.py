@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 _INCIDENTS = """
 SELECT incident_id, kind, scope, toUnixTimestamp64Micro(opened_at), toUnixTimestamp64Micro(found_at),
-    toUnixTimestamp64Micro(closed_at), value_at_risk, summary, ids
+    toUnixTimestamp64Micro(closed_at), value_at_risk, summary, orders, cases
 FROM incidents
-LEFT JOIN (SELECT incident_id, groupArray(order_id) AS ids FROM incident_orders GROUP BY incident_id) AS named
-    USING (incident_id)
+LEFT JOIN (
+    SELECT incident_id, groupArray(order_id) AS orders, groupArrayIf(case_id, case_id != '') AS cases
+    FROM incident_orders GROUP BY incident_id
+) AS named USING (incident_id)
 ORDER BY found_at, incident_id
 """
 
@@ -100,6 +102,7 @@ def incidents_of(store: "Store") -> "list[Found]":
             value=row[6],
             summary=row[7],
             orders=frozenset(row[8]),
+            cases=frozenset(row[9]),
         )
         for row in store.query(_INCIDENTS).rows
     ]

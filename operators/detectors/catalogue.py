@@ -1,17 +1,37 @@
 """All detectors: by key space for the first parts, in one list for the second. Add yours here."""
 
+from operators.detectors.calls import CallFailures, Calls
 from operators.detectors.case_findings import CaseFindings
+from operators.detectors.clocks import ClockWatch
+from operators.detectors.delays import LateOrders, LateWatch
+from operators.detectors.duplicates import RepeatedOrders, SameContent, duplicate_watch
 from operators.detectors.events import EventDetector
+from operators.detectors.incomplete import IncompleteOrders, incomplete_watch
+from operators.detectors.integration import refused_watch
+from operators.detectors.integration_feeds import StoppedFeeds
+from operators.detectors.margin import Prices, PublishedPrices, margin_judges
 from operators.detectors.order_book import OrderBook
+from operators.detectors.queues import Queues, QueueWatch
+from operators.detectors.returns import Returns, return_judges
 from operators.detectors.scopes import ScopeDetector
 from operators.detectors.settings import DetectorSettings
+from operators.detectors.supply import Supply, supply_judges
 from operators.process_map import ProcessMap
 
 
 def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[EventDetector]:
-    """Those that see the events of cases, the order book first: the others ask it."""
+    """Those that see the events of cases, the order book before those that ask it; repeats before the book."""
     book = OrderBook(settings.order_retention)
-    return [book, CaseFindings(book, process)]
+    repeated, late = RepeatedOrders(book), LateOrders(settings.integration.delays, book)
+    return [
+        repeated,
+        book,
+        CaseFindings(book, process),
+        late,
+        Prices(book),
+        Returns(settings.returns),
+        Supply(settings.supply),
+    ]
 
 
 def item_detectors(settings: DetectorSettings) -> list[EventDetector]:
@@ -21,12 +41,26 @@ def item_detectors(settings: DetectorSettings) -> list[EventDetector]:
 
 
 def interface_detectors(settings: DetectorSettings) -> list[EventDetector]:
-    """Those that see what belongs to no case and no item: calls, queues, prices, promotions; and dead letters."""
-    del settings
-    return []
+    """Those that see what belongs to no case and no item (calls, queues, prices), and all orders at capture."""
+    capture = settings.policy("capture")
+    return [SameContent(settings.capture.within), IncompleteOrders(capture), Calls(), Queues(), PublishedPrices()]
 
 
 def scope_detectors(settings: DetectorSettings) -> list[ScopeDetector]:
     """Those that judge counts by scope."""
-    del settings
-    return []
+    policy = settings.policy
+    return [
+        duplicate_watch(policy("capture.duplicates")),
+        incomplete_watch(policy("capture.incomplete")),
+        CallFailures(policy("integration.calls"), policy("integration.calls.rate")),
+        refused_watch(policy("integration.refused")),
+        QueueWatch(policy("integration.queues")),
+        LateWatch(settings.integration.delays, policy("integration.delays.rate")),
+        ClockWatch(),
+        StoppedFeeds(),
+        *return_judges(
+            policy("returns.refund_lag"), policy("returns.surge"), policy("returns.without_receipt"), settings.returns
+        ),
+        *margin_judges(policy("margin.price"), policy("margin.below_cost")),
+        *supply_judges(policy("supply.late"), policy("supply.unannounced"), policy("supply.mismatch")),
+    ]

@@ -75,8 +75,8 @@ class Collected:
 class EventDetector:
     """One detector's first part: what it does with the events of its types. Subclasses override what they need.
 
-    State is bounded by the subclass (it says by what) and kept as bytes. `set_timer` asks for a call of `due` with a key
-    before any event that arrives then or later; timers can't be taken back: `due` looks whether it still counts.
+    State is bounded by the subclass (it says by what) and kept as bytes. `set_timer` asks for a call of `due` with a
+    key, before any event that arrives then or later; timers can't be taken back: `due` looks whether it still counts.
     """
 
     NAME: ClassVar[str]

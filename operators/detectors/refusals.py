@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from operators.detectors.events import Collected
-from operators.detectors.records import scoped
+from operators.detectors.records import Impact, scoped
 from operators.slices import Refused
 
 
@@ -26,7 +26,8 @@ class Refusals:
         for one in ready:
             scope = scoped(source=one.source, channel=one.channel)
             shown = f"{one.topic}/{one.partition}/{one.offset} {one.path}".strip()
-            out.bad(f"refused:{one.reason}", scope, one.arrival_us, one.arrival_us, shown)
+            impact = Impact(order_id=one.order_id) if one.order_id else None
+            out.bad(f"refused:{one.reason}", scope, one.arrival_us, one.arrival_us, shown, impact=impact)
 
     def sizes(self) -> dict[str, int]:
         """How many are held."""

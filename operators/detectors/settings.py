@@ -2,7 +2,12 @@
 
 import msgspec
 
+from operators.detectors.capture import CaptureSettings
+from operators.detectors.integration import IntegrationSettings
+from operators.detectors.margin import MarginSettings
 from operators.detectors.policy import Override, Policy
+from operators.detectors.returns import ReturnsSettings
+from operators.detectors.supply import SupplySettings
 from schemas.durations import DAY_US, Duration
 
 
@@ -13,6 +18,11 @@ class DetectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     order_retention: Duration = Duration(7 * DAY_US)
+    returns: ReturnsSettings = ReturnsSettings()
+    supply: SupplySettings = SupplySettings()
+    margin: MarginSettings = MarginSettings()
+    capture: CaptureSettings = CaptureSettings()
+    integration: IntegrationSettings = IntegrationSettings()
     node_groups: dict[str, list[str]] = {}
     override: list[Override] = []
 

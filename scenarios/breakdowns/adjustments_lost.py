@@ -6,6 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from scenarios.breakdowns.breakdown import Breakdown, Scope, at
+from scenarios.breakdowns.places import chosen_node, node_problem
 from scenarios.network import Node
 from scenarios.retailer import Retailer
 from schemas.durations import Duration
@@ -28,10 +29,7 @@ class AdjustmentsLost(Breakdown):
 
     def problem(self, retailer: Retailer) -> str:
         """Refuse a node that there is not."""
-        names = [node.name for node in retailer.world.network.nodes]
-        if self.parameters.node and self.parameters.node not in names:
-            return f"node must be one of {names[0]} to {names[-1]}"
-        return ""
+        return node_problem(retailer, self.parameters.node)
 
     def claims(self, retailer: Retailer) -> str:
         """The node's part of it: several nodes can suffer at once."""
@@ -63,5 +61,4 @@ class AdjustmentsLost(Breakdown):
 
     def _chosen(self, retailer: Retailer) -> Node:
         network = retailer.world.network
-        name = self.parameters.node or network.stores[0].name
-        return next(node for node in network.nodes if node.name == name)
+        return chosen_node(retailer, self.parameters.node, network.stores[0])

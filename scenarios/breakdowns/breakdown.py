@@ -63,6 +63,10 @@ class Breakdown(ABC):
         """Whether the OMS can't know the true stock of `node` now because of this."""
         return False
 
+    def promised(self, order: Order, line: Line) -> bool:  # noqa: ARG002 - most breakdowns explain none
+        """Whether the OMS gave this line to a node without minding its stock because of this."""
+        return False
+
     def touch(self, order: Order, suffered: list[Line], effect: str, until_us: int) -> None:
         """These lines of an order really suffered `effect`, until then at least."""
         self.effects[effect] += 1

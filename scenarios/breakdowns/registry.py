@@ -1,26 +1,70 @@
 """Which kinds of breakdowns there are, and how one is made from what a person asked for."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from scenarios.breakdowns.adjustments_lost import AdjustmentsLost
 from scenarios.breakdowns.breakdown import Breakdown
+from scenarios.breakdowns.carrier_delay import CarrierDelay
+from scenarios.breakdowns.clock_skew import ClockSkew
+from scenarios.breakdowns.duplicate_orders import DuplicateOrders
 from scenarios.breakdowns.feed_stopped import FeedStopped
+from scenarios.breakdowns.incomplete_orders import IncompleteOrders
+from scenarios.breakdowns.interface_faults import DownstreamOutage, RuleFailure, SchemaChange, TransportFault
+from scenarios.breakdowns.margin_leak import MarginLeak
+from scenarios.breakdowns.misrouting import Misrouting
+from scenarios.breakdowns.oversell import Oversell
+from scenarios.breakdowns.phantom_stock import PhantomStock
+from scenarios.breakdowns.picking_backlog import PickingBacklog
 from scenarios.breakdowns.posting_interface_down import PostingInterfaceDown
+from scenarios.breakdowns.posting_missing import PostingMissing
+from scenarios.breakdowns.price_error import PriceError
+from scenarios.breakdowns.promotion_without_stock import PromotionWithoutStock
 from scenarios.breakdowns.queue_saturation import QueueSaturation
 from scenarios.breakdowns.refund_lag import RefundLag
+from scenarios.breakdowns.refund_without_receipt import RefundWithoutReceipt
+from scenarios.breakdowns.return_surge import ReturnSurge
+from scenarios.breakdowns.stockout_risk import StockoutRisk
+from scenarios.breakdowns.supplier_delay import SupplierDelay
+from scenarios.breakdowns.supply_mismatch import SupplyMismatch
+from scenarios.injections import FILE, read_injections
 from scenarios.retailer import Retailer
 from scenarios.settings import SimulationSettings
-from schemas.durations import HOUR_US, rfc3339
+from schemas.durations import rfc3339
 from schemas.errors import SettingsError
-from schemas.problems import Problem, declare_document
+from schemas.problems import Problem
 
 #: Add a kind here after adding its file.
 KINDS: dict[str, type[Breakdown]] = {
-    kind.kind: kind for kind in (QueueSaturation, FeedStopped, PostingInterfaceDown, AdjustmentsLost, RefundLag)
+    kind.kind: kind
+    for kind in (
+        QueueSaturation,
+        FeedStopped,
+        PostingInterfaceDown,
+        AdjustmentsLost,
+        RefundLag,
+        PhantomStock,
+        Oversell,
+        PickingBacklog,
+        Misrouting,
+        DuplicateOrders,
+        IncompleteOrders,
+        CarrierDelay,
+        ClockSkew,
+        DownstreamOutage,
+        RuleFailure,
+        SchemaChange,
+        TransportFault,
+        RefundWithoutReceipt,
+        ReturnSurge,
+        SupplierDelay,
+        SupplyMismatch,
+        PromotionWithoutStock,
+        StockoutRisk,
+        PriceError,
+        MarginLeak,
+        PostingMissing,
+    )
 }
-
-_FILE = "simulation settings"
 
 
 def find_problems(settings: SimulationSettings) -> list[Problem]:
@@ -38,7 +82,7 @@ def install_breakdowns(settings: SimulationSettings, retailer: Retailer) -> None
     for index, breakdown in made:
         words = breakdown.problem(retailer)
         if words:
-            problems.append(Problem(_FILE, f"breakdowns[{index}].parameters", "", words))
+            problems.append(Problem(FILE, f"breakdowns[{index}].parameters", "", words))
     if not problems:
         problems.extend(_overlaps(made, retailer))
     if problems:
@@ -56,34 +100,14 @@ def _overlaps(made: list[tuple[int, Breakdown]], retailer: Retailer) -> Iterable
         before = last.get(claimed)
         if before is not None and breakdown.begin_us < before.end_us:
             words = f"must not begin before {before.breakdown_id} ends: both are {claimed}"
-            yield Problem(_FILE, f"breakdowns[{index}].begin", rfc3339(breakdown.begin_us), words)
+            yield Problem(FILE, f"breakdowns[{index}].begin", rfc3339(breakdown.begin_us), words)
         last[claimed] = breakdown
 
 
 def _make(settings: SimulationSettings) -> tuple[list[tuple[int, Breakdown]], list[Problem]]:
+    asked, problems = read_injections(settings, settings.breakdowns, "breakdowns", KINDS)
     made: list[tuple[int, Breakdown]] = []
-    problems: list[Problem] = []
-    for index, spec in enumerate(settings.breakdowns):
-        where = f"breakdowns[{index}]"
-        kind = KINDS.get(spec.kind)
-        if kind is None:
-            accepted = f"there is no such breakdown; accepted here: {', '.join(sorted(KINDS))}"
-            problems.append(Problem(_FILE, f"{where}.kind", f'"{spec.kind}"', accepted))
-            continue
-        begin = kind.begins if spec.begin is None else spec.begin
-        end = kind.ends if spec.end is None else spec.end
-        if not 0 <= begin < end <= settings.duration:
-            span = f"{begin / HOUR_US:g}h to {end / HOUR_US:g}h"
-            hours = settings.duration / HOUR_US
-            words = f"must begin before it ends, both inside the {hours:g} hours that are simulated"
-            problems.append(Problem(_FILE, f"{where}.begin, end ({spec.kind})", span, words))
-        document: dict[str, Any] = dict(spec.parameters)
-        declared = declare_document(document, kind.Parameters, _FILE)
-        problems.extend(
-            Problem(_FILE, f"{where}.parameters.{found.key}", found.value, found.expected)
-            for found in declared.problems
-        )
-        if declared.value is not None:
-            name = f"{spec.kind}-{index + 1}"
-            made.append((index, kind(name, settings.start + begin, settings.start + end, declared.value)))
+    for one in asked:
+        name = f"{one.kind.kind}-{one.index + 1}"
+        made.append((one.index, one.kind(name, one.begin_us, one.end_us, one.parameters)))
     return made, problems

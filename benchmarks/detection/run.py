@@ -1,0 +1,151 @@
+"""`make bench-detection`: every breakdown with several seeds, and days on which nothing is broken.
+
+Each run is a simulated day of a 40-node retailer (of the simulator, or with `--other` of the second generator, which
+was written from the contract alone) through `andon evaluate`, in a process of its own. The clean days come in one log,
+so that what is usual is learnt as it would be. Prints a table by kind; `--json FILE` keeps everything, `--write` puts
+the table and the plots into docs/detection.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from machine import facts
+from report import by_kind, put_into_docs, show
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Run:
+    """One log to be made, and what came of it."""
+
+    def __init__(self, name: str, kind: str, seed: int, make: list[str]) -> None:
+        self.name, self.kind, self.seed, self.make = name, kind, seed, make
+        self.result: dict[str, Any] = {}
+        self.seconds = 0.0
+
+    def execute(self) -> None:
+        """Make the log, evaluate it, throw it away."""
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="andon-detection-") as place:
+            self._call([*self.make, "--out", place])
+            logs = sorted(str(path) for path in Path(place).glob("*.jsonl") if path.name != "truth.jsonl")
+            said = self._call([_andon(), "evaluate", "--truth", f"{place}/truth.jsonl", "--json", *logs])
+            self.result = json.loads(said)
+            truths = (Path(place) / "truth.jsonl").read_text(encoding="utf-8").splitlines()
+            self.result["truth"] = [
+                {name: one[name] for name in ("breakdown_id", "kind", "begin", "end")}
+                for one in map(json.loads, truths)
+            ]
+        self.seconds = time.perf_counter() - began
+
+    def _call(self, command: list[str]) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: {' '.join(command)}\n{done.stderr[-2000:]}")
+        return done.stdout
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all that was asked for; 0 whatever the figures are."""
+    asked = _asked(arguments)
+    runs = _other_runs(asked) if asked.other else _own_runs(asked)
+    console = Console()
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("runs", total=len(runs))
+        with ThreadPoolExecutor(asked.workers) as pool:
+            for _ in pool.map(Run.execute, runs):
+                bar.advance(task)
+    report = {
+        "generator": "other" if asked.other else "own",
+        "machine": facts(),
+        "runs": [
+            {"name": run.name, "kind": run.kind, "seed": run.seed, "seconds": round(run.seconds, 1), **run.result}
+            for run in runs
+        ],
+    }
+    report["kinds"] = by_kind(report["runs"])
+    show(report, console)
+    if asked.json:
+        Path(asked.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(asked.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    if asked.write:
+        put_into_docs(report, ROOT / "docs")
+    return 0
+
+
+def _own_runs(asked: argparse.Namespace) -> list[Run]:
+    kinds = asked.kind or _lines(
+        [sys.executable, "-c", "from scenarios.breakdowns.registry import KINDS\nprint(*KINDS)"]
+    )
+    simulate = [_andon(), "simulate", "--preset", "forty"]
+    runs = [
+        Run(f"{kind} {seed}", kind, seed, [*simulate, "--seed", str(seed), "--breakdown", kind])
+        for kind in kinds
+        for seed in range(asked.first_seed, asked.first_seed + asked.seeds)
+    ]
+    if asked.clean_days:
+        hours = str(24 * asked.clean_days)
+        runs.append(Run("clean", "none", 1, [*simulate, "--seed", "1001", "--hours", hours]))
+    runs += [Run(name, "none", 2, [*simulate, "--seed", "1002", "--hazard", name]) for name in asked.hazard]
+    if asked.chain_days:
+        chain = [_andon(), "simulate", "--preset", "chain", "--seed", "1003", "--hours", str(24 * asked.chain_days)]
+        runs.append(Run("clean chain", "none", 3, chain))
+    return runs
+
+
+def _other_runs(asked: argparse.Namespace) -> list[Run]:
+    generate = [sys.executable, str(Path(__file__).parent / "other" / "generate.py")]
+    kinds = asked.kind or [kind for kind in _lines([*generate, "--list"]) if kind != "none"]
+    runs = [
+        Run(f"{kind} {seed}", kind, seed, [*generate, "--seed", str(seed), "--kind", kind])
+        for kind in kinds
+        for seed in range(asked.first_seed, asked.first_seed + asked.seeds)
+    ]
+    if asked.clean_days:
+        days = ["--seed", "1001", "--kind", "none", "--days", str(asked.clean_days)]
+        runs.append(Run("clean", "none", 1, [*generate, *days]))
+    clean = [*generate, "--seed", "1002", "--kind", "none"]
+    runs += [Run(name, "none", 2, [*clean, "--hazard", name]) for name in asked.hazard]
+    return runs
+
+
+def _lines(command: list[str]) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return [word.partition(":")[0] for word in done.stdout.split()]
+
+
+def _andon() -> str:
+    return str(Path(sys.executable).parent / "andon")
+
+
+def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=10, metavar="N", help="days of each breakdown (10)")
+    parser.add_argument("--first-seed", type=int, default=1, metavar="N")
+    parser.add_argument("--kind", action="append", metavar="KIND", help="only these; may be repeated")
+    parser.add_argument("--clean-days", type=int, default=14, metavar="N", help="in one log (14)")
+    parser.add_argument("--chain-days", type=int, default=3, metavar="N", help="clean days of 600 stores (3)")
+    parser.add_argument(
+        "--hazard", action="append", default=[], metavar="KIND", help="a day with this; may be repeated"
+    )
+    parser.add_argument("--other", action="store_true", help="the second generator")
+    parser.add_argument("--workers", type=int, default=2, metavar="N")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--write", action="store_true", help="into docs/detection.md and docs/detection/*.svg")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""`andon score`: judge series in files, strictly online, with the model that judges windows in the job."""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from operators.anomaly.score import Score
+
+COLUMNS = ("anomaly_score", "expected", "lower", "upper", "confidence", "kind", "is_alarm")
+_SUFFIXES = (".csv", ".npz")
+
+
+class Summary(NamedTuple):
+    """What came of one file."""
+
+    series: str
+    points: int
+    missing: int
+    alarms: int
+    highest: float
+
+
+@click.command()
+@click.argument("series", nargs=-1, required=True, metavar="SERIES...", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--alarms-per-week", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
+@click.option("--direction", type=click.Choice(["both", "up", "down"]), default="both", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
+def score(series: tuple[Path, ...], out: Path, alarms_per_week: float, direction: str, *, as_json: bool) -> None:
+    """Score SERIES (files, or folders of them) and write the results to DIR, in the same places.
+
+    A CSV has columns timestamp and value, and comes out with its columns and anomaly_score, expected, lower, upper,
+    confidence, kind and is_alarm; an NPZ has timestamp_s and value, and NAME.npy comes out with the scores. Times
+    without a zone are UTC. A point is judged before it is learnt; a missing value (empty or NaN) gets no score.
+    """
+    from dataflows.cli.progress import share_of  # noqa: PLC0415 - `andon --help` loads none of this
+
+    files = _files(series)
+    summaries = []
+    with share_of("scoring") as told:
+        for number, (source, place) in enumerate(files):
+            told(number / len(files))
+            target = out / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            judge = _csv if source.suffix == ".csv" else _npz
+            summaries.append(judge(source, target, str(place), alarms_per_week, direction))
+    if as_json:
+        sys.stdout.write(json.dumps([summary._asdict() for summary in summaries]) + "\n")
+        return
+    width = max(len(summary.series) for summary in summaries)
+    for one in summaries:
+        words = f"{one.points:8d} points  {one.alarms:4d} alarms  highest {one.highest:7.2f}"
+        click.echo(f"{one.series.ljust(width)}  {words}" + (f"  {one.missing} missing" if one.missing else ""))
+
+
+def _files(series: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Every file to score, and where its result goes below DIR.
+
+    Raises:
+        SourceError: there is nothing to score, or two files would write the same result.
+    """
+    from schemas.errors import SourceError  # noqa: PLC0415 - `andon --help` loads none of this
+
+    found: dict[Path, Path] = {}
+    for one in series:
+        inside = sorted(path for path in one.rglob("*") if path.suffix in _SUFFIXES) if one.is_dir() else [one]
+        if not inside:
+            raise SourceError(f"{one}: there is no .csv or .npz file in it")
+        for path in inside:
+            if path.suffix not in _SUFFIXES:
+                raise SourceError(f"{path}: must be .csv or .npz")
+            place = path.relative_to(one) if one.is_dir() else Path(path.name)
+            if place in found:
+                raise SourceError(f"{path} and {found[place]} would both be written to {place}")
+            found[place] = path
+    return [(path, place) for place, path in found.items()]
+
+
+def judged(
+    points: Sequence[tuple[int, float, int]], alarms_per_week: float, direction: str
+) -> "Iterator[Score | None]":
+    """Scores of points (time and offset from UTC in microseconds), None where the value is missing."""
+    from operators.anomaly.detector import SeriesDetector  # noqa: PLC0415 - `andon --help` loads none of this
+
+    detector = SeriesDetector(alarms_per_week)
+    for at_us, value, offset_us in points:
+        if math.isfinite(value):
+            yield detector.score(at_us, value, direction, offset_us=offset_us)  # type: ignore[arg-type] # a Choice
+        else:
+            yield None
+
+
+class Table(NamedTuple):
+    """A CSV: its columns, its rows as they are, and the points in them."""
+
+    head: list[str]
+    rows: list[list[str]]
+    points: list[tuple[int, float, int]]
+
+
+def read_csv(source: Path) -> Table:
+    """Read a series.
+
+    Raises:
+        SourceError: a column is missing, or a cell is no time or no number.
+    """
+    from schemas.errors import SourceError  # noqa: PLC0415 - `andon --help` loads none of this
+
+    with source.open(newline="", encoding="utf-8") as lines:
+        head, *rows = list(csv.reader(lines)) or [[]]
+    for column in ("timestamp", "value"):
+        if column not in head:
+            raise SourceError(f"{source}: there is no column {column!r} in its first line ({', '.join(head)})")
+    when, what = head.index("timestamp"), head.index("value")
+    points = []
+    for number, row in enumerate(rows, 2):
+        try:
+            at_us, offset_us = _time(row[when])
+            points.append((at_us, _value(row[what]), offset_us))
+        except (ValueError, IndexError) as error:
+            raise SourceError(f"{source}, line {number}: {error}") from None
+    return Table(head, rows, points)
+
+
+def _csv(source: Path, target: Path, name: str, alarms_per_week: float, direction: str) -> Summary:
+    table = read_csv(source)
+    kept = [column for column in range(len(table.head)) if table.head[column] not in COLUMNS]
+    scores = []
+    with target.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines)
+        writer.writerow([*(table.head[column] for column in kept), *COLUMNS])
+        for row, one in zip(table.rows, judged(table.points, alarms_per_week, direction), strict=True):
+            scores.append(one)
+            writer.writerow([*(row[column] for column in kept), *_cells(one)])
+    return _summary(name, scores)
+
+
+def _npz(source: Path, target: Path, name: str, alarms_per_week: float, direction: str) -> Summary:
+    import numpy as np  # noqa: PLC0415 - `andon --help` loads none of this
+
+    from schemas.errors import SourceError  # noqa: PLC0415 - as above
+
+    with np.load(source) as data:
+        for column in ("timestamp_s", "value"):
+            if column not in data:
+                raise SourceError(f"{source}: there is no array {column!r} in it ({', '.join(data)})")
+        times_us = np.rint(data["timestamp_s"].astype(float) * 1e6).astype(np.int64).tolist()
+        values = data["value"].astype(float).tolist()
+    if len(times_us) != len(values):
+        raise SourceError(f"{source}: {len(times_us)} times for {len(values)} values")
+    points = [(at_us, value, 0) for at_us, value in zip(times_us, values, strict=True)]
+    scores = list(judged(points, alarms_per_week, direction))
+    np.save(target.with_suffix(".npy"), np.array([math.nan if one is None else one.anomaly_score for one in scores]))
+    return _summary(name, scores)
+
+
+def _time(text: str) -> tuple[int, int]:
+    """Time and offset from UTC, in microseconds, of RFC 3339 (a space will do for the T), or seconds since 1970."""
+    try:
+        return round(float(text) * 1e6), 0
+    except ValueError:
+        moment = datetime.fromisoformat(text.strip())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    offset = moment.utcoffset()
+    whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // (datetime.resolution)
+    return whole, 0 if offset is None else offset // datetime.resolution
+
+
+def _value(text: str) -> float:
+    return float(text) if text.strip() else math.nan
+
+
+def _cells(one: "Score | None") -> list[str]:
+    if one is None:
+        return [""] * len(COLUMNS)
+    numbers = (one.anomaly_score, one.expected, one.lower, one.upper, one.confidence)
+    return [*(f"{number:.10g}" for number in numbers), one.kind, str(int(one.is_alarm))]
+
+
+def _summary(name: str, scores: "Sequence[Score | None]") -> Summary:
+    known = [one for one in scores if one is not None]
+    highest = max((one.anomaly_score for one in known), default=0.0)
+    return Summary(name, len(scores), len(scores) - len(known), sum(one.is_alarm for one in known), round(highest, 3))

@@ -1,0 +1,33 @@
+"""What a person decides about the models."""
+
+import msgspec
+
+
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which models judge, how often they may alarm, and when the rule takes over.
+
+    `series` and `vectors` are the kill switches of the two families: off, the deterministic rule judges, and nothing is
+    learnt. `alarms_per_week` is the budget of one series. `max_series` bounds the memory: beyond it the series that was
+    silent longest is dropped, and reported. A model younger than `young_points` is judged by the rule; one that drifts
+    is, until it was calm for `calm_points`.
+    """
+
+    series: bool = True
+    vectors: bool = True
+    alarms_per_week: float = 1.0
+    max_series: int = 20_000
+    young_points: int = 200
+    calm_points: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant.
+
+        Raises:
+            ValueError: a number is out of range.
+        """
+        if self.alarms_per_week <= 0:
+            raise ValueError("alarms_per_week must be above 0: series = false turns the models off")
+        if self.max_series < 1:
+            raise ValueError("max_series must be at least 1")
+        if self.young_points < 0 or self.calm_points < 0:
+            raise ValueError("young_points and calm_points can't be negative")

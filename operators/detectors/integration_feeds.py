@@ -1,0 +1,214 @@
+"""Feeds that fall silent while others go on, sooner than `stale_after` where their usual pace allows.
+
+Two kinds. A source's feed of a node's stock is held against the other feeds of that node, minute by minute: the time in
+which these speak and it does not is compared with the longest such time so far. A source as a whole is held against its
+own yesterday: it spoke in this hour then, and most sources that did do so today.
+
+Both tell `feed_stops` and `feed_resumes`, in scope (node) or (source), to the second part.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from operators.detectors.events import CELL_US, Collected
+from operators.detectors.integration_findings import Said, Standing, standing_finding
+from operators.detectors.integration_minute import Minute
+from operators.detectors.records import Impact, Scoped, ScopeFinding, Tally, scoped
+from operators.detectors.scopes import Cell, ScopeDetector
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration, people_time
+
+STOPS, RESUMES, REJECTED = "feed_stops", "feed_resumes", "task_rejected"
+_HOUR = HOUR_US // CELL_US
+#: The other feeds of a node count as speaking for so many minutes after they were heard.
+_SPEAKS = 5
+#: A feed is known after so many pauses, in at least so many minutes.
+_PAUSES, _KNOWN = 30, 3 * _HOUR
+#: In a feed's pause, others must have been heard in so many minutes.
+_WITNESSES = 5
+#: What is usual is halved in so many minutes.
+_MEMORY = 3 * DAY_US // CELL_US
+#: This share of the sources that spoke in this hour yesterday, of so many, has to speak today.
+_TODAY, _SOURCES = 0.7, 3
+
+
+class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A feed is silent after `least`, and `times` its longest pause: counted is only time in which others speak.
+
+    A whole source must also have been silent for `source`, in hours in which it spoke on the day before.
+    """
+
+    least: Duration = Duration(10 * MINUTE_US)
+    times: float = 3.0
+    source: Duration = Duration(30 * MINUTE_US)
+
+
+class Feed(msgspec.Struct, array_like=True):
+    """What is kept of a feed. Times are minutes; `hours` (sources only) has a bit for each hour it spoke in, by day."""
+
+    first: int
+    last: int
+    pause: int = 0
+    witnesses: int = 0
+    longest: float = 0.0
+    pauses: int = 0
+    learnt: int = 0
+    is_silent: bool = False
+    hours: dict[int, int] = {}
+
+    def hear(self, number: int) -> bool:
+        """It spoke; returns whether it had been silent."""
+        was_silent, self.is_silent = self.is_silent, False
+        if self.pause and not was_silent:
+            fade = 0.5 ** ((number - self.learnt) / _MEMORY) if self.learnt else 0.0
+            self.longest = max(float(self.pause), self.longest * fade)
+            self.learnt = number
+            self.pauses += 1
+        self.last, self.pause, self.witnesses = number, 0, 0
+        return was_silent
+
+    def too_long(self, settings: FeedSettings) -> float:
+        """How many times as long as it may be the pause is; 0 while too little is known."""
+        if self.pauses < _PAUSES or self.last - self.first < _KNOWN or self.witnesses < _WITNESSES:
+            return 0.0
+        return self.pause * CELL_US / max(settings.least, settings.times * self.longest * CELL_US)
+
+
+class Feeds:
+    """Follows the stock feeds of nodes, and sources as a whole.
+
+    Memory: a record for each (node, source) and each source. Cost: one step for each of them a minute.
+    """
+
+    def __init__(self, settings: FeedSettings) -> None:
+        self._settings = settings
+        self.nodes: dict[str, dict[str, Feed]] = {}
+        self.sources: dict[str, Feed] = {}
+
+    def minute(self, minute: Minute, out: Collected) -> None:
+        """Take a minute in which anything was heard."""
+        for node, heard in sorted(minute.stock.items()):
+            feeds = self.nodes.setdefault(node, {})
+            for source in sorted(heard):
+                self._hear(feeds, source, minute, scoped(node=node), out)
+        for node, feeds in self.nodes.items():
+            self._pause(node, feeds, minute, out)
+        for source in minute.sources:
+            feed = self._hear(self.sources, source, minute, scoped(source=source), out)
+            day, hour = divmod(minute.number // _HOUR, 24)
+            feed.hours[day] = feed.hours.get(day, 0) | 1 << hour
+            if len(feed.hours) > 2:
+                del feed.hours[min(feed.hours)]
+        self._sources_pause(minute, out)
+
+    @staticmethod
+    def _hear(feeds: dict[str, Feed], source: str, minute: Minute, scope: Scoped, out: Collected) -> Feed:
+        feed = feeds.get(source)
+        if feed is None:
+            feed = feeds[source] = Feed(minute.number, minute.number)
+        elif feed.hear(minute.number):
+            since_us = minute.number * CELL_US
+            out.tallies.append(Tally(RESUMES, scope, minute.end_us, since_us, 1.0, 1.0, source))
+        return feed
+
+    def _pause(self, node: str, feeds: dict[str, Feed], minute: Minute, out: Collected) -> None:
+        number, heard = minute.number, minute.stock.get(node, ())
+        latest = sorted((feed.last for feed in feeds.values()), reverse=True)[:2]
+        if len(latest) < 2 or number - latest[0] > _SPEAKS:
+            return
+        for source, feed in feeds.items():
+            other = latest[1] if feed.last == latest[0] else latest[0]
+            if source in heard or number - other > _SPEAKS:
+                continue
+            feed.pause += 1
+            feed.witnesses += bool(heard)
+            if not feed.is_silent and feed.too_long(self._settings) > 1:
+                self._stop(feed, source, scoped(node=node), minute, out)
+
+    def _sources_pause(self, minute: Minute, out: Collected) -> None:
+        number = minute.number
+        was_day, hour = divmod(number // _HOUR - 24, 24)
+        silent = []
+        spoke = speaks = 0
+        for source, feed in self.sources.items():
+            if not feed.hours.get(was_day, 0) >> hour & 1:
+                continue
+            spoke += 1
+            speaks += number - feed.last < _HOUR
+            if source not in minute.sources and not feed.is_silent:
+                feed.pause += 1
+                feed.witnesses += 1
+                if feed.pause * CELL_US > self._settings.source and feed.too_long(self._settings) > 1:
+                    silent.append((source, feed))
+        if spoke >= _SOURCES and speaks >= _TODAY * spoke:
+            for source, feed in silent:
+                self._stop(feed, source, scoped(source=source), minute, out)
+
+    @staticmethod
+    def _stop(feed: Feed, source: str, scope: Scoped, minute: Minute, out: Collected) -> None:
+        feed.is_silent = True
+        since_us = (feed.last + 1) * CELL_US
+        out.tallies.append(Tally(STOPS, scope, minute.end_us, since_us, 1.0, 1.0, source))
+
+
+class StoppedState(msgspec.Struct, array_like=True):
+    """What is kept of a node or a source: the findings by silent source, and what was rejected in the last hour."""
+
+    silent: dict[str, Standing] = {}
+    rejected: list[tuple[int, int, str, Impact | None]] = []
+
+
+class StoppedFeeds(ScopeDetector):
+    """The second part: says that a feed stopped, names the orders whose work the node had to reject, and closes it.
+
+    Told of a silence twice (by `Feeds`, and by `FeedWatch` after `stale_after`), it says it once.
+    """
+
+    NAME = "feed_stopped"
+    METRICS = (STOPS, RESUMES, REJECTED)
+    State = StoppedState
+
+    def judge(
+        self, scope: Scoped, state: StoppedState, cells: Mapping[str, Cell], end_us: int
+    ) -> Iterable[ScopeFinding]:
+        """As `ScopeDetector`."""
+        rejected = cells.get(REJECTED)
+        new = rejected.members if rejected is not None else []
+        state.rejected = [one for one in [*state.rejected, *new] if end_us - one[0] <= HOUR_US]
+        stops, resumes = cells.get(STOPS), cells.get(RESUMES)
+        begun = set()
+        for _, since_us, source, _ in stops.members if stops is not None else ():
+            if source not in state.silent:
+                begun.add(source)
+                standing = state.silent[source] = Standing()
+                standing.begin(end_us, since_us, 6.0, [])
+        heard = {member[2] for member in resumes.members} if resumes is not None else set()
+        for source in sorted(state.silent):
+            standing = state.silent[source]
+            members = state.rejected if source in begun else new
+            impacts = [one[3] for one in members if one[3] is not None and one[0] >= standing.since_us]
+            impacts = standing.new(impacts)
+            closed = source in heard
+            if impacts or closed or source in begun:
+                yield self._finding(scope, source, standing, impacts, end_us, closed=closed)
+            if closed:
+                del state.silent[source]
+
+    def idle(self, state: StoppedState) -> bool:  # noqa: ARG002 - as its base
+        """As `ScopeDetector`: only what is told is judged."""
+        return True
+
+    def _finding(
+        self, scope: Scoped, source: str, standing: Standing, impacts: list[Impact], end_us: int, *, closed: bool
+    ) -> ScopeFinding:
+        node = dict(scope).get("node", "")
+        about = f" about {node}'s stock" if node else ""
+        silent = people_duration(end_us - standing.since_us)
+        sentence = f"{source} has said nothing{about} for {silent}, while others went on."
+        if closed:
+            sentence = f"{source} is heard again{about}, after {silent} of silence."
+        said = Said("as often as before", f"silent since {people_time(standing.since_us)}", sentence)
+        where = dict(scope) | {"source": source}
+        return standing_finding(
+            self.NAME, "feed_stopped", where, standing, said, end_us, impacts=impacts, closed=closed
+        )

@@ -1,0 +1,112 @@
+"""The shape of an order's payload: which of the optional fields it carries; and which shapes a channel is used to."""
+
+import msgspec
+
+from schemas.events import OrderCreated
+
+#: What an order may carry, in the order of the bits of a shape. A field of lines counts when all lines have it.
+FIELDS = (
+    "customer_id",
+    "currency",
+    "promised_at",
+    "lines",
+    "unit_price",
+    "total",
+    "dispatch_by",
+    "idempotency_key",
+    "unit_cost",
+)
+_OF_LINE = ("unit_price", "unit_cost")
+_BITS = {name: 1 << index for index, name in enumerate(FIELDS)}
+#: A channel's own orders count alone from `learn_from` on; from this many on they count beside all channels' orders.
+_SOME = 30
+#: A shape of which no more than this share of the orders are is a rare one.
+_RARE = 0.005
+#: What is carried by less than this share of a channel's orders stops being required there.
+_DROPPED = 0.8
+
+
+def shape_of(event: OrderCreated) -> int:
+    """One bit for each of `FIELDS` that the order carries. An order without lines is said to lack only the lines."""
+    shape = 0
+    for name, bit in _BITS.items():
+        if name in _OF_LINE:
+            shape |= bit if all(getattr(line, name) is not None for line in event.lines) else 0
+        elif getattr(event, name):
+            shape |= bit
+    return shape
+
+
+def names_of(shape: int) -> list[str]:
+    """The fields of a shape."""
+    return [name for name, bit in _BITS.items() if shape & bit]
+
+
+class Shapes(msgspec.Struct, array_like=True):
+    """What one channel (or all of them together) is used to.
+
+    `counts` are of orders by shape, up to the last time they were folded in, halved each time; `fresh` those since.
+    `required` and `common` (shapes that are not rare) are what follows from `counts`; they change only when `fresh` is
+    folded in, so that what breaks now does not become usual while it is judged.
+    """
+
+    counts: dict[int, float] = {}
+    fresh: dict[int, float] = {}
+    folded_us: int = 0
+    required: int = 0
+    common: list[int] = []
+
+    def add(self, shape: int) -> None:
+        """Count an order."""
+        self.fresh[shape] = self.fresh.get(shape, 0.0) + 1.0
+
+    @property
+    def known(self) -> float:
+        """Of how many orders it is known."""
+        return sum(self.counts.values())
+
+    def fold(self, now_us: int, carried: float) -> None:
+        """Take over what came since the last time."""
+        self.counts = {shape: count / 2 for shape, count in self.counts.items() if count >= 1.0}
+        for shape, count in self.fresh.items():
+            self.counts[shape] = self.counts.get(shape, 0.0) + count
+        self.fresh, self.folded_us = {}, now_us
+        total = self.known
+        required = 0
+        for bit in _BITS.values():
+            share = sum(count for shape, count in self.counts.items() if shape & bit) / total
+            if share >= carried or (share >= _DROPPED and self.required & bit):
+                required |= bit
+        self.required = required
+        self.common = sorted(shape for shape, count in self.counts.items() if count > _RARE * total)
+
+    def due(self, now_us: int, learn_from: int, every_us: int) -> bool:
+        """Whether it is time to fold: when enough has come for the first time, and then every so often."""
+        if not self.folded_us:
+            return sum(self.fresh.values()) >= learn_from
+        return now_us - self.folded_us >= every_us and bool(self.fresh)
+
+
+def missing_of(shape: int, own: Shapes, whole: Shapes, carried: float) -> int:
+    """What a channel's order lacks of what is usual, as bits; 0 while too little is known.
+
+    Required is what the channel's orders have carried; before enough of them came, what all channels' orders carry and
+    each of the first of this channel did. A shape that is rare, and lacks what is in all common ones, is short of that.
+    """
+    if own.folded_us:
+        missing = own.required & ~shape
+        if not missing and own.common and shape not in own.common:
+            always = own.common[0]
+            for one in own.common[1:]:
+                always &= one
+            missing = always & ~shape
+        return missing
+    seen = sum(own.fresh.values())
+    if not whole.folded_us or seen < _SOME:
+        return 0
+    wanted = 0
+    for bit in _BITS.values():
+        have = sum(count for one, count in own.fresh.items() if one & bit)
+        if whole.required & bit and have >= carried * seen:
+            wanted |= bit
+    return wanted & ~shape

@@ -1,0 +1,112 @@
+"""The last key group: findings of all sites become incidents, and incidents alerts."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import msgspec
+
+from operators.alerting.alerting import Alerting
+from operators.detectors.records import ScopeFinding
+from operators.group_state import Emitted, IncidentGroupState, IncidentPiece, Sizes, decoded, sizes_of
+from operators.incidents.incidents import Incidents
+from operators.ordering import Frontier
+from operators.pipeline import PipelineSettings
+from schemas.durations import BEGIN_OF_TIME_US
+from schemas.events import Arrived
+from schemas.incident_rows import Incident
+from schemas.rows import Row
+
+
+class IncidentGroup:
+    """Takes findings in the order of (arrival, origin, place) once every group that feeds it has passed them.
+
+    There is one: findings are few, and what belongs together can be anywhere.
+    """
+
+    def __init__(self, name: str, settings: PipelineSettings) -> None:
+        self.name = name
+        self._close_at_us = settings.close_at_us
+        self._frontier = Frontier(settings.upstream_of_incidents())
+        self._held: list[IncidentPiece] = []
+        self._incidents = Incidents(settings.incidents, settings.process)
+        self._alerting = Alerting(settings.alerting)
+
+    def on_batch(self, pieces: Sequence[IncidentPiece]) -> Emitted:
+        """Process what all upstream groups have passed."""
+        before = self._frontier.watermark_us
+        for piece in pieces:
+            self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
+            if piece.findings or piece.controls:
+                self._held.append(piece)
+        if self._frontier.watermark_us <= before:
+            return Emitted([], [])
+        clock_us = self._frontier.clock_us
+        if self._frontier.ended:
+            clock_us = max(clock_us, self._close_at_us, *(_last_us(piece) + 1 for piece in self._held), clock_us)
+        findings, controls = self._released(clock_us)
+        said: list[Row] = []
+        for arrival_us, together in groupby(findings, key=_arrival):
+            said.extend(self._incidents.advance(arrival_us))
+            said.extend(self._incidents.update(list(together)))
+        said.extend(self._incidents.advance(clock_us))
+        changes = [row for row in said if isinstance(row, Incident)]
+        alerts = [*self._alerting.update(changes, controls), *self._alerting.advance(clock_us)]
+        return Emitted([*said, *alerts], [])
+
+    def _released(self, clock_us: int) -> tuple[list[ScopeFinding], list[Arrived]]:
+        """What arrived before `clock_us`, in order; the rest is held on."""
+        findings: list[tuple[int, str, int, ScopeFinding]] = []
+        controls: list[Arrived] = []
+        held: list[IncidentPiece] = []
+        for piece in self._held:
+            later_findings: list[ScopeFinding] = []
+            for place, finding in enumerate(piece.findings):
+                if _arrival(finding) < clock_us:
+                    findings.append((_arrival(finding), piece.origin, place, finding))
+                else:
+                    later_findings.append(finding)
+            later_controls = [control for control in piece.controls if control.arrival_us >= clock_us]
+            controls.extend(control for control in piece.controls if control.arrival_us < clock_us)
+            if later_findings or later_controls:
+                held.append(msgspec.structs.replace(piece, findings=later_findings, controls=later_controls))
+        self._held = held
+        findings.sort(key=_order)
+        controls.sort()
+        return [finding for _, _, _, finding in findings], controls
+
+    def sizes(self) -> Sizes:
+        """What is kept; cheap enough to be asked at every snapshot."""
+        return sizes_of(incidents=self._incidents.sizes(), alerting=self._alerting.sizes())
+
+    def snapshot(self) -> bytes:
+        """The whole state, compact."""
+        return msgspec.msgpack.encode(
+            IncidentGroupState(
+                self._frontier.snapshot(),
+                self._held,
+                self._incidents.snapshot(),
+                self._alerting.snapshot(),
+            )
+        )
+
+    def restore(self, state: bytes) -> None:
+        """Take over a snapshot (StateError when it can't be read)."""
+        kept = decoded(state, IncidentGroupState)
+        self._frontier.restore(kept.frontier)
+        self._held = list(kept.held)
+        self._incidents.restore(kept.incidents)
+        self._alerting.restore(kept.alerting)
+
+
+def _arrival(finding: ScopeFinding) -> int:
+    return finding.signal.arrival_us
+
+
+def _order(entry: tuple[int, str, int, ScopeFinding]) -> tuple[int, str, int]:
+    return entry[:3]
+
+
+def _last_us(piece: IncidentPiece) -> int:
+    """The last arrival time of what a piece holds."""
+    times = [_arrival(finding) for finding in piece.findings] + [control.arrival_us for control in piece.controls]
+    return max(times, default=BEGIN_OF_TIME_US)

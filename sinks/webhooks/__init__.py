@@ -1,0 +1,1 @@
+"""Alerts out to incident tooling over HTTP: a durable outbox, a worker an endpoint, one file a receiver."""

@@ -1,0 +1,271 @@
+"""`andon deliver` as a real process before a receiver that misbehaves: killed, stopped, told nothing secret."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.incident_rows import Alert
+from sinks.webhooks.outbox import Outbox
+from tests.processes import andon, start
+from tests.webhook_alerts import alert, resolved
+from tests.webhook_receiver import ScriptedReceiver, until
+
+_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the one of the published vector
+_OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+_TOKEN = "Bearer tok-5f0c77aa91"  # noqa: S105 - a throw-away one
+_RECEIVER = """
+[[delivery.receiver]]
+name = "{name}"
+type = "standard"
+url = "{url}"
+secrets = ["env:HOOK_SECRET", "env:HOOK_OLD"]
+authorization = "env:HOOK_TOKEN"
+allow_http = true
+allow_networks = ["127.0.0.0/8"]
+"""
+_DELIVERY = """
+[clickhouse]
+dsn = "{dsn}"
+[observe]
+level = "debug"
+log = "json"
+[delivery]
+poll = "50ms"
+stale_after = "3650d"
+keep = "3650d"
+gap_wait = "500ms"
+read_timeout = "1s"
+total_timeout = "2s"
+retry_first = "20ms"
+retry_longest = "100ms"
+breaker_pause = "50ms"
+breaker_longest = "100ms"
+stop_within = "5s"
+"""
+_SECRETS = {"HOOK_SECRET": _SECRET, "HOOK_OLD": _OLD, "HOOK_TOKEN": _TOKEN}
+
+
+class Process:
+    """`andon deliver` over a folder, started and killed at will."""
+
+    def __init__(self, folder: Path, dsn: str = "chdb:///./andon.db", **urls: str) -> None:
+        self.folder = folder
+        receivers = "".join(_RECEIVER.format(name=name, url=url) for name, url in urls.items())
+        (folder / "andon.toml").write_text(_DELIVERY.format(dsn=dsn) + receivers, encoding="utf-8")
+        self.outbox = Outbox(folder / "andon-outbox.db")
+        self.output = ""
+        self._running: subprocess.Popen[str] | None = None
+
+    def put(self, *alerts: Alert) -> None:
+        self.outbox.put(alerts, time.time_ns() // 1_000)
+
+    def start(self) -> None:
+        self._running = start("deliver", cwd=self.folder, **_SECRETS)
+
+    def end(self, how: signal.Signals) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        assert self._running is not None
+        self._running.send_signal(how)
+        out, err = self._running.communicate(timeout=30)
+        self.output += out + err
+        code, self._running = self._running.returncode, None
+        return code
+
+    def close(self) -> None:
+        if self._running is not None:
+            self.end(signal.SIGKILL)
+        self.outbox.close()
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    made: list[Process] = []
+    yield made
+    for one in made:
+        one.close()
+
+
+def _groups(count: int, receiver: str = "ops") -> list[Alert]:
+    """`count` groups of four alerts each, one group after the other."""
+    names = [f"g{number}" for number in range(count)]
+    return [
+        one
+        for name in names
+        for one in (*(alert(number, name, receiver) for number in (1, 2, 3)), resolved(4, name, receiver))
+    ]
+
+
+def _check_order(keys: list[str], alerts: list[Alert]) -> None:
+    """Every alert came, and those of each group in their order, none again after a later one."""
+    assert set(keys) == {one.alert_id for one in alerts}
+    for group in {one.group_key for one in alerts}:
+        told = [key for key in keys if key.split(":")[1] == group]
+        assert told == sorted(told)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_points_everything_arrives_in_order(
+    tmp_path: Path, processes: list[Process], seed: int
+) -> None:
+    """SIGKILL while requests are under way: sent but not noted, answered but not noted, and everything between."""
+    drawn = random.Random(seed)
+    steps = drawn.choices(["200", "503", "429 retry-after=0", "reset", "close", "500"], (12, 1, 1, 1, 1, 1), k=60)
+    alerts = _groups(12)
+    kills = 6
+    with ScriptedReceiver(*steps) as receiver:
+        process = Process(tmp_path, ops=receiver.url)
+        processes.append(process)
+        process.put(*alerts[: len(alerts) // 2])
+        process.start()
+        for _ in range(kills):
+            before = len(receiver.received)
+            more = drawn.randint(1, 6)
+            receiver.wait(lambda came, least=before + more: len(came) >= least)  # type: ignore[misc] # bound now
+            time.sleep(drawn.uniform(0, 0.01))  # no waiting for something: the point of the kill is what is drawn
+            assert process.end(signal.SIGKILL) == -signal.SIGKILL
+            process.put(*alerts)
+            process.start()
+        until(lambda: process.outbox.counts() == {"ops": {"delivered": len(alerts)}})
+        assert process.end(signal.SIGTERM) == 0
+        came = receiver.received
+    _check_order([one.key for one in came if one.taken], alerts)
+    _check_order([one.key for one in came], alerts)
+    lost = sum(one.step in ("reset", "close") for one in came)
+    failed = sum(one.step[0] in "45" for one in came)
+    assert len(came) <= len(alerts) + lost + failed + kills
+    assert len({one.headers["webhook-id"] for one in came}) == len(alerts)
+
+
+def test_a_dead_endpoint_delays_no_other(tmp_path: Path, processes: list[Process]) -> None:
+    with ScriptedReceiver(always="hang") as deaf, ScriptedReceiver() as well:
+        process = Process(tmp_path, deaf=deaf.url, well=well.url)
+        processes.append(process)
+        process.put(*_groups(10, "deaf"), *_groups(10, "well"))
+        process.start()
+        deaf.wait(lambda came: len(came) >= 1)
+        well.wait(lambda came: len(came) == 40)
+        assert len(deaf.received) < 15
+        until(lambda: process.outbox.counts()["well"] == {"delivered": 40})
+        assert process.outbox.counts()["deaf"] == {"waiting": 40}
+        assert process.end(signal.SIGTERM) == 0
+
+
+def test_sigterm_waits_for_what_is_under_way_and_loses_nothing(tmp_path: Path, processes: list[Process]) -> None:
+    with ScriptedReceiver("hang") as receiver:
+        process = Process(tmp_path, ops=receiver.url)
+        processes.append(process)
+        process.put(alert(1))
+        process.start()
+        receiver.wait(lambda came: len(came) == 1)
+        assert process.end(signal.SIGTERM) == 0
+        (record,) = process.outbox.records(10)[1]
+        assert (record.outcome, record.detail, record.attempt) == ("retrying", "no answer in time", 1)
+        process.start()
+        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        assert process.end(signal.SIGTERM) == 0
+        assert [one.step for one in receiver.received] == ["hang", "200"]
+
+
+def test_what_was_under_way_at_a_kill_is_on_record(tmp_path: Path, processes: list[Process]) -> None:
+    with ScriptedReceiver("hang") as receiver:
+        process = Process(tmp_path, ops=receiver.url)
+        processes.append(process)
+        process.put(alert(1))
+        process.start()
+        receiver.wait(lambda came: len(came) == 1)
+        process.end(signal.SIGKILL)
+        process.start()
+        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        first, second = process.outbox.records(10)[1]
+        assert (first.attempt, first.outcome) == (1, "retrying")
+        assert first.detail == "the process ended while this attempt was under way: it may have been delivered"
+        assert (second.attempt, second.outcome, second.http_status) == (2, "delivered", 200)
+        assert {one.headers["webhook-id"] for one in receiver.received} == {alert(1).alert_id}
+
+
+def test_a_second_process_over_the_same_outbox_is_refused(tmp_path: Path, processes: list[Process]) -> None:
+    with ScriptedReceiver() as receiver:
+        process = Process(tmp_path, ops=receiver.url)
+        processes.append(process)
+        process.put(alert(1))
+        process.start()
+        receiver.wait(lambda came: len(came) == 1)
+        second = andon("deliver", cwd=tmp_path, check=False, **_SECRETS)
+        assert second.returncode == 1
+        assert "another process delivers from this outbox" in second.stderr
+
+
+def test_no_secret_is_in_logs_records_or_listings(tmp_path: Path, processes: list[Process]) -> None:
+    """Receivers that repeat what they were sent, and everything that can fail, at the most talkative level."""
+    with ScriptedReceiver("echo", "reset", "301 location=/x", "410") as receiver:
+        process = Process(tmp_path, ops=receiver.url)
+        processes.append(process)
+        process.put(*_groups(3))
+        process.put(alert(1, "g9", "nobody", annotations={"summary": _SECRET}))
+        process.start()
+        until(lambda: "ops" in process.outbox.disabled())
+        until(lambda: process.outbox.counts()["nobody"] == {"dead": 1})
+        assert process.end(signal.SIGTERM) == 0
+        shown = process.output + str(process.outbox.records(100)) + str(process.outbox.disabled())
+    listed = [
+        andon("deliver", *one, "--json", cwd=tmp_path, **_SECRETS).stdout for one in (("endpoints",), ("dead", "list"))
+    ]
+    assert '"event":"attempted"' in process.output
+    assert "alert_given_up" in process.output
+    for text in (shown, *listed):
+        for secret in (_SECRET, _OLD, _TOKEN, _SECRET[6:], _OLD[6:], _TOKEN[7:]):
+            assert secret not in text
+    endpoints = {one["receiver"]: one for one in json.loads(listed[0])}
+    assert endpoints["ops"]["state"] == "disabled"
+    assert endpoints["nobody"]["dead"] == 1
+
+
+def test_the_command_line_from_a_dead_letter_to_its_delivery(tmp_path: Path, processes: list[Process]) -> None:
+    with ScriptedReceiver("401", "410") as receiver:
+        process = Process(tmp_path, ops=receiver.url)
+        processes.append(process)
+        process.put(alert(1, "a"), alert(1, "b"))
+        assert andon("deliver", "--drain", cwd=tmp_path, **_SECRETS).returncode == 0
+        assert process.outbox.counts() == {"ops": {"dead": 1, "waiting": 1}}
+        (dead,) = json.loads(andon("deliver", "dead", "list", "--json", cwd=tmp_path).stdout)
+        assert (dead["receiver"], dead["http_status"], dead["detail"]) == ("ops", 401, "HTTP 401: ok")
+        assert andon("deliver", "dead", "replay", cwd=tmp_path, check=False).returncode == 2
+        assert andon("deliver", "dead", "replay", "no-such-alert", cwd=tmp_path, check=False).returncode == 1
+        assert "1 alert will be delivered again" in andon("deliver", "dead", "replay", "--all", cwd=tmp_path).stdout
+        assert "is enabled" in andon("deliver", "enable", "ops", cwd=tmp_path).stdout
+        assert andon("deliver", "enable", "ops", cwd=tmp_path, check=False).returncode == 1
+        andon("deliver", "--drain", cwd=tmp_path, **_SECRETS)
+        assert process.outbox.counts() == {"ops": {"delivered": 2}}
+        assert "ops" in andon("deliver", "endpoints", cwd=tmp_path).stdout
+
+
+def test_a_database_that_is_away_holds_nothing_up(tmp_path: Path, processes: list[Process]) -> None:
+    with ScriptedReceiver() as receiver:
+        process = Process(tmp_path, dsn="http://default@127.0.0.1:9/andon", ops=receiver.url)
+        processes.append(process)
+        process.put(alert(1))
+        process.start()
+        receiver.wait(lambda came: len(came) == 1)
+        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        process.put(resolved(2))
+        receiver.wait(lambda came: len(came) == 2)
+        assert process.end(signal.SIGTERM) == 0
+    assert len(process.outbox.records(10)[1]) == 2
+    assert process.output.count('"event":"store_away"') == 1
+
+
+def test_settings_that_can_not_be_used_are_told_at_once(tmp_path: Path) -> None:
+    told = andon("deliver", cwd=tmp_path, check=False)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "there is nobody to deliver to" in told.stderr
+    (tmp_path / "andon.toml").write_text(_RECEIVER.format(name="ops", url="ftp://x"), encoding="utf-8")
+    told = andon("deliver", cwd=tmp_path, check=False)
+    assert told.returncode == 2
+    assert len(told.stderr.splitlines()) == 4
+    assert "no outbox" in andon("deliver", "dead", "list", cwd=tmp_path, check=False).stderr
