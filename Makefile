@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-kafka check format bench bench-compare bench-sweep bench-latency bench-peers soak clean
+.PHONY: setup demo test test-kafka check format bench bench-compare bench-sweep bench-latency bench-peers bench-detection soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make bench-sweep    cost over keys, batch, groups, processes; of snapshots; of a start (an hour)"
 	@echo "make bench-latency  from message to visible row, under a live feed"
 	@echo "make bench-peers    the same work by Andon and its peers (installs them into .peers; hours)"
+	@echo "make bench-detection  every kind of breakdown ten times, and clean days: what is found of them (an hour)"
 	@echo "make soak    an hour under load, with kills and outages: nothing lost, memory and latency flat"
 	@echo "make clean   remove .venv and what runs leave behind"
 
@@ -69,6 +70,9 @@ bench-latency: $(STAMP)
 
 bench-peers: $(STAMP)
 	$(BIN)/python benchmarks/peers/run.py
+
+bench-detection: $(STAMP)
+	$(BIN)/python benchmarks/detection/run.py --json build/detection.json
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py

@@ -1,7 +1,7 @@
 """`andon deliver`: the process between the alerts in ClickHouse and their receivers.
 
-Each endpoint has a thread that sends; one keeps house: it takes alerts in and writes attempts back. A database that is away stops neither what is in the outbox from being delivered, nor the record of it: that is
-written when it is back.
+Each endpoint has a thread that sends; one keeps house: it takes alerts in and writes attempts back. A database that is
+away stops neither what is in the outbox from being delivered, nor the record of it: that is written when it is back.
 """
 
 import fcntl

@@ -95,6 +95,19 @@ def test_a_cause_is_not_changed_for_a_little() -> None:
     assert only(run(some, cause_margin=1.0)).kind == "picking_backlog"
 
 
+def test_of_two_views_of_the_cause_the_one_that_was_told_stays_unless_the_other_is_nearer_to_it() -> None:
+    def cause(first: dict[str, str], second: dict[str, str]) -> str:
+        return only(
+            run(
+                [finding(10, "schema_change", first, LATE[:5]), finding(12, "schema_change", second, LATE[:5], since=8)]
+            )
+        ).cause_signal_id
+
+    assert cause({"source": "a"}, {"channel": "b"}) == "schema_change[source=a]"
+    assert cause({"source": "a"}, {"interface": "b"}) == "schema_change[interface=b]"
+    assert cause({"interface": "b"}, {"source": "a"}) == "schema_change[interface=b]"
+
+
 def test_weights_decide_what_counts() -> None:
     some = [
         finding(30, "queue_saturation", {"queue": "erp"}, LATE, since=12),
@@ -153,6 +166,8 @@ def test_added_rules_make_links_and_take_the_place_of_the_tables() -> None:
         ({"node": "a", "region": "n"}, {"node": "b", "region": "n"}, True, "apart"),
         ({"region": "n"}, {"node": "b", "region": "n"}, False, "loose"),
         ({"queue": "q"}, {"source": "w"}, True, "other"),
+        ({"topic": "reservations"}, {"topic": "fulfillment"}, True, "other"),
+        ({"topic": "reservations"}, {"topic": "reservations"}, True, "same"),
         ({"node": "a", "sku": "1"}, {"node": "a", "sku": "2"}, True, "same"),
         ({"channel": "web", "sku": "1"}, {"channel": "web", "sku": "2"}, True, "same"),
         ({"channel": "web", "sku": "1"}, {"channel": "web", "sku": "2"}, False, "apart"),

@@ -96,7 +96,7 @@ def test_siblings_far_apart_in_time_stay_apart() -> None:
     assert len(alive(rows)) == 6
 
 
-@pytest.mark.parametrize("shared", [0, 2, 12])
+@pytest.mark.parametrize("shared", [0, 2, 12, 14])
 def test_an_effect_elsewhere_is_told_by_the_orders_it_shares(shared: int) -> None:
     rows = run(
         [
@@ -107,7 +107,19 @@ def test_an_effect_elsewhere_is_told_by_the_orders_it_shares(shared: int) -> Non
         ],
         until=60,
     )
-    assert len(alive(rows)) == (1 if shared == 12 else 2)
+    assert len(alive(rows)) == (1 if shared == 14 else 2)
+
+
+def test_what_shows_itself_directly_is_no_effect_of_a_wide_breakdown_that_hits_half_of_its_orders() -> None:
+    """Doubled orders while a queue is slow, which touches most orders of the time: two breakdowns."""
+    rows = run(
+        [
+            finding(10, "queue_saturation", {"queue": "q"}, orders("a", range(200)), since=0),
+            finding(20, "duplicate_orders", {"channel": "web"}, orders("a", range(70)) + orders("b", range(30))),
+        ],
+        until=60,
+    )
+    assert len(alive(rows)) == 2
 
 
 def test_what_orders_have_yet_to_tell_waits_and_then_stands_alone() -> None:

@@ -13,15 +13,15 @@ NODE = {"node": "s1"}
 def test_an_order_that_several_findings_name_counts_once() -> None:
     rows = run(
         [
-            finding(10, "queue_saturation", {"source": "w"}, orders("o", range(6))),
-            finding(12, "oversell", {"sku": "1"}, orders("o", range(3, 9))),
+            finding(10, "queue_saturation", {"source": "w"}, orders("o", range(8))),
+            finding(12, "oversell", {"sku": "1"}, orders("o", range(4, 10))),
         ]
     )
     incident = only(rows)
-    assert (incident.orders_affected, incident.customers_affected, incident.units_affected) == (9, 9, 18.0)
-    assert (incident.value_at_risk, incident.margin_at_risk, incident.currency) == (900.0, 225.0, "EUR")
+    assert (incident.orders_affected, incident.customers_affected, incident.units_affected) == (10, 10, 20.0)
+    assert (incident.value_at_risk, incident.margin_at_risk, incident.currency) == (1000.0, 250.0, "EUR")
     named = touched(rows, incident.incident_id)
-    assert named["o4"].signal_id == "queue_saturation[source=w]", "who named it first"
+    assert named["o7"].signal_id == "queue_saturation[source=w]", "who named it first"
     assert named["o8"].signal_id == "oversell[sku=1]"
 
 

@@ -17,8 +17,8 @@ from sinks.webhooks.attempts import delivery_of
 from sinks.webhooks.intake import ship, take_in
 from sinks.webhooks.outbox import Outbox
 from tests.clickhouse_stores import HTTP, KINDS, place
-from tests.test_webhooks_process import Process
 from tests.webhook_alerts import NOON_US, alert, resolved
+from tests.webhook_process import Process
 from tests.webhook_receiver import ScriptedReceiver, until
 
 _MINUTE_MS = 60_000
@@ -148,3 +148,15 @@ def test_the_process_between_a_server_and_a_receiver(tmp_path: Path) -> None:
             process.close()
     assert list(dict.fromkeys(receiver.keys)) == [one.alert_id for one in (alert(1), alert(2), resolved(3))]
     assert len(receiver.keys) <= 4
+
+
+def test_a_database_without_our_tables_ends_the_process_with_words(tmp_path: Path) -> None:
+    with place(HTTP, tmp_path) as there, there.open(), ScriptedReceiver() as receiver:
+        process = Process(tmp_path, dsn=str(there.target), ops=receiver.url)
+        try:
+            process.start()
+            assert process.wait() == 1
+        finally:
+            process.close()
+    assert "andon migrate" in process.output
+    assert "Traceback" not in process.output

@@ -139,6 +139,19 @@ def test_what_is_settled_is_forgotten_and_what_waits_is_not(outbox: Outbox) -> N
     assert outbox.unknown([alert(1).alert_id, alert(1, group="other").alert_id]) == [alert(1).alert_id]
 
 
+def test_records_that_nobody_takes_are_bounded(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.webhooks.outbox.MOST_RECORDS", 3)
+    outbox.put([alert(1)], NOON_US)
+    for number in range(1, 6):
+        outbox.retry(delivery_of(alert(1), number, "retrying", "", NOON_US), NOON_US)
+    outbox.forget(0)
+    last, kept = outbox.records(10)
+    assert [one.attempt for one in kept] == [3, 4, 5]
+    outbox.shipped(last)
+    outbox.forget(0)
+    assert outbox.records(10) == (0, [])
+
+
 def test_what_stands_is_forgotten_with_its_receiver(outbox: Outbox) -> None:
     """A receiver that is in the settings no more leaves nothing behind; one that is touches what it says again."""
     outbox.put([alert(1)], NOON_US)

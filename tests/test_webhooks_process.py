@@ -3,7 +3,6 @@
 import json
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,76 +10,10 @@ from pathlib import Path
 import pytest
 
 from schemas.incident_rows import Alert
-from sinks.webhooks.outbox import Outbox
-from tests.processes import andon, start
+from tests.processes import andon
 from tests.webhook_alerts import alert, resolved
+from tests.webhook_process import OLD, RECEIVER, SECRET, SECRETS, TOKEN, Process
 from tests.webhook_receiver import ScriptedReceiver, until
-
-_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the one of the published vector
-_OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-_TOKEN = "Bearer tok-5f0c77aa91"  # noqa: S105 - a throw-away one
-_RECEIVER = """
-[[delivery.receiver]]
-name = "{name}"
-type = "standard"
-url = "{url}"
-secrets = ["env:HOOK_SECRET", "env:HOOK_OLD"]
-authorization = "env:HOOK_TOKEN"
-allow_http = true
-allow_networks = ["127.0.0.0/8"]
-"""
-_DELIVERY = """
-[clickhouse]
-dsn = "{dsn}"
-[observe]
-level = "debug"
-log = "json"
-[delivery]
-poll = "50ms"
-stale_after = "3650d"
-keep = "3650d"
-gap_wait = "500ms"
-read_timeout = "1s"
-total_timeout = "2s"
-retry_first = "20ms"
-retry_longest = "100ms"
-breaker_pause = "50ms"
-breaker_longest = "100ms"
-stop_within = "5s"
-"""
-_SECRETS = {"HOOK_SECRET": _SECRET, "HOOK_OLD": _OLD, "HOOK_TOKEN": _TOKEN}
-
-
-class Process:
-    """`andon deliver` over a folder, started and killed at will."""
-
-    def __init__(self, folder: Path, dsn: str = "chdb:///./andon.db", **urls: str) -> None:
-        self.folder = folder
-        receivers = "".join(_RECEIVER.format(name=name, url=url) for name, url in urls.items())
-        (folder / "andon.toml").write_text(_DELIVERY.format(dsn=dsn) + receivers, encoding="utf-8")
-        self.outbox = Outbox(folder / "andon-outbox.db")
-        self.output = ""
-        self._running: subprocess.Popen[str] | None = None
-
-    def put(self, *alerts: Alert) -> None:
-        self.outbox.put(alerts, time.time_ns() // 1_000)
-
-    def start(self) -> None:
-        self._running = start("deliver", cwd=self.folder, **_SECRETS)
-
-    def end(self, how: signal.Signals) -> int:
-        """Send a signal and wait for the end; the exit code."""
-        assert self._running is not None
-        self._running.send_signal(how)
-        out, err = self._running.communicate(timeout=30)
-        self.output += out + err
-        code, self._running = self._running.returncode, None
-        return code
-
-    def close(self) -> None:
-        if self._running is not None:
-            self.end(signal.SIGKILL)
-        self.outbox.close()
 
 
 @pytest.fixture
@@ -196,7 +129,7 @@ def test_a_second_process_over_the_same_outbox_is_refused(tmp_path: Path, proces
         process.put(alert(1))
         process.start()
         receiver.wait(lambda came: len(came) == 1)
-        second = andon("deliver", cwd=tmp_path, check=False, **_SECRETS)
+        second = andon("deliver", cwd=tmp_path, check=False, **SECRETS)
         assert second.returncode == 1
         assert "another process delivers from this outbox" in second.stderr
 
@@ -207,19 +140,19 @@ def test_no_secret_is_in_logs_records_or_listings(tmp_path: Path, processes: lis
         process = Process(tmp_path, ops=receiver.url)
         processes.append(process)
         process.put(*_groups(3))
-        process.put(alert(1, "g9", "nobody", annotations={"summary": _SECRET}))
+        process.put(alert(1, "g9", "nobody", annotations={"summary": SECRET}))
         process.start()
         until(lambda: "ops" in process.outbox.disabled())
         until(lambda: process.outbox.counts()["nobody"] == {"dead": 1})
         assert process.end(signal.SIGTERM) == 0
         shown = process.output + str(process.outbox.records(100)) + str(process.outbox.disabled())
     listed = [
-        andon("deliver", *one, "--json", cwd=tmp_path, **_SECRETS).stdout for one in (("endpoints",), ("dead", "list"))
+        andon("deliver", *one, "--json", cwd=tmp_path, **SECRETS).stdout for one in (("endpoints",), ("dead", "list"))
     ]
     assert '"event":"attempted"' in process.output
     assert "alert_given_up" in process.output
     for text in (shown, *listed):
-        for secret in (_SECRET, _OLD, _TOKEN, _SECRET[6:], _OLD[6:], _TOKEN[7:]):
+        for secret in (SECRET, OLD, TOKEN, SECRET[6:], OLD[6:], TOKEN[7:]):
             assert secret not in text
     endpoints = {one["receiver"]: one for one in json.loads(listed[0])}
     assert endpoints["ops"]["state"] == "disabled"
@@ -231,7 +164,7 @@ def test_the_command_line_from_a_dead_letter_to_its_delivery(tmp_path: Path, pro
         process = Process(tmp_path, ops=receiver.url)
         processes.append(process)
         process.put(alert(1, "a"), alert(1, "b"))
-        assert andon("deliver", "--drain", cwd=tmp_path, **_SECRETS).returncode == 0
+        assert andon("deliver", "--drain", cwd=tmp_path, **SECRETS).returncode == 0
         assert process.outbox.counts() == {"ops": {"dead": 1, "waiting": 1}}
         (dead,) = json.loads(andon("deliver", "dead", "list", "--json", cwd=tmp_path).stdout)
         assert (dead["receiver"], dead["http_status"], dead["detail"]) == ("ops", 401, "HTTP 401: ok")
@@ -240,7 +173,7 @@ def test_the_command_line_from_a_dead_letter_to_its_delivery(tmp_path: Path, pro
         assert "1 alert will be delivered again" in andon("deliver", "dead", "replay", "--all", cwd=tmp_path).stdout
         assert "is enabled" in andon("deliver", "enable", "ops", cwd=tmp_path).stdout
         assert andon("deliver", "enable", "ops", cwd=tmp_path, check=False).returncode == 1
-        andon("deliver", "--drain", cwd=tmp_path, **_SECRETS)
+        andon("deliver", "--drain", cwd=tmp_path, **SECRETS)
         assert process.outbox.counts() == {"ops": {"delivered": 2}}
         assert "ops" in andon("deliver", "endpoints", cwd=tmp_path).stdout
 
@@ -264,7 +197,7 @@ def test_settings_that_can_not_be_used_are_told_at_once(tmp_path: Path) -> None:
     told = andon("deliver", cwd=tmp_path, check=False)
     assert (told.returncode, told.stdout) == (2, "")
     assert "there is nobody to deliver to" in told.stderr
-    (tmp_path / "andon.toml").write_text(_RECEIVER.format(name="ops", url="ftp://x"), encoding="utf-8")
+    (tmp_path / "andon.toml").write_text(RECEIVER.format(name="ops", url="ftp://x"), encoding="utf-8")
     told = andon("deliver", cwd=tmp_path, check=False)
     assert told.returncode == 2
     assert len(told.stderr.splitlines()) == 4

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/anomaly/ablation.py [--points N] [--jobs N]
 
 NAB in full (standard, leave-category-out); of each KPI series the first `--points` (F1 at the best threshold, and at
-the lowest with at most half a false alarm per series and day). `range rule` is the three lines that NAB's data folder names.
+the lowest with at most half a false alarm per series and day). `range rule`: how far a value leaves the range seen.
 """
 
 import argparse

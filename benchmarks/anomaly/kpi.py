@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/anomaly/kpi.py [--jobs N]
 
-Same configuration as for NAB. Three thresholds, each one for all series: the best for F1, the lowest with at most half a
-false alarm per series and day, and the one that budgets begin with.
+Same configuration as for NAB. Three thresholds, each one for all series: the best for F1, the lowest with at most half
+a false alarm per series and day, and the one that budgets begin with.
 """
 
 import argparse

@@ -25,7 +25,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "unack": ("dataflows.cli.silence:unack", "Take an acknowledgement back."),
     "process": ("dataflows.cli.process:process", "Show the process map."),
     "schema": ("dataflows.cli.schema:schema", "Export the contract as JSON Schema and AsyncAPI."),
-    "simulate": ("dataflows.cli.simulate:simulate", "Simulate a retailer with breakdowns, into files."),
+    "simulate": ("dataflows.cli.simulate:simulate", "Simulate a retailer with breakdowns, into files or Kafka."),
 }
 
 

@@ -42,7 +42,7 @@ class Pattern:
         ValueError: it can't be read; says where and why.
     """
 
-    __slots__ = ("_compiled", "_states")
+    __slots__ = ("_compiled", "_first", "_states")
 
     def __init__(self, text: str) -> None:
         node = _Parser(text).whole()
@@ -50,11 +50,12 @@ class Pattern:
         self._compiled = 0
         self._compile(node)
         self._states.append("match")
+        self._first = self._closure([0], 0, 1)
 
     def matches(self, value: str) -> bool:
         """Whether the whole of `value` fits. Cost: O(states × characters)."""
         length = len(value)
-        current = self._closure([0], 0, length)
+        current = self._first if value else self._closure([0], 0, 0)
         for position, char in enumerate(value, 1):
             taken = [number + 1 for number in current if callable(test := self._states[number]) and test(char)]
             if not taken:

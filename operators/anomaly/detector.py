@@ -34,8 +34,9 @@ _FLOOR = 0.1  # of the overall deviation, below the season's
 _OUTLIER = 8.0  # a scale learns at most this many times itself
 _WILDEST_LEAN = 4.0
 _RECENT = math.exp(-1 / 150)  # the record to beat fades by a third in 60 points
-_BACK = 0.5  # a step that leaves less than this share of the distance leads back to normal, and is no news
-_DRIFT_QUIET_DAYS = 3.0  # a drift is not told where an alarm told of it
+_BACK = 0.25  # a step that leaves less than this share of the distance leads back to normal, and is no news
+_STEP = 3.0 * INNOVATION  # a step rarer than one in a thousand is not what a drift does
+_DRIFT_QUIET_DAYS = 3.0  # a drift is not told where an alarm has told of a step
 _MATURE_DAYS = 7.0  # knows its level well enough to teach siblings
 
 
@@ -66,7 +67,7 @@ class SeriesDetector:
         self.slow = self.slow_scale = self.fast = self.fast_scale = 0.0
         self.lean = 0.0
         self.record = -1.0
-        self.quiet = 0.0  # points since the last alarm
+        self.quiet = 0.0  # points since the last alarm of a step
         self.seen = 0
 
     def score(
@@ -101,9 +102,9 @@ class SeriesDetector:
         if not seen:
             self.mean = value
         expected, deviation = season.expect(*place, per_hour, (self.mean, self.deviation))
-        residual = value - expected
         if is_gap:
-            self.fast = residual  # what the last points said is stale
+            self.fast = self.slow  # what the last points said is stale
+        residual = value - expected
         centre = expected + self.fast
         step_scale = self.fast_scale * season.wildness(part)
         half_band = step_scale * self.tails[0].threshold
@@ -120,9 +121,13 @@ class SeriesDetector:
         self.record = max(surprise, self.record) if counted else self.record * _RECENT
         is_material = max(_bad(value - centre, up, down), _bad(residual, up, down)) >= least
         is_alarm = is_material and seen >= BURN_IN and self.budget.spend(counted, cadence.per_week)
-        kind: Kind = _kind(terms) if is_alarm else "gap" if is_gap else "none"
+        is_step = terms.innovation >= _STEP
+        kind: Kind = "gap" if is_gap else "none"
+        if is_alarm:
+            drifts_on = self.drift.test.leaning * residual > 0.0
+            kind = "drift" if drifts_on and not is_step else _kind(terms)
         drifts = self.drift.learn(standard, DAY_HOURS * per_hour)
-        self.quiet = 0.0 if is_alarm else self.quiet + 1.0
+        self.quiet = 0.0 if is_alarm and is_step else self.quiet + 1.0
         is_news = self.quiet > _DRIFT_QUIET_DAYS * DAY_HOURS * per_hour
         if is_news and ((drifts > 0 and up) or (drifts < 0 and down)):
             is_alarm, kind, self.quiet = True, "drift", 0.0

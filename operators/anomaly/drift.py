@@ -58,6 +58,14 @@ class PageHinkley:
             return -1
         return 0
 
+    @property
+    def leaning(self) -> int:
+        """1 where half of what makes a rise has added up, -1 for a fall, else 0."""
+        up, down = self.rising - self.lowest, self.highest - self.falling
+        if max(up, down) <= self.limit / 2:
+            return 0
+        return 1 if up > down else -1
+
 
 class DailyDrift:
     """Page-Hinkley over the means of a day of residuals.

@@ -1,6 +1,7 @@
-"""Feeds that fall silent while others go on, sooner than `stale_after` where their usual pace allows.
+"""Feeds that fall silent while others go on, as soon as their usual pace allows.
 
-Two kinds. A source's feed of a node's stock is held against the other feeds of that node, minute by minute: the time in
+`FeedWatch` says when a feed was silent for `stale_after`; a feed that speaks once an hour is so all the time. Here each
+is held against its own pace. Two kinds. A source's feed of a node's stock is held against the other feeds of that node, minute by minute: the time in
 which these speak and it does not is compared with the longest such time so far. A source as a whole is held against its
 own yesterday: it spoke in this hour then, and most sources that did do so today.
 
@@ -22,8 +23,8 @@ STOPS, RESUMES, REJECTED = "feed_stops", "feed_resumes", "task_rejected"
 _HOUR = HOUR_US // CELL_US
 #: The other feeds of a node count as speaking for so many minutes after they were heard.
 _SPEAKS = 5
-#: A feed is known after so many pauses, in at least so many minutes.
-_PAUSES, _KNOWN = 30, 3 * _HOUR
+#: A feed is known after so many pauses, in at least so many minutes; well known after more.
+_PAUSES, _KNOWN, _WELL = 8, 3 * _HOUR, 30
 #: In a feed's pause, others must have been heard in so many minutes.
 _WITNESSES = 5
 #: What is usual is halved in so many minutes.
@@ -35,11 +36,13 @@ _TODAY, _SOURCES = 0.7, 3
 class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A feed is silent after `least`, and `times` its longest pause: counted is only time in which others speak.
 
-    A whole source must also have been silent for `source`, in hours in which it spoke on the day before.
+    After `surely`, half as much as its longest pause on top of it is enough, and fewer pauses have to be known. A whole
+    source must also have been silent for `source`, in hours in which it spoke on the day before.
     """
 
     least: Duration = Duration(10 * MINUTE_US)
     times: float = 3.0
+    surely: Duration = Duration(45 * MINUTE_US)
     source: Duration = Duration(30 * MINUTE_US)
 
 
@@ -67,11 +70,14 @@ class Feed(msgspec.Struct, array_like=True):
         self.last, self.pause, self.witnesses = number, 0, 0
         return was_silent
 
-    def too_long(self, settings: FeedSettings) -> float:
-        """How many times as long as it may be the pause is; 0 while too little is known."""
+    def is_too_long(self, settings: FeedSettings) -> bool:
+        """Whether the pause is longer than it may be, as far as the feed is known."""
         if self.pauses < _PAUSES or self.last - self.first < _KNOWN or self.witnesses < _WITNESSES:
-            return 0.0
-        return self.pause * CELL_US / max(settings.least, settings.times * self.longest * CELL_US)
+            return False
+        pause_us, longest_us = self.pause * CELL_US, self.longest * CELL_US
+        if pause_us > max(settings.surely, 1.5 * longest_us):
+            return True
+        return self.pauses >= _WELL and pause_us > max(settings.least, settings.times * longest_us)
 
 
 class Feeds:
@@ -122,7 +128,7 @@ class Feeds:
                 continue
             feed.pause += 1
             feed.witnesses += bool(heard)
-            if not feed.is_silent and feed.too_long(self._settings) > 1:
+            if not feed.is_silent and feed.is_too_long(self._settings):
                 self._stop(feed, source, scoped(node=node), minute, out)
 
     def _sources_pause(self, minute: Minute, out: Collected) -> None:
@@ -138,7 +144,7 @@ class Feeds:
             if source not in minute.sources and not feed.is_silent:
                 feed.pause += 1
                 feed.witnesses += 1
-                if feed.pause * CELL_US > self._settings.source and feed.too_long(self._settings) > 1:
+                if feed.pause * CELL_US > self._settings.source and feed.is_too_long(self._settings):
                     silent.append((source, feed))
         if spoke >= _SOURCES and speaks >= _TODAY * spoke:
             for source, feed in silent:
@@ -159,10 +165,7 @@ class StoppedState(msgspec.Struct, array_like=True):
 
 
 class StoppedFeeds(ScopeDetector):
-    """The second part: says that a feed stopped, names the orders whose work the node had to reject, and closes it.
-
-    Told of a silence twice (by `Feeds`, and by `FeedWatch` after `stale_after`), it says it once.
-    """
+    """The second part: says that a feed stopped, names the orders whose work the node had to reject, and closes it."""
 
     NAME = "feed_stopped"
     METRICS = (STOPS, RESUMES, REJECTED)

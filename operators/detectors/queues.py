@@ -31,8 +31,8 @@ class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     The age of the oldest message is above `age` and `times` the largest that is usual, in `samples` samples running,
     without shrinking; or half of that, having grown in as many steps. Where ages aren't told, the same of the depth
-    with `depth`. It is over when the age (or depth) has been below half of that for `quiet`. What is usual is halved after
-    `memory`.
+    with `depth`. It is over when the age (or depth) has been below half of that for `quiet`. What is usual is halved
+    after `memory`.
     """
 
     age: Duration = Duration(2 * MINUTE_US)
@@ -193,7 +193,7 @@ def _is_above(values: list[float], bar: float, samples: int) -> bool:
 
 
 def _is_rising(samples: list[tuple[int, float, float]], values: list[float], bar: float, least: int) -> bool:
-    """Whether it is half-way to the bar and got there by steady growth: of age (a fifth of the time gone by) and depth."""
+    """Whether it is half-way to the bar and grew steadily: in age (a fifth of the time gone by or more) and depth."""
     run, seen = values[-least - 1 :], samples[-least - 1 :]
     if len(run) <= least or run[-1] <= bar / 2 or any(after <= before for before, after in pairwise(run)):
         return False

@@ -2,12 +2,11 @@
 
 A handoff's window gives gauges when it is first written: `backlog:pick`, `oldest:pick` (s), `p95:pick` (s) and
 `completed:pick`, in the handoff's scope. A stock feed that fell silent or is heard again gives `feed_silent` and
-`feed_heard` in (node, source); and `feed_stops` and `feed_resumes` in (node), with the source for an event id.
+`feed_heard` in (node, source).
 """
 
 from collections.abc import Iterator
 
-from operators.detectors.integration_feeds import RESUMES, STOPS
 from operators.detectors.records import Tally, scoped
 from schemas.rows import HandoffWindow, Signal
 
@@ -34,6 +33,3 @@ def feed_tallies(signal: Signal) -> Iterator[Tally]:
         metric = "feed_silent" if signal.closed_at_us is None else "feed_heard"
         scope = scoped(**signal.scope)
         yield Tally(metric, scope, signal.arrival_us, signal.opened_at_us, 1.0, 1.0, signal.signal_id)
-        metric = STOPS if signal.closed_at_us is None else RESUMES
-        node, source = scoped(node=signal.scope["node"]), signal.scope["source"]
-        yield Tally(metric, node, signal.arrival_us, signal.opened_at_us, 1.0, 1.0, source)

@@ -106,7 +106,6 @@ RULES: tuple[CauseRule, ...] = (
     _rule("posting_interface_down", "posting_missing", 8, "postings that were refused are missing", wide=True),
     _rule("posting_interface_down", "refund_lag", 24, "refunds are postings", wide=True),
     _rule("posting_interface_down", "queue_saturation", 1, "what can't be posted piles up", wide=True),
-    _rule("return_surge", "refund_lag", 48, "more returns than are worked off", wide=True),
     # Supply, demand, price.
     _rule("supplier_delay", "stockout_risk promotion_without_stock", 72, "what was ordered has not come", wide=True),
     _rule("supplier_delay", "supply_mismatch", 72, "a late supplier delivers in part"),

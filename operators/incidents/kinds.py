@@ -29,7 +29,7 @@ KINDS: Mapping[str, Kind] = {
     "queue_saturation": Kind(0.7, "messages come late", _HOUR, {"queue": 1.0}),
     "downstream_outage": Kind(1.0, "calls fail behind the interface", 45 * _MINUTE),
     "transport_fault": Kind(1.0, "calls fail on the way", 45 * _MINUTE),
-    "schema_change": Kind(1.0, "messages don't have the agreed form", 2 * _HOUR),
+    "schema_change": Kind(0.9, "messages don't have the agreed form", 2 * _HOUR, {"interface": 1.0}),
     "rule_failure": Kind(0.8, "calls are refused by a business rule", 2 * _HOUR),
     "clock_skew": Kind(0.9, "times of a source are off"),
     "feed_stopped": Kind(0.8, "a feed says nothing any more", 2 * _HOUR),

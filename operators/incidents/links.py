@@ -5,11 +5,13 @@ import msgspec
 from operators.incidents.causes import CauseGraph, Link
 from operators.incidents.kinds import directness
 from operators.incidents.records import Record
-from operators.incidents.scopes import LOOSE, PLACES, Relation, relation
+from operators.incidents.scopes import LOOSE, PLACES, VIEWS, Relation, relation
 from operators.incidents.settings import IncidentSettings
 
 #: Findings that are about different places must share nearly all of their orders.
 _APART_SHARE = 0.8
+#: The share of its orders by which an effect is told grows with how directly it shows itself, up to this.
+_BEYOND_DIRECT, _MOST_SHARE = 0.3, 0.95
 #: What shows itself no more directly than this can be put down to a cause by time alone.
 _VAGUE = 0.4
 
@@ -40,7 +42,7 @@ def judge(cause: Record, effect: Record, shared: int, graph: CauseGraph, setting
     fewer = min(len(cause.orders), len(effect.orders))
     share = shared / fewer if fewer else 0.0
     told = fewer >= settings.shared_least
-    tied = shared >= settings.shared_least and share >= settings.shared_share
+    tied = shared >= settings.shared_least and share >= _share_needed(effect, settings)
     words = f"{link.why}; {shared} orders in common" if shared else link.why
     if lies == "same":
         return Verdict(0.7 + 0.3 * share, f"{words}; in the same place")
@@ -53,6 +55,13 @@ def judge(cause: Record, effect: Record, shared: int, graph: CauseGraph, setting
     if link.steps == 0 and lies == "other" and not told and _near(cause, effect, settings):
         return Verdict(0.4, f"{words}; at the same time")
     return _unsure(effect, lies, link, told=told, shared=shared)
+
+
+def _share_needed(effect: Record, settings: IncidentSettings) -> float:
+    """What shows itself directly needs no cause elsewhere: with a wide breakdown it shares many orders by chance."""
+    return max(
+        settings.shared_share, min(_MOST_SHARE, directness(effect.root.kind, effect.root.scope) + _BEYOND_DIRECT)
+    )
 
 
 def _unsure(effect: Record, lies: Relation, link: Link, *, told: bool, shared: int) -> Verdict | None:
@@ -100,7 +109,7 @@ def siblings(one: Record, other: Record, settings: IncidentSettings) -> bool:
 def told_apart_by(record: Record) -> frozenset[str]:
     """The fields of its scope that name what is broken."""
     fields = frozenset(record.root_part.values)
-    return fields & PLACES or fields - LOOSE
+    return fields & PLACES or fields - LOOSE - VIEWS
 
 
 def places(record: Record) -> int:

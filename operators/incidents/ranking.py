@@ -6,7 +6,7 @@ import msgspec
 
 from operators.incidents.causes import CauseGraph
 from operators.incidents.kinds import directness, kind_of
-from operators.incidents.records import Finding, Record
+from operators.incidents.records import Finding, KindPart, Record
 from operators.incidents.settings import IncidentSettings
 from schemas.durations import HOUR_US
 
@@ -24,7 +24,7 @@ def ranked(record: Record, graph: CauseGraph, settings: IncidentSettings) -> lis
 
     Cost: quadratic in the number of kinds in the incident, whatever the number of findings.
     """
-    found = [record.findings[part.best] for part in record.kinds.values()]
+    found = [_of_kind(record, part, settings) for part in record.kinds.values()]
     first_us = min(finding.opened_us for finding in found)
     candidates = [_candidate(record, finding, found, first_us, graph, settings) for finding in found]
     candidates.sort(key=lambda one: (-one.score, one.finding.opened_us, one.finding.signal_id))
@@ -34,6 +34,14 @@ def ranked(record: Record, graph: CauseGraph, settings: IncidentSettings) -> lis
         candidates.remove(held)
         candidates.insert(0, held)
     return candidates
+
+
+def _of_kind(record: Record, part: KindPart, settings: IncidentSettings) -> Finding:
+    """The strongest of a kind; of the cause's own the cause that was told, unless it is nearer or much earlier."""
+    best, cause = record.findings[part.best], record.root
+    if not record.written or best.kind != cause.kind or best.strength[0] < cause.strength[0]:
+        return best
+    return best if best.opened_us < cause.opened_us - settings.slack else cause
 
 
 def _candidate(

@@ -12,6 +12,9 @@ PLACES = frozenset({"node", "carrier", "supplier", "interface", "queue", "promot
 #: What many things that have nothing to do with each other share.
 LOOSE = frozenset({"region", "channel", "source"})
 
+#: What says from where something was seen, not what is broken: late messages of two topics may be one queue's.
+VIEWS = frozenset({"topic"})
+
 #: same: a field agrees and none speaks against it; loose: only a wide field agrees; apart: they name different ones;
 #: other: they have no field in common.
 Relation: TypeAlias = Literal["same", "loose", "apart", "other"]
@@ -24,7 +27,7 @@ def relation(one: Values, other: Values, *, same_kind: bool) -> Relation:
     from a node. Of other kinds, an item that differs sets them apart.
     """
     agree = {field for field, values in one.items() if not values.isdisjoint(other.get(field, ()))}
-    differ = {field for field in one.keys() & other.keys() if field not in agree}
+    differ = {field for field in (one.keys() & other.keys()) - VIEWS if field not in agree}
     if differ & PLACES:
         return "apart"
     if differ and not (agree & PLACES or (same_kind and agree - {"region"})):

@@ -50,9 +50,9 @@ class IncidentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """How findings are put together, and what becomes of incidents.
 
     Grouping: an effect begins no earlier than `slack` before its cause. Orders tie two findings together where they
-    share at least `shared_least` and `shared_share` of the fewer. A kind that is found in `siblings` places within
-    `siblings_within` has one cause. A finding that may come from an open incident, which orders have yet to tell, waits
-    `hold` for them.
+    share at least `shared_least` and `shared_share` of the fewer, and more where the effect shows itself directly. A
+    kind that is found in `siblings` places within `siblings_within` has one cause. A finding that may come from an open
+    incident, which orders have yet to tell, waits `hold` for them.
 
     Lifecycle: recovering when the cause is over or nothing was added for `recover_after`; resolved when all findings
     are over and nothing was added for `resolve_after`, or nothing at all was heard for `give_up_after`; an incident
@@ -65,7 +65,7 @@ class IncidentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     slack: Duration = Duration(20 * MINUTE_US)
     shared_least: int = 3
-    shared_share: float = 0.5
+    shared_share: float = 0.6
     siblings: int = 5
     siblings_within: Duration = Duration(15 * MINUTE_US)
     hold: Duration = Duration(5 * MINUTE_US)

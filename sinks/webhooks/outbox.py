@@ -6,7 +6,7 @@ noted before it is made, its outcome together with what it changes; what a kille
 under the same key. Other processes may put into, list and replay one outbox; one delivers from it.
 
 Memory: one alert a call, and what a listing asks for. Disk: what waits (up to `give_up_after` of alerts), and what is
-settled for `keep`.
+settled for `keep`; the record of the last 100,000 attempts while it can't be written to the database.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +21,7 @@ from sinks.webhooks.attempts import delivery_of, is_over
 from sinks.webhooks.outbox_file import OutboxFile, Statements
 
 _WAITING = "SELECT alert_id, payload, put_at_us, next_at_us, attempts, failures, replayed FROM alert "
+MOST_RECORDS = 100_000
 _LOST = "the process ended while this attempt was under way: it may have been delivered"
 
 
@@ -331,10 +332,11 @@ class Outbox:
         return None if row[0] is None else int(row[0])
 
     def forget(self, before_us: int) -> int:
-        """Drop what was settled before then; gives how many alerts."""
+        """Drop what was settled before then, and records that nobody takes; gives how many alerts."""
         with self._file.changing() as run:
             dropped = run("DELETE FROM alert WHERE state != 'waiting' AND settled_at_us < ?", before_us).rowcount
             run("DELETE FROM told WHERE touched_at_us < ?", before_us)
+            run("DELETE FROM record WHERE id <= (SELECT max(id) FROM record) - ?", MOST_RECORDS)
         return int(dropped)
 
     # --- inside -------------------------------------------------------------------------------------------------------

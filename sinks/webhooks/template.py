@@ -1,7 +1,7 @@
 """Texts with named fields, `{kind}: {value_at_risk} {currency} at risk`: no code, no attributes, no formats.
 
 Besides the fields listed here, `{labels.NAME}` and `{annotations.NAME}` take any one of them. What an alert does not
-have is empty. Values lose their control characters and are cut at 1,024 characters.
+have is empty. Values lose their control characters and are cut at 1,024 characters, in URLs at 256.
 """
 
 import re
@@ -41,7 +41,7 @@ FIELDS = (_SUMMARY, *_OWN, *_FACTS)
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _ANY_OF = re.compile(r"(labels|annotations)\.[\w.-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_LONGEST = 1_024
+_LONGEST, _LONGEST_IN_URL = 1_024, 256
 Parts = tuple[tuple[str, bool], ...]
 
 
@@ -61,7 +61,9 @@ class Template:
 
     def fill_url(self, alert: Alert) -> str:
         """The same where the text is a URL: values are percent-encoded, so that none can leave its place."""
-        return "".join(quote(value_of(alert, part), safe="") if field else part for part, field in self._parts)
+        return "".join(
+            quote(value_of(alert, part)[:_LONGEST_IN_URL], safe="") if field else part for part, field in self._parts
+        )
 
 
 def value_of(alert: Alert, name: str) -> str:

@@ -1,0 +1,279 @@
+"""Postings to the ERP: what fails, what is late, what never comes, and documents of an order that don't agree.
+
+First parts, in case groups. What is awaited: the goods issue after the first dispatch, the invoice after the goods
+issue (after the dispatch where nobody posts goods issues), the payment after the invoice. A posting that failed is not
+missing: somebody tried.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from operators.detectors.ageing import Ageing, Waiting, decoded_state
+from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.order_book import OrderBook
+from operators.detectors.records import Impact, scoped
+from operators.findings import next_version, signal_id
+from schemas.durations import HOUR_US, MINUTE_US
+from schemas.errors import StateError
+from schemas.events import Arrived, EventBase, OrderCancelled, PostingFailed, PostingRecorded, ShipmentDispatched
+from schemas.rows import Signal
+
+#: Ages (min) at which a missing posting is looked at.
+POSTING_AGES = tuple(
+    minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080)
+)
+FAILED, LATE, ISSUES_SEEN = "posting_failed", "posting_late", "goods_issues_seen"
+_SEPARATOR = "\x1f"
+
+
+class Awaited(NamedTuple):
+    """A posting that is awaited after another one, or after the dispatch where `after` is empty."""
+
+    metric: str
+    posting_type: str
+    after: str
+
+
+AWAITED = (
+    Awaited("posting_wait:goods_issue", "goods_issue", ""),
+    Awaited("posting_wait:invoice", "invoice", "goods_issue"),
+    Awaited("posting_wait:invoice_of_dispatch", "invoice", ""),
+    Awaited("posting_wait:payment", "payment", "invoice"),
+)
+
+
+class PostingWait(Ageing):
+    """How long orders wait for one posting. Remembers for twelve hours which have it."""
+
+    def __init__(self, awaited: Awaited, book: OrderBook) -> None:
+        super().__init__(awaited.metric, POSTING_AGES, remembered_us=12 * HOUR_US)
+        self._awaited, self._book = awaited, book
+        self._scope = scoped(posting_type=awaited.posting_type)
+
+    def handlers(self) -> Mapping[type[EventBase], Handler]:
+        """As `EventDetector`."""
+        handlers: dict[type[EventBase], Handler] = {
+            PostingRecorded: self._recorded,
+            PostingFailed: self._failed,
+            OrderCancelled: self._cancelled,
+        }
+        return handlers if self._awaited.after else handlers | {ShipmentDispatched: self._dispatched}
+
+    def impact(self, key: str, work: Waiting) -> Impact:
+        """The order."""
+        del work
+        return self._book.impact(key)
+
+    def _dispatched(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, ShipmentDispatched)
+        self.begin(event.order_id, arrived, self._scope, event.order_id, out)
+
+    def _recorded(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, PostingRecorded)
+        if event.posting_type == self._awaited.posting_type:
+            self.end(event.reference, arrived, out)
+        elif event.posting_type == self._awaited.after:
+            self.begin(event.reference, arrived, self._scope, event.reference, out)
+        elif event.posting_type == "goods_issue" and self._awaited.posting_type == "invoice":
+            out.good(ISSUES_SEEN, self._scope, arrived.arrival_us)
+
+    def _failed(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, PostingFailed)
+        if event.posting_type == self._awaited.posting_type:
+            self.end(event.reference, arrived, out)
+
+    def _cancelled(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, OrderCancelled)
+        if event.line_id is None:
+            self.drop(event.order_id)
+
+
+class Documents(msgspec.Struct, array_like=True):
+    """What an order's postings said, by type: (parcels or postings, sum of the amounts, id of the last event)."""
+
+    parcels: int = 0
+    dispatched_us: int = 0
+    posted: dict[str, tuple[int, float, str]] = {}
+    told: list[str] = []
+    last_us: int = 0
+
+
+class DocumentsState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of `Postings`."""
+
+    version: int
+    orders: dict[str, Documents]
+
+
+class Postings(EventDetector):
+    """Counts failed postings among all of their type, and holds an order's documents against each other.
+
+    Metrics in (posting_type): `posting_failed` among recorded ones, with interface and error code behind the event's id
+    (`failure_parts`); `posting_late`, goods issues that came `late_us` after the dispatch, among all of them.
+
+    Memory: some 300 bytes for an order, dropped `retention_us` after its last dispatch or posting.
+    """
+
+    NAME = "postings"
+    VERSION = 1
+
+    def __init__(self, book: OrderBook, late_us: int, tolerance: float, retention_us: int = 48 * HOUR_US) -> None:
+        super().__init__()
+        self._book, self._late_us, self._tolerance, self._retention_us = book, late_us, tolerance, retention_us
+        self._orders: dict[str, Documents] = {}
+
+    def handlers(self) -> Mapping[type[EventBase], Handler]:
+        """As `EventDetector`."""
+        return {
+            ShipmentDispatched: self._dispatched,
+            PostingRecorded: self._recorded,
+            PostingFailed: self._failed,
+        }
+
+    def _of(self, order_id: str, now_us: int) -> Documents:
+        found = self._orders.get(order_id)
+        if found is None:
+            found = self._orders[order_id] = Documents()
+            self.set_timer(now_us + self._retention_us, order_id)
+        found.last_us = now_us
+        return found
+
+    def _dispatched(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, ShipmentDispatched)
+        documents = self._of(event.order_id, arrived.arrival_us)
+        documents.parcels += 1
+        documents.dispatched_us = documents.dispatched_us or arrived.occurred_us
+
+    def _impact(self, event: PostingRecorded | PostingFailed) -> Impact:
+        order_id = event.order_id if isinstance(event, PostingRecorded) else None
+        if self._book.get(event.reference) is not None or order_id == event.reference:
+            return self._book.impact(event.reference)
+        return Impact(order_id="", case_id=event.reference)
+
+    def _failed(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, PostingFailed)
+        scope = scoped(posting_type=event.posting_type)
+        shown = _SEPARATOR.join((event.event_id, event.interface, event.error_code))
+        out.bad(FAILED, scope, arrived.arrival_us, arrived.occurred_us, shown, impact=self._impact(event))
+
+    def _recorded(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, PostingRecorded)
+        scope = scoped(posting_type=event.posting_type)
+        out.good(FAILED, scope, arrived.arrival_us)
+        documents = self._orders.get(event.reference)
+        if documents is None:
+            if self._book.get(event.reference) is None:
+                return
+            documents = self._of(event.reference, arrived.arrival_us)
+        documents.last_us = arrived.arrival_us
+        if (
+            event.posting_type == "goods_issue"
+            and documents.dispatched_us
+            and event.posting_type not in documents.posted
+        ):
+            if arrived.occurred_us - documents.dispatched_us > self._late_us:
+                impact, at_us = self._impact(event), documents.dispatched_us
+                out.bad(LATE, scope, arrived.arrival_us, at_us, event.event_id, impact=impact)
+            else:
+                out.good(LATE, scope, arrived.arrival_us)
+        self._compare(event, documents, arrived, out)
+
+    def _compare(self, event: PostingRecorded, documents: Documents, arrived: Arrived, out: Collected) -> None:
+        """Hold a posting against the order's earlier ones."""
+        count, sums, before = documents.posted.get(event.posting_type, (0, 0.0, ""))
+        value = float(event.amount) if event.amount is not None else 0.0
+        documents.posted[event.posting_type] = count + 1, sums + value, event.event_id
+        if count >= max(1, documents.parcels) and value and abs(sums / count - value) < 0.005 and documents.parcels:
+            said = f"{event.posting_type} posted {count + 1} times for {documents.parcels} parcels"
+            self._tell("duplicate_posting", "one for each parcel", said, event, before, documents, arrived, out)
+        _, invoiced, invoice_id = documents.posted.get("invoice", (0, 0.0, ""))
+        _, paid, payment_id = documents.posted.get("payment", (0, 0.0, ""))
+        if invoiced and paid and event.posting_type in ("invoice", "payment"):
+            other = invoice_id if event.posting_type == "payment" else payment_id
+            if abs(invoiced - paid) > self._tolerance * max(invoiced, paid):
+                said = f"{invoiced:.2f} invoiced, {paid:.2f} paid"
+                self._tell(
+                    "amount_mismatch", "as much is paid as invoiced", said, event, other, documents, arrived, out
+                )
+
+    def _tell(
+        self,
+        kind: str,
+        expected: str,
+        said: str,
+        event: PostingRecorded,
+        other: str,
+        documents: Documents,
+        arrived: Arrived,
+        out: Collected,
+    ) -> None:
+        """Say it once of an order."""
+        if kind in documents.told:
+            return
+        documents.told = [*documents.told, kind]
+        scope = {"posting_type": event.posting_type} | ({"node": event.node} if event.node else {})
+        signal = Signal(
+            signal_id=signal_id(self.NAME, kind, event.reference),
+            detector=self.NAME,
+            kind=kind,
+            handoff="settlement" if kind == "amount_mismatch" else "",
+            scope=scope,
+            case_id=event.reference,
+            opened_at_us=arrived.occurred_us,
+            found_at_us=arrived.arrival_us,
+            closed_at_us=None,
+            severity="medium",
+            score=0.5,
+            confidence=0.9,
+            expected=expected,
+            observed=said,
+            method="rule",
+            explanation=f"Order {event.reference}: {said}.",
+            evidence=[one for one in (other, event.event_id) if one],
+            arrival_us=arrived.arrival_us,
+            version=next_version(0, arrived.arrival_us),
+        )
+        out.signal(signal)
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:
+        """As `EventDetector`: an order can be forgotten, or is looked at again."""
+        del out
+        documents = self._orders.get(key)
+        if documents is None:
+            return
+        if documents.last_us + self._retention_us <= due_us:
+            del self._orders[key]
+        else:
+            self.set_timer(documents.last_us + self._retention_us, key)
+
+    def sizes(self) -> Mapping[str, int]:
+        """As `EventDetector`."""
+        return {"orders": len(self._orders)}
+
+    def snapshot(self) -> bytes:
+        """As `EventDetector`."""
+        return msgspec.msgpack.encode(DocumentsState(self.VERSION, self._orders))
+
+    def restore(self, state: bytes) -> None:
+        """As `EventDetector`."""
+        kept = decoded_state(state, DocumentsState, self.NAME)
+        if kept.version != self.VERSION:
+            raise StateError(f"postings of version {kept.version}; this code reads {self.VERSION}")
+        self._orders = kept.orders
+
+
+def failure_parts(shown: str) -> tuple[str, str, str]:
+    """Event id, interface and error code of a failed posting."""
+    event_id, interface, error_code = shown.split(_SEPARATOR)
+    return event_id, interface, error_code
