@@ -49,7 +49,7 @@ class DeliveryLog:
 
     def ended(self, *, waited_out: bool) -> None:
         """It has ended as it was asked to."""
-        words = "stopped" if waited_out else "stopped; an attempt was under way and will be made again"
+        words = "stopped" if waited_out else "stopped; what was still under way is done again at the next start"
         self._log.info("stopped", words)
 
     def store_away(self, error: StoreUnavailable) -> None:

@@ -264,7 +264,7 @@ def _read_file(config: str | None) -> tuple[dict[str, Any], str, str, Sequence[P
 def _put_environment(
     document: dict[str, Any], environment: Mapping[str, str], origins: dict[str, tuple[str, str]]
 ) -> Iterable[Problem]:
-    known = {variable_of(section, key.name): (section, key) for section, key in setting_fields()}
+    known = {variable_of(section, key.encode_name): (section, key) for section, key in setting_fields()}
     known["ANDON_CLICKHOUSE"] = known["ANDON_CLICKHOUSE_DSN"]
     for name in sorted(environment):
         if not name.startswith("ANDON_") or name.startswith(_NOT_SETTINGS):
@@ -274,8 +274,8 @@ def _put_environment(
             yield Problem("environment", name, "", words + did_you_mean(name, list(known)))
             continue
         section, key = known[name]
-        _section(document, section)[key.name] = _value(environment[name], key.type)
-        origins[f"{section}.{key.name}"] = ("environment", name)
+        _section(document, section)[key.encode_name] = _value(environment[name], key.type)
+        origins[f"{section}.{key.encode_name}"] = ("environment", name)
 
 
 def setting_fields() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:

@@ -1,7 +1,9 @@
 """Which finding is the probable cause, and why; the table of causes; what is wrong with settings."""
 
 import itertools
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from operators.incidents.causes import RULES, CauseGraph, CauseRule
@@ -10,7 +12,7 @@ from operators.incidents.kinds import KINDS, directness
 from operators.incidents.scopes import Relation, relation, values_of
 from operators.incidents.settings import CauseWeights, IncidentSettings, PriorityWeights, find_problems
 from operators.process_map import ProcessMap
-from schemas.durations import HOUR_US, MINUTE_US, Duration
+from schemas.durations import HOUR_US, MINUTE_US, SECOND_US, Duration, people_duration
 from schemas.errors import SettingsError
 from schemas.incident_rows import IncidentSignal
 from schemas.problems import declare_document, parse_toml
@@ -241,3 +243,22 @@ def test_weights_that_are_all_nothing_are_refused() -> None:
 def test_settings_that_can_t_be_used_are_refused() -> None:
     with pytest.raises(SettingsError, match="most_orders = 1"):
         Incidents(IncidentSettings(most_orders=1, priority=PriorityWeights()), ProcessMap(name="none"))
+
+
+def test_the_page_has_the_tables_and_defaults_of_the_code() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "incidents.md").read_text()
+    for rule in RULES:
+        told = "orders" if rule.wide else "place"
+        effects = " ".join(f"`{effect}`" for effect in rule.effects)
+        assert f"| `{rule.cause}` | {effects} | {people_duration(rule.within)} | {told} | {rule.why} |" in page
+    for name, kind in KINDS.items():
+        direct = f"{kind.direct:g}" + "".join(f", {value:g} with {field}" for field, value in kind.direct_where.items())
+        holds = "–" if kind.holds_s is None else people_duration(kind.holds_s * SECOND_US)
+        assert f"| `{name}` | {kind.shows} | {direct} | {holds} |" in page
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    document, _ = parse_toml(text, "page")
+    read = declare_document(document["incidents"], IncidentSettings, "page", text).value
+    assert read is not None
+    assert not find_problems(read)
+    assert msgspec.structs.replace(read, cause=[]) == IncidentSettings()
+    assert len(document["incidents"]) == len(IncidentSettings.__struct_fields__), "every setting is on the page"

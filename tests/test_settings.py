@@ -137,23 +137,23 @@ def test_what_is_set_can_be_read_although_something_is_wrong(tmp_path: Path) -> 
 
 
 def test_every_key_has_its_row_in_the_guide_and_no_other_does() -> None:
-    assert list(_ROWS) == [f"{section}.{field.name}" for section, field in setting_fields()]
+    assert list(_ROWS) == [f"{section}.{field.encode_name}" for section, field in setting_fields()]
 
 
-@pytest.mark.parametrize("key", [f"{section}.{field.name}" for section, field in setting_fields()])
+@pytest.mark.parametrize("key", [f"{section}.{field.encode_name}" for section, field in setting_fields()])
 def test_the_guide_has_the_defaults_and_the_limits(key: str) -> None:
     section, _, name = key.partition(".")
     accepted, shown = _ROWS[key]
-    default = getattr(getattr(Settings(), section), name)
+    record = type(getattr(Settings(), section))
+    field = next(field for field in msgspec.structs.fields(record) if field.encode_name == name)
+    default = getattr(getattr(Settings(), section), field.name)
     written = None if shown == "none" else tomllib.loads(f"value = {shown.strip('`')}")["value"]
     if isinstance(default, Duration):
         assert isinstance(written, str)
         assert Duration.parse(written) == default, people_duration(default)
     else:
         assert written == (list(default) if isinstance(default, tuple) else default)
-    record = type(getattr(Settings(), section))
-    kind = next(field.type for field in msgspec.structs.fields(record) if field.name == name)
-    for meta in getattr(kind, "__metadata__", ()):
+    for meta in getattr(field.type, "__metadata__", ()):
         limits = [limit for limit in (meta.ge, meta.le) if limit is not None]
         assert limits == [int(number) for number in re.findall(r"\d+", accepted)]
 
@@ -166,7 +166,7 @@ def test_the_examples_of_the_guide_can_be_read(tmp_path: Path) -> None:
 
 
 def test_every_variable_is_one_of_a_setting() -> None:
-    known = {variable_of(section, field.name) for section, field in setting_fields()}
+    known = {variable_of(section, field.encode_name) for section, field in setting_fields()}
     named = set(re.findall(r"\bANDON_[A-Z_]*[A-Z]\b", _GUIDE))
     assert named - known == {
         "ANDON_SECTION_KEY",

@@ -95,10 +95,18 @@ def test_every_way_to_answer_has_its_outcome_within_the_time(step: str, outcome:
     assert len(answer.text) <= 300
 
 
+def test_of_an_answer_without_end_only_the_beginning_is_read() -> None:
+    with ScriptedReceiver("flood") as receiver:
+        answer = Poster(_endpoint(receiver.url), Timeouts(2.0, 5.0, 30.0))(_REQUEST)
+        assert answer.text == "a" * 300
+        assert receiver.flooded < 50_000_000  # what buffers hold; the rest of the gigabyte was not asked for
+
+
 def test_redirects_are_not_followed() -> None:
     with ScriptedReceiver() as other:
         answer, receiver = _sent(f"301 location={other.url}")
-        assert verdict_of(answer, NOON_US, _SECOND).outcome == "rejected"
+        verdict = verdict_of(answer, NOON_US, _SECOND)
+        assert (verdict.outcome, verdict.detail) == ("rejected", "HTTP 301: redirects are not followed")
         assert (receiver.connections, other.connections) == (1, 0)
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +192,20 @@ def test_a_database_that_is_away_holds_nothing_up(tmp_path: Path, processes: lis
         assert process.end(signal.SIGTERM) == 0
     assert len(process.outbox.records(10)[1]) == 2
     assert process.output.count('"event":"store_away"') == 1
+
+
+def test_a_database_that_hangs_does_not_keep_a_stop(tmp_path: Path, processes: list[Process]) -> None:
+    with ScriptedReceiver() as receiver, socket.create_server(("127.0.0.1", 0)) as deaf:
+        process = Process(tmp_path, dsn=f"http://default@127.0.0.1:{deaf.getsockname()[1]}/andon", ops=receiver.url)
+        processes.append(process)
+        process.put(alert(1))
+        process.start()
+        receiver.wait(lambda came: len(came) == 1)
+        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        began_s = time.monotonic()
+        assert process.end(signal.SIGTERM) == 0
+        assert time.monotonic() - began_s < 9  # stop_within is 5 s
+    assert "is done again at the next start" in process.output
 
 
 def test_settings_that_can_not_be_used_are_told_at_once(tmp_path: Path) -> None:

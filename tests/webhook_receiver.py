@@ -52,6 +52,7 @@ class ScriptedReceiver:
     def __init__(self, *steps: str, always: str = "200", tls: ssl.SSLContext | None = None) -> None:
         self.received: list[Received] = []
         self.connections = 0
+        self.flooded = 0
         self._steps, self.always = list(steps), always
         self._changed = threading.Condition()
         self._ended = threading.Event()
@@ -135,6 +136,7 @@ class ScriptedReceiver:
             connected.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
             for _ in range(10_000):
                 connected.sendall(b"a" * 100_000)
+                self.flooded += 100_000
         elif step == "echo":
             connected.sendall(b"HTTP/1.1 400 Bad\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         elif step != "close":

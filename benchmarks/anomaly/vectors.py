@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/anomaly/vectors.py [--seeds N]
 
 Six metrics of a site follow two hidden causes (load, and a slow pipe) with noise. In the anomalies (runs of six points)
-one metric stops following, or two trade places, while each stays within its own usual range. For each detector, strictly
-online: the area under the ROC curve over points, and how many of the runs are found where one point in 500 alarms.
+one metric stops following, or two trade places, while each stays within its own usual range. For each detector,
+strictly online: the area under the ROC curve over points, and how many of the runs are found where one point in 500
+alarms.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def vectors(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours() -> Scorer:
-    """`VectorModel`; a model that never forgets its record would score single points, so it is judged before refractory."""
+    """`VectorModel` before its refractory: points are judged here, and it would count each run once."""
     model = VectorModel(METRICS)
 
     def step(vector: np.ndarray) -> float:

@@ -6,8 +6,8 @@ alarms of some weeks are at most budget × weeks + (highest score - LEAST) / STE
 budget is what may be spent, not what must be.
 """
 
-#: Where each threshold begins, and its lower end: one point in some 2,500 of a calibrated score.
-LEAST = 3.4
+#: Where each threshold begins, and its lower end: one point in 2,000 of a calibrated score.
+LEAST = 3.3
 STEP = 0.5
 
 

@@ -88,8 +88,7 @@ def by_model(
     is_young = entry.is_young(settings)
     score = detector.score(at_us, value, direction, least=least, offset_us=offset_us)
     entry.mind("cold" if is_cold else "drifting" if score.kind == "drift" else "", settings)
-    half = score.upper - score.expected
-    residual = (value - score.expected) / half if half > 0.0 else None
+    residual = None if math.isnan(score.residual) else score.residual
     breaks = _breaks(entry, value, direction, limit)
     if not (entry.trouble or is_young):
         return score, residual

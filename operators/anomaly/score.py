@@ -1,5 +1,6 @@
 """What a model says of one point."""
 
+import math
 from typing import Literal
 
 import msgspec
@@ -46,3 +47,9 @@ class Score(msgspec.Struct, frozen=True, gc=False, array_like=True):
     kind: Kind
     is_alarm: bool
     method: Method
+
+    @property
+    def residual(self) -> float:
+        """How far off the value is, in units of half the band; NaN where there is no band yet."""
+        half = self.upper - self.expected
+        return (self.value - self.expected) / half if 0.0 < half < math.inf else math.nan

@@ -2,8 +2,9 @@
 
 The vector is what the site's series models say at one time: each metric's residual in units of half its band, so it is
 free of season and level. Means and covariance are running ones; the distance is Mahalanobis' (1936) with the covariance
-shrunk towards its diagonal (Ledoit, Wolf, Journal of Multivariate Analysis 88, 2004, with a fixed share that falls with
-age), which keeps it invertible for metrics that move as one. Its log-tail is the surprise (`operators/anomaly/tail.py`).
+shrunk towards its diagonal (after Ledoit, Wolf, Journal of Multivariate Analysis 88, 2004, but by a share that falls
+with age), which keeps it invertible for metrics that move as one. Its log-tail is the surprise
+(`operators/anomaly/tail.py`).
 """
 
 import numpy as np

@@ -166,11 +166,11 @@ class AdjustmentsLost(ScopeDetector):
             levels = sum(minute.levels.get(system, (0.0, 0.0))[0] for minute in gone)
             behind = sum(minute.levels.get(system, (0.0, 0.0))[1] for minute in gone)
             more = (moves, told, levels, behind)
-            state.usual[system] = tuple(one * fade + new for one, new in zip(seen, more, strict=True))  # type: ignore[assignment] # of four, as before
+            state.usual[system] = tuple(one * fade + new for one, new in zip(seen, more, strict=True))
 
     def _missing(self, state: NodeState, system: str, rule: LostRule, number: int) -> tuple[float, float]:
         """How many changes the system did not tell of, and how surprising that is; 0 where that is no finding."""
-        moves, told, _, _ = state.usual[system] if system in state.usual else (0.0, 0.0, 0.0, 0.0)
+        moves, told, _, _ = state.usual.get(system, (0.0, 0.0, 0.0, 0.0))
         if moves < _KNOWN or told < 0.5 * moves:
             return 0.0, 0.0
         ratio = min(1.0, told / moves)
@@ -231,9 +231,7 @@ class AdjustmentsLost(ScopeDetector):
             found.missing = missing
         return new
 
-    def _finding(
-        self, scope: Scoped, system: str, found: Open, end_us: int, *, closed: bool = False
-    ) -> ScopeFinding:
+    def _finding(self, scope: Scoped, system: str, found: Open, end_us: int, *, closed: bool = False) -> ScopeFinding:
         node = dict(scope).get("node", "")
         parts = []
         if found.missing:

@@ -7,7 +7,7 @@ latencies of what has ended do).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -238,7 +238,8 @@ class AgeWatch(RateWatch):
         severity: Severity = "high",
         handoff: str = "",
     ) -> None:
-        super().__init__(name, kind, metric, policy, words, severity=severity, handoff=handoff)  # type: ignore[arg-type] # an AgeRule is a RateRule
+        rates: Any = policy  # an AgeRule is a RateRule
+        super().__init__(name, kind, metric, rates, words, severity=severity, handoff=handoff)
         self._age_policy = policy
         self._ages, self._age_metrics = tuple(ages), age_metrics(metric, len(ages))
         self.METRICS = self._age_metrics
@@ -334,7 +335,7 @@ class AgeWatch(RateWatch):
             yield self._finding(head, seen, head.worst, end_us, new)
 
     def naming_age(self, state: AgeState, rule: AgeRule) -> int:
-        """The index of the age at which who is not over is touched; the last that was seen where none is clear enough."""
+        """The index of the age at which who is not over is touched, the first where none is clear enough."""
         for index, age in enumerate(state.ages):
             known = age.usual_total >= rule.learnt
             if self._ages[index] >= rule.named_from and known and self._usual(age, rule, 1) <= rule.named_usual:

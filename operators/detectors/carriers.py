@@ -20,16 +20,18 @@ from schemas.events import Arrived, EventBase, ShipmentDelivered, ShipmentDispat
 
 _TRANSIT, _EXCEPTION = "parcel", "parcel_exception"
 #: Parts of the promised time (%) at which a parcel is looked at; the last is when it was promised to be there.
-_PARTS = (40, 50, 60, 70, 80, 90, 100)
+_PARTS = (75, 90, 100)
 _SAME_DAY_US = 12 * HOUR_US
 
 
 class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Thresholds for carriers. `late` judges parts of the promised time in the place of ages; of those it names, the
-    promised time is over (`named_from` and `named_usual` do nothing here).
+    """Thresholds for carriers.
+
+    `late` judges parts of the promised time in the place of ages. It names those whose promised time is over:
+    `named_from` and `named_usual` do nothing here.
     """
 
-    late: AgeRule = AgeRule(window=Duration(2 * HOUR_US), share=0.25, quiet=Duration(HOUR_US))
+    late: AgeRule = AgeRule(window=Duration(2 * HOUR_US), share=0.25, quiet=Duration(HOUR_US), learnt=50)
     exceptions: RateRule = RateRule(
         window=Duration(3 * HOUR_US),
         least=8,

@@ -1,20 +1,31 @@
 """All detectors: by key space for the first parts, in one list for the second. Add yours here."""
 
+from operators.detectors.adjustments import AdjustmentsLost
 from operators.detectors.calls import CallFailures, Calls
+from operators.detectors.carriers import Parcels, carrier_judges
 from operators.detectors.case_findings import CaseFindings
 from operators.detectors.clocks import ClockWatch
+from operators.detectors.cover import SkuWatch
 from operators.detectors.delays import LateOrders, LateWatch
+from operators.detectors.demand import Demand
 from operators.detectors.duplicates import RepeatedOrders, SameContent, duplicate_watch
 from operators.detectors.events import EventDetector
 from operators.detectors.incomplete import IncompleteOrders, incomplete_watch
 from operators.detectors.integration import refused_watch
 from operators.detectors.integration_feeds import StoppedFeeds
+from operators.detectors.inventory import Inventory
 from operators.detectors.margin import Prices, PublishedPrices, margin_judges
 from operators.detectors.order_book import OrderBook
+from operators.detectors.oversell import Unfilled
+from operators.detectors.phantom import PhantomStock, PickShorts
+from operators.detectors.picking import Picks, warehouse_judges
 from operators.detectors.queues import Queues, QueueWatch
 from operators.detectors.returns import Returns, return_judges
+from operators.detectors.routing import Routes
+from operators.detectors.routing_watch import routing_judges
 from operators.detectors.scopes import ScopeDetector
 from operators.detectors.settings import DetectorSettings
+from operators.detectors.settlement import settlement_judges, settlement_parts
 from operators.detectors.supply import Supply, supply_judges
 from operators.process_map import ProcessMap
 
@@ -29,21 +40,33 @@ def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[Even
         CaseFindings(book, process),
         late,
         Prices(book),
+        Routes(book),
+        Picks(book),
+        Parcels(book),
+        *settlement_parts(settings.settlement, book),
         Returns(settings.returns),
         Supply(settings.supply),
+        PickShorts(book),
+        Unfilled(book),
     ]
 
 
 def item_detectors(settings: DetectorSettings) -> list[EventDetector]:
     """Those that see the events of items (stock, reservations, sales)."""
-    del settings
-    return []
+    return [Inventory(settings.inventory.lag)]
 
 
 def interface_detectors(settings: DetectorSettings) -> list[EventDetector]:
     """Those that see what belongs to no case and no item (calls, queues, prices), and all orders at capture."""
     capture = settings.policy("capture")
-    return [SameContent(settings.capture.within), IncompleteOrders(capture), Calls(), Queues(), PublishedPrices()]
+    return [
+        SameContent(settings.capture.within),
+        IncompleteOrders(capture),
+        Calls(),
+        Queues(),
+        PublishedPrices(),
+        Demand(settings.demand.surge),
+    ]
 
 
 def scope_detectors(settings: DetectorSettings) -> list[ScopeDetector]:
@@ -58,9 +81,16 @@ def scope_detectors(settings: DetectorSettings) -> list[ScopeDetector]:
         LateWatch(settings.integration.delays, policy("integration.delays.rate")),
         ClockWatch(),
         StoppedFeeds(),
+        *routing_judges(policy("routing.elsewhere"), policy("routing.late")),
+        *warehouse_judges(policy("warehouse.backlog")),
+        *carrier_judges(policy("carriers.late"), policy("carriers.exceptions")),
+        *settlement_judges(policy("settlement.failures"), policy("settlement.missing")),
         *return_judges(
             policy("returns.refund_lag"), policy("returns.surge"), policy("returns.without_receipt"), settings.returns
         ),
         *margin_judges(policy("margin.price"), policy("margin.below_cost")),
         *supply_judges(policy("supply.late"), policy("supply.unannounced"), policy("supply.mismatch")),
+        AdjustmentsLost(policy("inventory.lost")),
+        PhantomStock(policy("inventory.phantom")),
+        SkuWatch(policy("demand.cover")),
     ]

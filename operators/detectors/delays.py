@@ -30,7 +30,7 @@ class DelaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """
 
     after: Duration = Duration(5 * MINUTE_US)
-    rate: RateRule = RateRule(least=8.0, share=0.1, times=4.0, score=6.0, usual=0.005)
+    rate: RateRule = RateRule(least=6.0, share=0.03, times=4.0, score=6.0, usual=0.002)
     minutes: int = 4
     topics: tuple[str, ...] = ("reservations", "fulfillment")
 

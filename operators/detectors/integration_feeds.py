@@ -1,9 +1,9 @@
 """Feeds that fall silent while others go on, as soon as their usual pace allows.
 
 `FeedWatch` says when a feed was silent for `stale_after`; a feed that speaks once an hour is so all the time. Here each
-is held against its own pace. Two kinds. A source's feed of a node's stock is held against the other feeds of that node, minute by minute: the time in
-which these speak and it does not is compared with the longest such time so far. A source as a whole is held against its
-own yesterday: it spoke in this hour then, and most sources that did do so today.
+is held against its own pace. A source's feed of a node's stock: the time in which other feeds of that node speak and it
+does not is compared with its pauses of the last hours, and how often they spoke with any pause so far. A source as a
+whole: the same, and it spoke in this hour on the day before, and most sources that did so then do so today.
 
 Both tell `feed_stops` and `feed_resumes`, in scope (node) or (source), to the second part.
 """
@@ -19,42 +19,51 @@ from operators.detectors.records import Impact, Scoped, ScopeFinding, Tally, sco
 from operators.detectors.scopes import Cell, ScopeDetector
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration, people_time
 
-STOPS, RESUMES, REJECTED = "feed_stops", "feed_resumes", "task_rejected"
+STOPS, RESUMES = "feed_stops", "feed_resumes"
+#: What a node refuses while its stock is not known (exceptions of the process map).
+REJECTED = ("task_rejected", "reservation_rejected")
 _HOUR = HOUR_US // CELL_US
 #: The other feeds of a node count as speaking for so many minutes after they were heard.
 _SPEAKS = 5
-#: A feed is known after so many pauses, in at least so many minutes; well known after more.
-_PAUSES, _KNOWN, _WELL = 8, 3 * _HOUR, 30
-#: In a feed's pause, others must have been heard in so many minutes.
-_WITNESSES = 5
-#: What is usual is halved in so many minutes.
-_MEMORY = 3 * DAY_US // CELL_US
+#: A feed is known when it was heard in so many minutes, over at least so many.
+_HEARD, _KNOWN = 8, 3 * _HOUR
+#: In a feed's pause, others must have been heard in so many minutes, and so many times as many as in any pause so far.
+_WITNESSES, _TIMES = 5, 2.0
+#: A longer pause than so many minutes is no pause: it had closed, or was broken.
+_CLOSED = 2 * _HOUR
+#: Pauses count as usual for so many hours in which it spoke; how many minutes others were heard in in a pause is halved
+#: in so many minutes.
+_RECENT, _MEMORY = 4, 3 * DAY_US // CELL_US
 #: This share of the sources that spoke in this hour yesterday, of so many, has to speak today.
 _TODAY, _SOURCES = 0.7, 3
 
 
 class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A feed is silent after `least`, and `times` its longest pause: counted is only time in which others speak.
+    """A feed is silent after `least`, and `times` its longest pause of the last hours.
 
-    After `surely`, half as much as its longest pause on top of it is enough, and fewer pauses have to be known. A whole
-    source must also have been silent for `source`, in hours in which it spoke on the day before.
+    Counted is only time in which others speak. A whole source must also have been silent for `source`, in hours in
+    which it spoke on the day before.
     """
 
     least: Duration = Duration(10 * MINUTE_US)
     times: float = 3.0
-    surely: Duration = Duration(45 * MINUTE_US)
     source: Duration = Duration(30 * MINUTE_US)
 
 
 class Feed(msgspec.Struct, array_like=True):
-    """What is kept of a feed. Times are minutes; `hours` (sources only) has a bit for each hour it spoke in, by day."""
+    """What is kept of a feed. Times are minutes; `hours` (sources only) has a bit for each hour it spoke in, by day.
+
+    `pause` and `witnesses` are the minutes of this pause in which others count as speaking, and were heard; `recent`
+    has the longest pause of each of the last hours in which it spoke, `most` the most witnesses of a pause (it fades).
+    """
 
     first: int
     last: int
     pause: int = 0
     witnesses: int = 0
-    longest: float = 0.0
-    pauses: int = 0
+    heard: int = 0
+    recent: dict[int, int] = {}
+    most: float = 0.0
     learnt: int = 0
     is_silent: bool = False
     hours: dict[int, int] = {}
@@ -62,22 +71,27 @@ class Feed(msgspec.Struct, array_like=True):
     def hear(self, number: int) -> bool:
         """It spoke; returns whether it had been silent."""
         was_silent, self.is_silent = self.is_silent, False
-        if self.pause and not was_silent:
-            fade = 0.5 ** ((number - self.learnt) / _MEMORY) if self.learnt else 0.0
-            self.longest = max(float(self.pause), self.longest * fade)
-            self.learnt = number
-            self.pauses += 1
+        pause, hour = number - self.last - 1, number // _HOUR
+        if pause > _CLOSED:
+            pause = 0
+        self.recent[hour] = max(pause, self.recent.get(hour, 0))
+        if len(self.recent) > _RECENT:
+            del self.recent[min(self.recent)]
+        if pause:
+            fade = 0.5 ** ((number - self.learnt) / _MEMORY)
+            self.most, self.learnt = max(float(self.witnesses), self.most * fade), number
+        self.heard += 1
         self.last, self.pause, self.witnesses = number, 0, 0
         return was_silent
 
     def is_too_long(self, settings: FeedSettings) -> bool:
         """Whether the pause is longer than it may be, as far as the feed is known."""
-        if self.pauses < _PAUSES or self.last - self.first < _KNOWN or self.witnesses < _WITNESSES:
+        if self.heard < _HEARD or self.last - self.first < _KNOWN:
             return False
-        pause_us, longest_us = self.pause * CELL_US, self.longest * CELL_US
-        if pause_us > max(settings.surely, 1.5 * longest_us):
-            return True
-        return self.pauses >= _WELL and pause_us > max(settings.least, settings.times * longest_us)
+        longest_us = max(self.recent.values(), default=0) * CELL_US
+        if self.witnesses < max(_WITNESSES, _TIMES * self.most):
+            return False
+        return self.pause * CELL_US > max(settings.least, settings.times * longest_us)
 
 
 class Feeds:
@@ -137,13 +151,13 @@ class Feeds:
         silent = []
         spoke = speaks = 0
         for source, feed in self.sources.items():
+            feed.witnesses += source not in minute.sources
             if not feed.hours.get(was_day, 0) >> hour & 1:
                 continue
             spoke += 1
             speaks += number - feed.last < _HOUR
             if source not in minute.sources and not feed.is_silent:
                 feed.pause += 1
-                feed.witnesses += 1
                 if feed.pause * CELL_US > self._settings.source and feed.is_too_long(self._settings):
                     silent.append((source, feed))
         if spoke >= _SOURCES and speaks >= _TODAY * spoke:
@@ -168,15 +182,17 @@ class StoppedFeeds(ScopeDetector):
     """The second part: says that a feed stopped, names the orders whose work the node had to reject, and closes it."""
 
     NAME = "feed_stopped"
-    METRICS = (STOPS, RESUMES, REJECTED)
+    METRICS = (STOPS, RESUMES, *REJECTED)
     State = StoppedState
 
     def judge(
         self, scope: Scoped, state: StoppedState, cells: Mapping[str, Cell], end_us: int
     ) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
-        rejected = cells.get(REJECTED)
-        new = rejected.members if rejected is not None else []
+        new = sorted(
+            (member for metric in REJECTED if metric in cells for member in cells[metric].members),
+            key=lambda member: (member[0], member[2]),
+        )
         state.rejected = [one for one in [*state.rejected, *new] if end_us - one[0] <= HOUR_US]
         stops, resumes = cells.get(STOPS), cells.get(RESUMES)
         begun = set()

@@ -14,7 +14,7 @@ from operators.detectors.order_book import amount
 from operators.detectors.records import Impact, Scoped, scoped
 from operators.resting import Resting
 from operators.stock_item import item_key
-from schemas.durations import DAY_US, MINUTE_US, Duration
+from schemas.durations import DAY_US
 from schemas.errors import StateError
 from schemas.events import (
     Arrived,
@@ -28,18 +28,12 @@ from schemas.events import (
 
 #: By whose figure the network's stock is summed; the others are held against the first that speaks of an item.
 BOOK: tuple[System, ...] = ("wms", "pos", "oms", "erp", "ecom", "marketplace")
-_RANK = {system: rank for rank, system in enumerate(BOOK)}
+_RANK: dict[str, int] = {system: rank for rank, system in enumerate(BOOK)}
 _NO_RANK = len(BOOK)
 #: Of how many items that are asked for are objects before those not asked for lately are packed.
 _AWAKE = 20_000
 #: Half a unit: what is less is rounding.
 _SAME = 0.5
-
-
-class InventorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`lag` is how far another system may be behind the one that leads before its figure counts as another one."""
-
-    lag: Duration = Duration(30 * MINUTE_US)
 
 
 class Figure(msgspec.Struct, array_like=True):
@@ -72,6 +66,8 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
 class Inventory(EventDetector):
     """Follows the figures of each item (sku, node), in the order in which they come.
 
+    Another system's figure may be that of any time in the last `lag_us`.
+
     A level older than what its system said last is passed over, so is a change that a level has already counted.
 
     Counts, by scope: (node) `stock_moves` and `stock_moved` (changes told by the leading system, and what they are
@@ -87,9 +83,9 @@ class Inventory(EventDetector):
     NAME = "inventory"
     VERSION = 1
 
-    def __init__(self, settings: InventorySettings) -> None:
+    def __init__(self, lag_us: int) -> None:
         super().__init__()
-        self._lag_us = settings.lag
+        self._lag_us = lag_us
         self._items: Resting[Told] = Resting(msgspec.msgpack.encode, msgspec.msgpack.Decoder(Told).decode)
         self._nodes: dict[str, Scoped] = {}
 

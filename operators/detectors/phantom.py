@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.policy import Policy
 from operators.detectors.rates import surprise_of_share
@@ -60,15 +60,15 @@ class PickShorts(EventDetector):
 
 
 class ShelfState(msgspec.Struct, array_like=True):
-    """What is kept of an item at a node: failed picks of late, those that succeeded since, and what the book said.
+    """An item at a node: failed picks of late, those that succeeded since the first, what the book said.
 
-    `shorts` are (arrival, event time, event id, impact); `done` and `says` arrivals, the latter with whether the book
-    said that there is enough.
+    `shorts` are (arrival, event time, event id, impact); `done` is (minute, how many), `says` (minute, how often the
+    book said that there is enough, how often it was asked).
     """
 
     shorts: list[tuple[int, int, str, Impact | None]] = []
-    done: list[int] = []
-    says: list[tuple[int, bool]] = []
+    done: list[tuple[int, float]] = []
+    says: list[tuple[int, float, float]] = []
     opened_us: int = 0
     found_us: int = 0
     score: float = 0.0
@@ -95,24 +95,24 @@ class PhantomStock(ScopeDetector):
     def judge(self, scope: Scoped, state: ShelfState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
         rule = self._policy.of(scope)
-        new = self._take(state, cells, end_us - rule.window)
+        new = self._take(state, cells, end_us, rule)
         counted = cells.get("count_down")
         if not state.opened_us:
-            score = self._score(state, rule)
-            if not score:
-                return
-            state.opened_us, state.found_us, state.score = min(one[1] for one in state.shorts), end_us, score
-            yield self._finding(scope, state, end_us, self._name(state, state.shorts))
+            score = self._score(state, rule) if new or "shelf_says" in cells else 0.0
+            if score:
+                state.opened_us, state.found_us, state.score = min(one[1] for one in state.shorts), end_us, score
+                yield self._finding(scope, state, end_us, self._name(state, state.shorts))
             return
         if counted is not None:
             state.corrected += sum(one[3].value for one in counted.members if one[3] is not None)
             state.evidence = [*state.evidence, *(one[2] for one in counted.members)][:_EVIDENCE]
-        since = state.shorts[-1][0] if state.shorts else 0
-        in_a_row = sum(at_us > since for at_us in state.done)
-        if (counted is not None and not new) or in_a_row > rule.well or end_us - since >= rule.quiet:
+        last = state.shorts[-1][0] // CELL_US if state.shorts else 0
+        well = sum(many for number, many in state.done if number > last)
+        if (counted is not None and not new) or well >= rule.well or end_us - last * CELL_US >= rule.quiet:
             yield self._finding(scope, state, end_us, self._name(state, new), closed=True)
             self._close(state)
         elif new:
+            state.score = max(state.score, self._score(state, rule))
             yield self._finding(scope, state, end_us, self._name(state, new))
 
     def idle(self, state: ShelfState) -> bool:
@@ -120,21 +120,34 @@ class PhantomStock(ScopeDetector):
         return not state.opened_us
 
     def _take(
-        self, state: ShelfState, cells: Mapping[str, Cell], before_us: int
+        self, state: ShelfState, cells: Mapping[str, Cell], end_us: int, rule: PhantomRule
     ) -> list[tuple[int, int, str, Impact | None]]:
-        """Count a cell in, and let go of what is older than `before_us`; the failed picks that are new."""
+        """Count a cell in, and let go of what is older than the window; the failed picks that are new."""
+        number, before = end_us // CELL_US - 1, (end_us - rule.window) // CELL_US
         new = cells["pick_short"].members if "pick_short" in cells else []
-        if state.shorts and state.shorts[0][0] <= before_us and not state.opened_us:
-            state.shorts = [one for one in state.shorts if one[0] > before_us]
-        state.shorts = [*state.shorts, *new][-_MOST_SHORTS:]
-        done = cells.get("pick_done")
+        state.shorts = [*(one for one in state.shorts if one[0] // CELL_US > before), *new][-_MOST_SHORTS:]
+        done, says = cells.get("pick_done"), cells.get("shelf_says")
         if done is not None:
-            end_us = before_us  # all of a minute counts as of its beginning
-            state.done = [at_us for at_us in state.done if at_us > end_us]
+            state.done.append((number, done.total))
+        if says is not None:
+            state.says.append((number, says.bad, says.total))
+        first = state.shorts[0][0] // CELL_US if state.shorts else number
+        state.done = [one for one in state.done if one[0] >= first]
+        state.says = [one for one in state.says if one[0] >= first - 1]
         return new
 
     def _score(self, state: ShelfState, rule: PhantomRule) -> float:
-        raise NotImplementedError
+        """How surprising the failed picks are; 0 where they are no finding."""
+        orders = {impact.key if impact is not None else event_id for _, _, event_id, impact in state.shorts}
+        bad = float(len(orders))
+        total = bad + sum(many for _, many in state.done)
+        asked = sum(one[2] for one in state.says)
+        if asked and sum(one[1] for one in state.says) < 0.7 * asked:
+            return 0.0  # the book knows that there is too little
+        if bad < rule.least or bad < rule.share * total:
+            return 0.0
+        score = surprise_of_share(bad, total, rule.usual)
+        return score if score >= rule.score else 0.0
 
     def _name(self, state: ShelfState, members: Iterable[tuple[int, int, str, Impact | None]]) -> list[Impact]:
         """The orders not named yet."""
@@ -147,3 +160,40 @@ class PhantomStock(ScopeDetector):
                 state.named[impact.key] = None
                 new.append(impact)
         return new
+
+    def _close(self, state: ShelfState) -> None:
+        state.opened_us = state.found_us = state.count = 0
+        state.score = state.corrected = 0.0
+        state.named, state.evidence, state.shorts, state.done, state.says = {}, [], [], [], []
+
+    def _finding(
+        self, scope: Scoped, state: ShelfState, end_us: int, new: list[Impact], *, closed: bool = False
+    ) -> ScopeFinding:
+        fields = dict(scope)
+        said = f"{fields['sku']} was not found at {fields['node']} by {state.count} picks, where the book has enough"
+        if state.corrected:
+            said += "; a count has put the book right"
+        elif closed:
+            said += "; over now"
+        signal = Signal(
+            signal_id=signal_id(self.NAME, "phantom_stock", repr(scope), str(state.found_us)),
+            detector=self.NAME,
+            kind="phantom_stock",
+            handoff="pick",
+            scope=fields,
+            case_id="",
+            opened_at_us=state.opened_us,
+            found_at_us=state.found_us,
+            closed_at_us=end_us if closed else None,
+            severity="medium",
+            score=round(state.score, 3),
+            confidence=1.0 if state.corrected else round(1.0 - 10.0 ** -min(state.score, 9.0), 9),
+            expected="goods where the book has them",
+            observed=f"{state.count} picks failed",
+            method="rule",
+            explanation=f"{said}.",
+            evidence=state.evidence,
+            arrival_us=end_us,
+            version=next_version(0, end_us),
+        )
+        return ScopeFinding(signal, new, round(state.corrected, 2))

@@ -122,7 +122,7 @@ class Picks(Ageing):
 class PickState(AgeState, array_like=True):
     """And what was queued and done, in parts of ten minutes: (part, queued, done)."""
 
-    parts: list[tuple[int, float, float]] = []
+    parts: list[tuple[int, float, float]] = msgspec.field(default_factory=list)
 
 
 class PickWatch(AgeWatch):

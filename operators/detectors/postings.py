@@ -197,9 +197,9 @@ class Postings(EventDetector):
         if count >= max(1, documents.parcels) and value and abs(sums / count - value) < 0.005 and documents.parcels:
             said = f"{event.posting_type} posted {count + 1} times for {documents.parcels} parcels"
             self._tell("duplicate_posting", "one for each parcel", said, event, before, documents, arrived, out)
-        _, invoiced, invoice_id = documents.posted.get("invoice", (0, 0.0, ""))
-        _, paid, payment_id = documents.posted.get("payment", (0, 0.0, ""))
-        if invoiced and paid and event.posting_type in ("invoice", "payment"):
+        invoices, invoiced, invoice_id = documents.posted.get("invoice", (0, 0.0, ""))
+        payments, paid, payment_id = documents.posted.get("payment", (0, 0.0, ""))
+        if invoices == payments and invoiced and paid and event.posting_type in ("invoice", "payment"):
             other = invoice_id if event.posting_type == "payment" else payment_id
             if abs(invoiced - paid) > self._tolerance * max(invoiced, paid):
                 said = f"{invoiced:.2f} invoiced, {paid:.2f} paid"

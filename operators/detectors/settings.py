@@ -3,10 +3,15 @@
 import msgspec
 
 from operators.detectors.capture import CaptureSettings
+from operators.detectors.carriers import CarrierSettings
 from operators.detectors.integration import IntegrationSettings
+from operators.detectors.inventory_settings import DemandSettings, InventorySettings
 from operators.detectors.margin import MarginSettings
+from operators.detectors.picking import WarehouseSettings
 from operators.detectors.policy import Override, Policy
 from operators.detectors.returns import ReturnsSettings
+from operators.detectors.routing import RoutingSettings
+from operators.detectors.settlement import SettlementSettings
 from operators.detectors.supply import SupplySettings
 from schemas.durations import DAY_US, Duration
 
@@ -23,6 +28,12 @@ class DetectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     margin: MarginSettings = MarginSettings()
     capture: CaptureSettings = CaptureSettings()
     integration: IntegrationSettings = IntegrationSettings()
+    routing: RoutingSettings = RoutingSettings()
+    warehouse: WarehouseSettings = WarehouseSettings()
+    carriers: CarrierSettings = CarrierSettings()
+    settlement: SettlementSettings = SettlementSettings()
+    inventory: InventorySettings = InventorySettings()
+    demand: DemandSettings = DemandSettings()
     node_groups: dict[str, list[str]] = {}
     override: list[Override] = []
 

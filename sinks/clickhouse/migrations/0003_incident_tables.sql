@@ -115,7 +115,7 @@ CREATE TABLE IF NOT EXISTS {database}.alert_decision_log
     decision_id String COMMENT 'Deterministic id' CODEC(ZSTD(1)),
     incident_id String COMMENT 'Incident' CODEC(ZSTD(1)),
     receiver LowCardinality(String) COMMENT 'To whom',
-    decision LowCardinality(String) COMMENT 'notified, grouped, waiting, silenced, inhibited, acknowledged, deduplicated, unrouted or not_firing_yet',
+    decision LowCardinality(String) COMMENT 'notified, grouped, waiting, silenced, inhibited, muted, acknowledged, deduplicated, unrouted or not_firing_yet',
     by String COMMENT 'What decided: a silence, an incident, a route' CODEC(ZSTD(1)),
     reason String COMMENT 'Why' CODEC(ZSTD(1)),
     decided_at DateTime64(6, 'UTC') COMMENT 'Arrival time of the decision' CODEC(Delta, ZSTD(1)),

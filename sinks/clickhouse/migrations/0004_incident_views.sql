@@ -165,7 +165,7 @@ CREATE OR REPLACE VIEW {database}.alert_decisions
     decision_id String COMMENT 'Deterministic id',
     incident_id String COMMENT 'Incident',
     receiver LowCardinality(String) COMMENT 'To whom',
-    decision LowCardinality(String) COMMENT 'notified, grouped, waiting, silenced, inhibited, acknowledged, deduplicated, unrouted or not_firing_yet',
+    decision LowCardinality(String) COMMENT 'notified, grouped, waiting, silenced, inhibited, muted, acknowledged, deduplicated, unrouted or not_firing_yet',
     by String COMMENT 'What decided: a silence, an incident, a route',
     reason String COMMENT 'Why',
     decided_at DateTime64(6, 'UTC') COMMENT 'Arrival time of the decision',

@@ -1,0 +1,301 @@
+"""Items that run out: how long the network's stock of an item lasts, and who still sells it.
+
+One second part by item, since three breakdowns look alike from afar and are told apart by the same facts: a promotion
+whose goods are not there, a run on an item without one, and a channel that goes on selling what is gone.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from operators.detectors.events import CELL_US
+from operators.detectors.policy import Policy
+from operators.detectors.records import Impact, Scoped, ScopeFinding
+from operators.detectors.scopes import Cell, ScopeDetector
+from operators.findings import next_version, signal_id
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
+from schemas.rows import Signal
+
+_EVIDENCE = 20
+_MOST_UNFILLED = 5_000
+_HOUR_CELLS = HOUR_US // CELL_US
+
+
+class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When an item is short.
+
+    Stock is low when it is at most `low` of the highest of late. A surge without a promotion is a risk when the stock,
+    with what is expected in time, lasts less than `hours`. A promotion is without stock when, at its start, there is
+    less than a `ready` part of what its first day needs (`lift` times a usual day), or it lasts less than
+    `promoted_hours` of a surge. Of `unfilled` orders within `window` that could not be had while stock is low, the
+    share `one_channel` from one channel is overselling by it. All close after `quiet` without such an order.
+    """
+
+    low: float = 0.1
+    hours: float = 12.0
+    lift: float = 3.0
+    ready: float = 0.35
+    promoted_hours: float = 4.0
+    unfilled: int = 3
+    one_channel: float = 0.8
+    window: Duration = Duration(3 * HOUR_US)
+    quiet: Duration = Duration(3 * HOUR_US)
+    surge_lasts: Duration = Duration(15 * MINUTE_US)
+
+
+class Short(msgspec.Struct, array_like=True):
+    """The open finding of an item; `channel` and `promotion` as far as it is about one."""
+
+    kind: str
+    opened_us: int
+    found_us: int
+    last_us: int
+    why: str
+    score: float
+    channel: str = ""
+    promotion: str = ""
+    named: dict[str, None] = {}
+    evidence: list[str] = []
+
+
+class SkuState(msgspec.Struct, array_like=True):
+    """What is kept of an item: stock of all nodes, its highest of late, what goes out, what comes, who is refused.
+
+    `unfilled` are (arrival, event time, event id, impact with the channel for a case); `inbound` is by purchase order
+    (expected, units); `surge` (units an hour, usual units an hour) holds until `surge_until_us`.
+    """
+
+    on_hand: float = 0.0
+    peak: float = 0.0
+    peak_us: int = 0
+    taken: list[tuple[int, float]] = []
+    inbound: dict[str, tuple[int, float]] = {}
+    surge: tuple[float, float] = (0.0, 0.0)
+    surge_since_us: int = 0
+    surge_until_us: int = 0
+    surge_id: str = ""
+    promotion: str = ""
+    promotion_id: str = ""
+    promoted_us: int = 0
+    need: float = 0.0
+    unfilled: list[tuple[int, int, str, Impact]] = []
+    short: Short | None = None
+    version: int = 0
+
+
+class SkuWatch(ScopeDetector):
+    """Finds items that run out, by item over all nodes.
+
+    Memory: some 300 bytes for an item that something was heard of within a fortnight, and orders that could not be had
+    within `window`. Cost: a few microseconds per item and minute in which its stock moves.
+    """
+
+    NAME = "cover"
+    METRICS = ("on_hand", "taken", "inbound", "demand_surge", "promotion", "promotion_over", "unfilled")
+    State = SkuState
+
+    def __init__(self, policy: Policy[CoverRule]) -> None:
+        self._policy = policy
+
+    def judge(self, scope: Scoped, state: SkuState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
+        """As `ScopeDetector`."""
+        rule = self._policy.of(scope)
+        _take_stock(state, cells, end_us)
+        started = _take_demand(state, cells, end_us, rule)
+        new = _take_orders(state, cells, end_us, rule)
+        short = state.short
+        if short is None:
+            short = self._shortage(state, end_us, rule, started=started)
+            if short is not None:
+                state.short = short
+                yield self._finding(scope, state, short, end_us, _name(short, state.unfilled))
+            return
+        found = _name(short, new)
+        if found or end_us < state.surge_until_us:
+            short.last_us = end_us
+        if (short.promotion and not state.promotion) or end_us - short.last_us >= rule.quiet:
+            state.short = None
+            yield self._finding(scope, state, short, end_us, found, closed=True)
+        elif found:
+            yield self._finding(scope, state, short, end_us, found)
+
+    def idle(self, state: SkuState) -> bool:
+        """Nothing is open."""
+        return state.short is None
+
+    def _shortage(self, state: SkuState, end_us: int, rule: CoverRule, *, started: bool) -> Short | None:
+        """What is wrong with the item, if anything."""
+        low = state.peak > 0 and state.on_hand <= rule.low * state.peak
+        surges = end_us < state.surge_until_us
+        refused = _refused(state) if low else []
+        many = len(refused) >= rule.unfilled
+        begun = min([one[1] for one in refused], default=end_us)
+        if state.promotion:
+            need = rule.lift * state.need
+            if started and state.peak > 0 and state.on_hand < rule.ready * need:
+                why = f"{state.on_hand:g} are there, its first day needs about {need:.0f}"
+                return _short("promotion_without_stock", state, state.promoted_us, end_us, why, 6.0)
+            hours = _cover_hours(state, end_us)
+            if many or (surges and hours < rule.promoted_hours) or (low and surges):
+                why = f"{state.on_hand:g} are left" + (f", enough for {hours:.1f} h" if surges else "")
+                return _short("promotion_without_stock", state, state.promoted_us, end_us, why, 8.0)
+            return None
+        if many:
+            channel, share = _channel(refused)
+            if channel and share >= rule.one_channel:
+                why = f"channel {channel} sells it though {state.on_hand:g} are left"
+                return _short("oversell", state, begun, end_us, why, 3.0 + len(refused), channel=channel)
+            if surges or state.surge_since_us > end_us - rule.window:
+                why = f"{state.on_hand:g} are left, {len(refused)} orders could not be had"
+                return _short("stockout_risk", state, begun, end_us, why, 3.0 + len(refused))
+        elif surges and not low and state.on_hand > 0:
+            hours = _cover_hours(state, end_us)
+            if hours < rule.hours:
+                rate, usual = state.surge
+                why = f"{state.on_hand:g} are left, {rate:.0f} an hour are ordered ({usual:.1f} is usual)"
+                why += f": enough for {hours:.1f} h, and nothing comes in time"
+                return _short("stockout_risk", state, state.surge_since_us, end_us, why, 8.0)
+        return None
+
+    def _finding(
+        self, scope: Scoped, state: SkuState, short: Short, end_us: int, new: list[Impact], *, closed: bool = False
+    ) -> ScopeFinding:
+        sku = dict(scope).get("sku", "")
+        fields = {"sku": sku}
+        if short.channel:
+            fields["channel"] = short.channel
+        if short.promotion:
+            fields["promotion"] = short.promotion
+        of = f" of promotion {short.promotion}" if short.promotion else ""
+        said = f"{sku}{of}: {short.why}; {len(short.named)} orders could not be had so far"
+        state.version = next_version(state.version, end_us)
+        signal = Signal(
+            signal_id=signal_id(self.NAME, short.kind, repr(sorted(fields.items())), str(short.found_us)),
+            detector=self.NAME,
+            kind=short.kind,
+            handoff="",
+            scope=fields,
+            case_id="",
+            opened_at_us=short.opened_us,
+            found_at_us=short.found_us,
+            closed_at_us=end_us if closed else None,
+            severity="high",
+            score=short.score,
+            confidence=round(1.0 - 10.0 ** -min(short.score, 9.0), 9),
+            expected="stock for what is sold",
+            observed=short.why,
+            method="rule",
+            explanation=f"{said}{'; over now' if closed else ''}.",
+            evidence=short.evidence,
+            arrival_us=end_us,
+            version=state.version,
+        )
+        return ScopeFinding(signal, new)
+
+
+def _take_stock(state: SkuState, cells: Mapping[str, Cell], end_us: int) -> None:
+    """What lies on shelves, what went out within the hour, what is expected."""
+    moved = cells.get("on_hand")
+    if moved is not None:
+        # Rounded, since the order in which parts of a unit are added must not show.
+        state.on_hand = round(state.on_hand + moved.total, 3)
+        faded = state.peak * 0.5 ** ((end_us - (state.peak_us or end_us)) / (3 * DAY_US))
+        state.peak, state.peak_us = max(state.on_hand, faded), end_us
+    taken = cells.get("taken")
+    if taken is not None:
+        number = end_us // CELL_US
+        state.taken = [one for one in state.taken if one[0] > number - _HOUR_CELLS]
+        state.taken.append((number, taken.total))
+    inbound = cells.get("inbound")
+    if inbound is not None:
+        state.inbound = {po: one for po, one in state.inbound.items() if one[0] > end_us - DAY_US}
+        for _, due_us, _, impact in inbound.members:
+            if impact is not None:
+                state.inbound[impact.case_id] = due_us, impact.units
+
+
+def _take_demand(state: SkuState, cells: Mapping[str, Cell], end_us: int, rule: CoverRule) -> bool:
+    """Surges and promotions; whether one of the latter has just started."""
+    surge = cells.get("demand_surge")
+    if surge is not None:
+        if state.surge_until_us < end_us - HOUR_US:
+            state.surge_since_us = surge.first_at_us
+        state.surge, state.surge_until_us = (surge.last, surge.total), end_us + rule.surge_lasts
+        state.surge_id = max((event_id for _, _, event_id, _ in surge.members), default="")
+    over, started = cells.get("promotion_over"), cells.get("promotion")
+    if over is not None and state.promotion in {one[3].case_id for one in over.members if one[3] is not None}:
+        state.promotion = ""
+    if started is None:
+        return False
+    for _, at_us, event_id, impact in started.members:
+        if impact is not None:
+            state.promotion, state.promotion_id = impact.case_id, event_id
+            state.promoted_us, state.need = at_us, impact.units
+    return True
+
+
+def _take_orders(
+    state: SkuState, cells: Mapping[str, Cell], end_us: int, rule: CoverRule
+) -> list[tuple[int, int, str, Impact]]:
+    """Orders that could not be had; the new ones."""
+    if state.unfilled:
+        state.unfilled = [one for one in state.unfilled if one[0] > end_us - rule.window]
+    cell = cells.get("unfilled")
+    if cell is None:
+        return []
+    new = [(one[0], one[1], one[2], one[3]) for one in cell.members if one[3] is not None]
+    state.unfilled = [*state.unfilled, *new][-_MOST_UNFILLED:]
+    return new
+
+
+def _refused(state: SkuState) -> list[tuple[int, int, str, Impact]]:
+    """The first of each order that could not be had."""
+    by_order: dict[str, tuple[int, int, str, Impact]] = {}
+    for one in state.unfilled:
+        by_order.setdefault(one[3].order_id, one)
+    return list(by_order.values())
+
+
+def _channel(refused: Iterable[tuple[int, int, str, Impact]]) -> tuple[str, float]:
+    """The channel of most of these orders, and its share."""
+    counts: dict[str, int] = {}
+    for _, _, _, impact in refused:
+        counts[impact.case_id] = counts.get(impact.case_id, 0) + 1
+    most, channel = max((many, name) for name, many in counts.items())
+    return channel, most / sum(counts.values())
+
+
+def _cover_hours(state: SkuState, end_us: int) -> float:
+    """How long stock lasts at the present rate, with what is expected before it is gone."""
+    number = end_us // CELL_US
+    out = sum(many for at, many in state.taken if at > number - _HOUR_CELLS)
+    rate = max(state.surge[0] if end_us < state.surge_until_us else 0.0, out)
+    if rate <= 0:
+        return float("inf")
+    stock = max(0.0, state.on_hand)
+    for due_us, units in sorted(state.inbound.values()):
+        if end_us < due_us <= end_us + stock / rate * HOUR_US:
+            stock += units
+    return stock / rate
+
+
+def _short(
+    kind: str, state: SkuState, since_us: int, end_us: int, why: str, score: float, *, channel: str = ""
+) -> Short:
+    promotion = state.promotion if kind == "promotion_without_stock" else ""
+    shown = [state.promotion_id] if promotion else [state.surge_id] if state.surge_id else []
+    return Short(kind, min(since_us, end_us), end_us, end_us, why, score, channel, promotion, named={}, evidence=shown)
+
+
+def _name(short: Short, members: Iterable[tuple[int, int, str, Impact]]) -> list[Impact]:
+    """The orders not named yet, of its channel where it is about one."""
+    new = []
+    for _, at_us, event_id, impact in members:
+        if impact.order_id in short.named or (short.channel and impact.case_id != short.channel):
+            continue
+        if at_us < short.opened_us:
+            continue
+        short.named[impact.order_id] = None
+        short.evidence = [*short.evidence, event_id][:_EVIDENCE]
+        new.append(msgspec.structs.replace(impact, case_id=""))
+    return new

@@ -1,0 +1,71 @@
+"""Orders for items that can't be had: which were refused, could not be picked or were cancelled, by item."""
+
+from collections.abc import Mapping
+
+from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.order_book import OrderBook
+from operators.detectors.records import Impact, scoped
+from schemas.durations import to_us
+from schemas.events import Arrived, EventBase, OrderCancelled, PoCreated, ReservationRejected, TaskRejected
+
+
+class Unfilled(EventDetector):
+    """Counts, by item, orders that a node refused or could not pick and lines that were cancelled; and what is to come.
+
+    `unfilled` in (sku): the impact's `case_id` carries the order's channel, until it is judged (cover.py).
+    `inbound` in (sku): the event time is when it is expected, the impact says of which purchase order and how much.
+
+    Memory: none; asks the order book.
+    """
+
+    NAME = "unfilled"
+
+    def __init__(self, book: OrderBook) -> None:
+        super().__init__()
+        self._book = book
+
+    def handlers(self) -> Mapping[type[EventBase], Handler]:
+        """As `EventDetector`."""
+        return {
+            ReservationRejected: self._refused,
+            TaskRejected: self._short,
+            OrderCancelled: self._cancelled,
+            PoCreated: self._bought,
+        }
+
+    def _refused(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, ReservationRejected)
+        self._count(event.order_id, event.sku, arrived, out)
+
+    def _short(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, TaskRejected)
+        if event.task_type == "pick" and event.sku and event.order_id:
+            self._count(event.order_id, event.sku, arrived, out)
+
+    def _cancelled(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, OrderCancelled)
+        facts = self._book.get(event.order_id)
+        if facts is None:
+            return
+        for sku in sorted({line.sku for line in facts.lines_of(None, event.line_id)}):
+            self._count(event.order_id, sku, arrived, out)
+
+    def _count(self, order_id: str, sku: str, arrived: Arrived, out: Collected) -> None:
+        facts = self._book.get(order_id)
+        channel = facts.channel if facts is not None else arrived.event.channel or ""
+        impact = self._book.impact(order_id, sku, case_id=channel)
+        place = (arrived.arrival_us, arrived.occurred_us, arrived.event.event_id)
+        out.bad("unfilled", scoped(sku=sku), *place, impact=impact)
+
+    def _bought(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, PoCreated)
+        if event.expected_at is None:
+            return
+        due_us = to_us(event.expected_at)
+        for line in event.lines or ():
+            impact = Impact(order_id="", case_id=event.po_id, units=line.qty)
+            out.bad("inbound", scoped(sku=line.sku), arrived.arrival_us, due_us, event.event_id, impact=impact)

@@ -1,0 +1,186 @@
+"""Routing: where orders are allocated, held against where they belong. The first part."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from operators.detectors.ageing import decoded_state
+from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.order_book import OrderBook
+from operators.detectors.rates import RateRule
+from operators.detectors.records import Scoped, Tally, scoped
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
+from schemas.errors import StateError
+from schemas.events import (
+    Arrived,
+    EventBase,
+    OrderAllocated,
+    OrderCancelled,
+    ReservationRejected,
+    ShipmentDispatched,
+    TaskRejected,
+)
+
+#: All allocations are judged in one place, since what most of the wrong ones have in common is to be found.
+ALLOCATIONS: Scoped = scoped(handoff="allocation")
+ROUTE = "route"
+_RETENTION_US = 2 * DAY_US
+_MOST_NODES = 20
+
+
+class RoutingRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When allocations are misrouted: a `RateRule` by region, channel and expected node.
+
+    The wrong ones must be of several items: an item that is sold out where it belongs is sent from elsewhere rightly.
+    """
+
+    window: Duration = Duration(45 * MINUTE_US)
+    least: float = 6.0
+    share: float = 0.2
+    times: float = 4.0
+    score: float = 6.0
+    quiet: Duration = Duration(30 * MINUTE_US)
+    usual: float = 0.03
+    memory: Duration = Duration(7 * DAY_US)
+
+
+class RoutingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Thresholds for routing: allocations elsewhere than expected, and allocations that come too late."""
+
+    elsewhere: RoutingRule = RoutingRule()
+    late: RateRule = RateRule(
+        window=Duration(30 * MINUTE_US), least=15, share=0.3, times=5, score=8, usual=0.02, quiet=Duration(HOUR_US)
+    )
+
+
+class Route(msgspec.Struct, frozen=True, array_like=True):
+    """One allocation, as it is passed on in the place of an event's id.
+
+    `verdict` is `right`, `wrong` (elsewhere than expected, or sent to and fro), or `unsaid` (no node was expected).
+    """
+
+    event_id: str
+    region: str
+    channel: str
+    expected: str
+    node: str
+    sku: str
+    verdict: str
+
+
+class Allocations(msgspec.Struct, array_like=True):
+    """Where an order's lines were allocated (by line, empty for the order), and whether a node refused."""
+
+    nodes: dict[str, list[str]] = {}
+    refused: bool = False
+    last_us: int = 0
+
+
+class AllocationsState(msgspec.Struct, frozen=True, array_like=True):
+    """Snapshot of `Routes`."""
+
+    version: int
+    orders: dict[str, Allocations]
+
+
+class Routes(EventDetector):
+    """Says of each allocation whether it is where it belongs.
+
+    What is allocated anew because a node refused it is right wherever it goes. What goes back to a node that it was
+    taken from, or to a third one, without a refusal, goes to and fro.
+
+    Memory: some 250 bytes for each order that was allocated and not yet dispatched, for two days at most.
+    """
+
+    NAME = "routes"
+    VERSION = 1
+
+    def __init__(self, book: OrderBook) -> None:
+        super().__init__()
+        self._book = book
+        self._orders: dict[str, Allocations] = {}
+
+    def handlers(self) -> Mapping[type[EventBase], Handler]:
+        """As `EventDetector`."""
+        return {
+            OrderAllocated: self._allocated,
+            OrderCancelled: self._done,
+            ReservationRejected: self._refused,
+            TaskRejected: self._refused,
+            ShipmentDispatched: self._done,
+        }
+
+    def _of(self, order_id: str, now_us: int) -> Allocations:
+        found = self._orders.get(order_id)
+        if found is None:
+            found = self._orders[order_id] = Allocations()
+            self.set_timer(now_us + _RETENTION_US, order_id)
+        found.last_us = now_us
+        return found
+
+    def _allocated(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, OrderAllocated)
+        order = self._of(event.order_id, arrived.arrival_us)
+        line = event.line_id or ""
+        before = order.nodes.get(line, [])
+        order.nodes[line] = [*before[-_MOST_NODES:], event.node]
+        if order.refused:
+            return
+        facts = self._book.get(event.order_id)
+        lines = facts.lines_of(line_id=event.line_id) if facts is not None else []
+        to_and_fro = (event.node in before and event.node != before[-1]) or len(set(before)) > 1
+        verdict = "right" if event.expected_node is not None else "unsaid"
+        if to_and_fro or (event.expected_node is not None and event.expected_node != event.node):
+            verdict = "wrong"
+        route = Route(
+            event.event_id,
+            (facts.region if facts is not None else "") or event.region or "",
+            (facts.channel if facts is not None else "") or event.channel or "",
+            event.expected_node or "",
+            event.node,
+            lines[0].sku if lines else "",
+            verdict,
+        )
+        impact = None if verdict == "right" else self._book.impact(event.order_id)
+        shown = msgspec.json.encode(route).decode()
+        out.tallies.append(Tally(ROUTE, ALLOCATIONS, arrived.arrival_us, arrived.occurred_us, 1.0, 1.0, shown, impact))
+
+    def _refused(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, ReservationRejected | TaskRejected)
+        if event.order_id is not None:
+            self._of(event.order_id, arrived.arrival_us).refused = True
+
+    def _done(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, OrderCancelled | ShipmentDispatched)
+        self._orders.pop(event.order_id, None)
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:
+        """As `EventDetector`: an order can be forgotten, or is looked at again."""
+        del out
+        order = self._orders.get(key)
+        if order is None:
+            return
+        if order.last_us + _RETENTION_US <= due_us:
+            del self._orders[key]
+        else:
+            self.set_timer(order.last_us + _RETENTION_US, key)
+
+    def sizes(self) -> Mapping[str, int]:
+        """As `EventDetector`."""
+        return {"orders": len(self._orders)}
+
+    def snapshot(self) -> bytes:
+        """As `EventDetector`."""
+        return msgspec.msgpack.encode(AllocationsState(self.VERSION, self._orders))
+
+    def restore(self, state: bytes) -> None:
+        """As `EventDetector`."""
+        kept = decoded_state(state, AllocationsState, self.NAME)
+        if kept.version != self.VERSION:
+            raise StateError(f"routes of version {kept.version}; this code reads {self.VERSION}")
+        self._orders = kept.orders
