@@ -20,7 +20,7 @@ class Refused(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True
 
 
 class Heard(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
-    """What a lane heard of one source about one topic (of stock: and one node) in one minute, as detectors see it.
+    """What a lane heard of one source about one topic (of some: and one node) in one minute, as detectors see it.
 
     Delays are arrival less event time, in microseconds. `late` and `early` count those that came later than, or were
     dated ahead by more than, the settings say. `first` is the smallest id: parts of a minute add up in any order.

@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
+
 from dataflows.cli import run_command
 from scenarios.settings import PRESETS, BreakdownSpec
 from scenarios.simulate import simulate
@@ -16,7 +18,15 @@ from schemas.incident_rows import AlertDelivery, Silence
 from sinks.clickhouse.store import open_store
 from sinks.clickhouse.writer import BlockWriter
 
-KINDS = ("queue_saturation", "posting_interface_down", "carrier_delay", "schema_change", "oversell")
+BREAKDOWNS = (
+    BreakdownSpec(kind="queue_saturation"),
+    BreakdownSpec(kind="posting_interface_down"),
+    BreakdownSpec(kind="posting_missing"),
+    BreakdownSpec(kind="adjustments_lost"),
+    BreakdownSpec(kind="schema_change"),
+    BreakdownSpec(kind="oversell"),
+    BreakdownSpec(kind="carrier_delay", parameters={"delay": "9h"}),
+)
 SILENCE_ID = "stocktaking"
 SILENCED_FROM, SILENCED_UNTIL = "2026-03-02T12:20:00Z", "2026-03-02T13:20:00Z"
 NOISE = "noise: known maintenance"
@@ -45,9 +55,7 @@ receiver = "operations"
 def make(folder: Path) -> str:
     """Simulate the day into `folder`/events and replay it into `folder`/db; gives the database's DSN."""
     events = folder / "events"
-    breakdowns = tuple(BreakdownSpec(kind=kind) for kind in KINDS)
-    small = PRESETS["small"]
-    simulate(type(small)(**{**_fields(small), "breakdowns": breakdowns}), events)
+    simulate(msgspec.structs.replace(PRESETS["small"], breakdowns=BREAKDOWNS), events)
     (events / "controls.jsonl").write_text(json.dumps(_silence()) + "\n")
     config = folder / "andon.toml"
     config.write_text(_SETTINGS)
@@ -57,10 +65,6 @@ def make(folder: Path) -> str:
     assert code == 0
     _outside(dsn)
     return dsn
-
-
-def _fields(settings: object) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in type(settings).__struct_fields__}  # type: ignore[attr-defined]
 
 
 def _silence() -> dict[str, object]:

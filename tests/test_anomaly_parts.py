@@ -38,6 +38,7 @@ def test_a_tail_finds_the_exponent_of_a_power_law(exponent: float) -> None:
 @given(
     sizes=st.lists(st.floats(0, 1e9), min_size=30, max_size=200), pair=st.tuples(st.floats(0, 1e9), st.floats(0, 1e9))
 )
+@settings(deadline=None)
 def test_a_larger_magnitude_is_never_less_surprising(sizes: list[float], pair: tuple[float, float]) -> None:
     tails = Tail(), Tail()
     for size in sizes:
@@ -58,7 +59,7 @@ def test_surprise_does_not_saturate() -> None:
 
 
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=BURN_IN + 1, max_size=BURN_IN + 60), up=st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_novelty_is_the_excess_over_a_range_that_sinks_back(values: list[float], up: bool) -> None:
     reach = Reach()
     low = high = mean = 0.0
@@ -84,6 +85,7 @@ def test_novelty_is_the_excess_over_a_range_that_sinks_back(values: list[float],
     a_week=st.floats(0.1, 50),
     points=st.floats(100, 10_000),
 )
+@settings(deadline=None)
 def test_a_budget_holds_whatever_the_scores_are(scores: list[float], a_week: float, points: float) -> None:
     budget = Budget(a_week)
     alarms = sum(budget.spend(score, points) for score in scores)
@@ -115,6 +117,7 @@ def test_page_hinkley_finds_what_rivers_finds(change_at: int | None) -> None:
 
 
 @given(counts=st.lists(st.integers(0, 500), min_size=16, max_size=16))
+@settings(deadline=None)
 def test_the_stability_index_is_its_definition(counts: list[int]) -> None:
     one, other = np.array(counts[:8]) + 0.5, np.array(counts[8:]) + 0.5
     a, b = one / one.sum(), other / other.sum()
@@ -164,6 +167,7 @@ def test_cadence_is_the_usual_step_and_not_the_gap() -> None:
 
 
 @given(at_us=st.integers(0, 4_000_000_000_000_000))
+@settings(deadline=None)
 def test_knots_are_the_full_hours_around(at_us: int) -> None:
     before, after, share = knots(at_us)
     assert before * HOUR_US <= at_us < after * HOUR_US
@@ -172,6 +176,7 @@ def test_knots_are_the_full_hours_around(at_us: int) -> None:
 
 
 @given(values=st.lists(st.floats(0.01, 10), min_size=1, max_size=3))
+@settings(deadline=None)
 def test_a_young_knot_is_the_mean(values: list[float]) -> None:
     one = Knots(24)
     for value in values:

@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.anomaly.settings import ModelSettings
@@ -20,6 +20,7 @@ def together(count: int, seed: int = 1) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(2, 200))
+@settings(deadline=None)
 def test_means_and_covariances_are_those_of_all_vectors(seed: int, count: int) -> None:
     model = VectorModel(3)
     values = together(count, seed)
@@ -61,6 +62,7 @@ def test_missing_metrics_count_as_ordinary() -> None:
 
 
 @given(cut=st.integers(0, 120))
+@settings(deadline=None)
 def test_a_resumed_model_scores_the_same(cut: int) -> None:
     values = together(120)
     whole, first = VectorModel(3), VectorModel(3)

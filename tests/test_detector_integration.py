@@ -309,6 +309,14 @@ def test_a_stock_feed_that_speaks_every_minute_is_missed_after_some_ten_and_clos
     assert last == "12:01 over node=n1 source=wms-1"
 
 
+def test_work_that_moves_stock_shows_that_a_node_s_only_feed_is_silent() -> None:
+    log = Log()
+    day(log, "06:00", "12:00")
+    stock(log, "06:00", "10:00", "wms-2", 90)
+    stock(log, "06:00", "12:00", "wms-3", 90, node="n2")
+    assert opened(run(parts(), log.in_order(), "11:00")) == ["10:10 feed_stopped node=n1 source=wms-2"]
+
+
 def test_a_feed_that_speaks_once_an_hour_and_a_night_in_which_all_are_quiet_are_no_finding() -> None:
     log = Log()
     stock(log, "06:00", "20:00", "oms-1", 60)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from operators.detectors.records import ScopeFinding
+from operators.detectors.records import Impact, ScopeFinding
 from operators.incidents import grouping
 from operators.incidents.links import judge
-from schemas.incident_rows import Incident
+from schemas.incident_rows import Incident, IncidentSignal
 from tests.incident_streams import (
     alive,
     at,
@@ -219,6 +219,73 @@ def test_two_views_of_one_interface_are_one() -> None:
         "{'interface': 'i'}",
         "{'interface': 'j', 'error_code': 'E1'}",
     ]
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(15, 2), (19, 1)])
+def test_two_places_that_share_nearly_all_their_orders_are_one(shared: int, expected: int) -> None:
+    rows = run(
+        [
+            finding(10, "oversell", {"channel": "web", "sku": "1"}, orders("a", range(20))),
+            finding(12, "oversell", {"channel": "app", "sku": "2"}, orders("a", range(20 - shared, 40 - shared))),
+        ],
+        until=60,
+    )
+    assert len(alive(rows)) == expected
+
+
+def test_two_views_of_one_kind_without_orders_are_one_at_once_where_they_began_together() -> None:
+    def joined(since: float) -> float:
+        rows = run(
+            [
+                finding(10, "queue_saturation", {"queue": "q"}, since=9),
+                finding(70, "queue_saturation", {"source": "w"}, since=since),
+            ],
+            until=100,
+        )
+        assert len(standing(rows)) == 1
+        return max(minute_of(row.arrival_us) for row in rows if isinstance(row, IncidentSignal))
+
+    assert joined(15) == 70
+    assert joined(65) == 75
+
+
+def test_by_place_means_that_time_alone_does_not_tell() -> None:
+    """A feed makes stock unknown at its node; of an item anywhere nothing is said."""
+    rows = run([finding(10, "feed_stopped", {"node": "s1"}), finding(20, "stockout_risk", {"sku": "1"})], until=60)
+    assert len(alive(rows)) == 2
+
+
+def over_at_20(kind: str, scope: dict[str, str], touched_by_it: list[Impact]) -> list[ScopeFinding]:
+    return [finding(10, kind, scope, touched_by_it), finding(20, kind, scope, closed=20, found=10)]
+
+
+def test_what_is_over_is_not_opened_again_by_time_alone() -> None:
+    queue = over_at_20("queue_saturation", {"queue": "q"}, [])
+    assert len(alive(run([*queue, finding(30, "stockout_risk", {"sku": "1"})], until=60))) == 1
+    assert len(alive(run([*queue, finding(60, "stockout_risk", {"sku": "1"})], until=90))) == 2
+
+
+def test_what_is_over_opens_again_with_a_consequence_that_shares_its_orders() -> None:
+    queue = over_at_20("queue_saturation", {"source": "w"}, orders("a", range(9)))
+    rows = run([*queue, finding(60, "posting_missing", {"node": "s1"}, orders("a", range(5)))])
+    assert [status for _, status in statuses(rows, only(rows).incident_id)] == [
+        "open",
+        "recovering",
+        "resolved",
+        "reopened",
+    ]
+
+
+def test_what_is_over_is_not_merged_into_what_was_told_apart_from_it() -> None:
+    rows = run(
+        [
+            *over_at_20("oversell", {"channel": "web", "sku": "1"}, orders("a", range(9))),
+            finding(30, "queue_saturation", {"source": "w"}, orders("b", range(9)), since=5),
+            finding(50, "queue_saturation", {"source": "w"}, orders("a", range(9)), since=5, found=30),
+        ],
+        until=60,
+    )
+    assert len(alive(rows)) == 2
 
 
 def test_items_that_vanish_from_one_node_are_one() -> None:

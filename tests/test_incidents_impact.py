@@ -3,6 +3,7 @@
 import pytest
 
 from operators.detectors.records import Impact
+from operators.incidents.orders import SharedOrders
 from operators.incidents.settings import PriorityWeights
 from schemas.durations import MINUTE_US
 from tests.incident_streams import HOURS, alive, at, finding, incidents, minute_of, only, order, orders, run, touched
@@ -36,6 +37,35 @@ def test_what_a_later_finding_knows_of_an_order_completes_it() -> None:
     assert (incident.orders_affected, incident.value_at_risk, incident.customers_affected) == (3, 300.0, 3)
     row = touched(rows, incident.incident_id)["o1"]
     assert (row.customer_id, row.value, row.promised_at_us) == ("c-o1", 100.0, at(700))
+
+
+def test_of_two_findings_the_lines_of_more_value_count_and_the_larger_refund() -> None:
+    waiting = [Impact(f"o{n}", refund=20.0, value=5.0, currency="EUR", promised_us=at(700)) for n in range(3)]
+    worth = [Impact(f"o{n}", f"r{n}", value=50.0, units=3.0, margin=4.0, currency="EUR") for n in range(3)]
+    for some in ([waiting, worth], [worth, waiting]):
+        incident = only(
+            run(
+                [
+                    finding(10, "posting_interface_down", {"interface": "i"}, some[0]),
+                    finding(12, "refund_lag", {"interface": "i"}, some[1]),
+                ]
+            )
+        )
+        found = incident.value_at_risk, incident.refunds_exposed, incident.units_affected, incident.margin_at_risk
+        assert found == (150.0, 60.0, 9.0, 12.0)
+
+
+def test_cases_in_common_are_counted_while_both_are_there() -> None:
+    shared = SharedOrders()
+    for number in (1, 2, 3):
+        for key in ("a", "b"):
+            shared.add(number, key)
+    shared.add(3, "c")
+    assert (shared.shared(1, 2), shared.shared(3, 1), len(shared)) == (2, 2, 3)
+    shared.drop(2, ["a", "b"])
+    assert (shared.shared(1, 2), shared.shared(2, 1), shared.shared(1, 3)) == (0, 0, 2)
+    shared.drop(3, ["a", "b", "c"])
+    assert (shared.shared(1, 3), len(shared)) == (0, 2)
 
 
 def test_customers_count_once() -> None:

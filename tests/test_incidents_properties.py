@@ -1,5 +1,6 @@
 """What comes out depends on what arrived when, and on nothing else."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -31,7 +32,7 @@ _SCOPES = [
     ("posting_interface_down", {"interface": "i", "error_code": "E"}),
 ]
 _BOUNDS = {"siblings": 3}
-_ENOUGH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_ENOUGH = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -125,6 +126,11 @@ def test_what_is_added_up_as_it_comes_is_what_is_there(stream: list[ScopeFinding
     """Every order is in an incident that is not given up, once for each; sums are those of its rows."""
     operator = incidents(**_BOUNDS)
     rows = operator.update(stream) + operator.advance(stream[-1].signal.arrival_us + 6 * MINUTE_US)
+    for record in operator._grouping.records.values():
+        first = Counter(touched.kind for touched in record.orders.values())
+        assert first == Counter({kind: part.orders for kind, part in record.kinds.items() if part.orders})
+        assert all(record.findings[touched.signal_id].kind == touched.kind for touched in record.orders.values())
+        assert record.open_findings == sum(one.closed_us is None for one in record.findings.values())
     last: dict[tuple[str, str], IncidentOrder] = {}
     signals: dict[tuple[str, str], IncidentSignal] = {}
     standing: dict[str, Incident] = {}

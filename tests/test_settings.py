@@ -10,6 +10,7 @@ import pytest
 from dataflows.settings import Settings, load_settings, read_settings, setting_fields, variable_of
 from schemas.durations import MINUTE_US, SECOND_US, Duration, people_duration
 from schemas.errors import SettingsError
+from tests import thresholds
 
 _GUIDE = Path("docs/settings.md").read_text(encoding="utf-8")
 _ROWS = {
@@ -148,7 +149,9 @@ def test_the_guide_has_the_defaults_and_the_limits(key: str) -> None:
     field = next(field for field in msgspec.structs.fields(record) if field.encode_name == name)
     default = getattr(getattr(Settings(), section), field.name)
     written = None if shown == "none" else tomllib.loads(f"value = {shown.strip('`')}")["value"]
-    if isinstance(default, Duration):
+    if isinstance(default, msgspec.Struct):
+        assert written == {}, "a table of its own"
+    elif isinstance(default, Duration):
         assert isinstance(written, str)
         assert Duration.parse(written) == default, people_duration(default)
     else:
@@ -156,6 +159,11 @@ def test_the_guide_has_the_defaults_and_the_limits(key: str) -> None:
     for meta in getattr(field.type, "__metadata__", ()):
         limits = [limit for limit in (meta.ge, meta.le) if limit is not None]
         assert limits == [int(number) for number in re.findall(r"\d+", accepted)]
+
+
+def test_every_threshold_is_on_its_page() -> None:
+    shown = Path("docs/detectors/thresholds.md").read_text(encoding="utf-8")
+    assert shown == thresholds.page(), "python -m tests.thresholds > docs/detectors/thresholds.md"
 
 
 def test_the_examples_of_the_guide_can_be_read(tmp_path: Path) -> None:

@@ -62,9 +62,10 @@ def of_target(model: object) -> Made:
 
     def step(at_us: int, value: float) -> object:
         del at_us
-        score = model.score_one(None, value)  # type: ignore[attr-defined]
-        model.learn_one(None, value)  # type: ignore[attr-defined]
-        return score
+        try:
+            return model.score_one(None, value)  # type: ignore[attr-defined]
+        finally:
+            model.learn_one(None, value)  # type: ignore[attr-defined]
 
     return step, lambda: len(pickle.dumps(model))
 

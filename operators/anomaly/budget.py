@@ -8,7 +8,7 @@ budget is what may be spent, not what must be.
 
 #: Where each threshold begins, and its lower end: one point in 2,000 of a calibrated score.
 LEAST = 3.3
-STEP = 0.5
+STEP = 1.0
 
 
 class Budget:

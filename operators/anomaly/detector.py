@@ -114,7 +114,7 @@ class SeriesDetector:
         self.lean += _LEAN * (standard - self.lean)
 
         up, down = direction != "down", direction != "up"
-        terms = self._terms(value, residual, step_scale, part, up=up, down=down)
+        terms = self._terms(value, residual, 0.0 if is_gap else step_scale, part, up=up, down=down)
         surprise = terms.novelty + terms.innovation + terms.level + terms.sustained
         is_return = abs(residual) < _BACK * abs(self.fast)
         counted = surprise if surprise > self.record and not is_return else 0.0
@@ -132,6 +132,8 @@ class SeriesDetector:
         if is_news and ((drifts > 0 and up) or (drifts < 0 and down)):
             is_alarm, kind, self.quiet = True, "drift", 0.0
 
+        if is_gap:
+            self.fast = residual
         times = abs(residual - self.fast) / self.fast_scale if self.fast_scale > 0.0 else 1.0
         season.learn_wildness(part, times, per_hour)
         self._learn(value, residual)
@@ -155,15 +157,16 @@ class SeriesDetector:
         )
 
     def _terms(self, value: float, residual: float, step_scale: float, part: int, *, up: bool, down: bool) -> Terms:
-        """What each term says of the point; ranges and tails learn it."""
+        """What each term says of the point; ranges and tails learn it. A step without a scale says nothing."""
         raw, seasonal, level, step = self.reaches
         from_slow, from_fast = residual - self.slow, residual - self.fast
         novelty = (
             raw.novelty(value, up=up, down=down)
             + seasonal.novelty(residual, up=up, down=down)
             + level.novelty(from_slow, up=up, down=down)
-            + step.novelty(from_fast / self.season.wildness(part), up=up, down=down)
         )
+        if step_scale > 0.0 or not self.fast_scale:
+            novelty += step.novelty(from_fast / self.season.wildness(part), up=up, down=down)
         tail_step, tail_level, tail_lean = self.tails
         steps = _bad(from_fast, up, down) / step_scale if step_scale > 0.0 else 0.0
         levels = _bad(from_slow, up, down) / self.slow_scale if self.slow_scale > 0.0 else 0.0

@@ -16,7 +16,7 @@ from schemas.rows import Signal
 
 _EVIDENCE = 20
 #: Over how many cells back missing changes are looked for, and over how many levels.
-_SPANS, _LEVELS = (10, 20, 40, 60), 120
+_SPANS, _LEVELS = (10, 20, 40, 60), (2, 10, 40, 120)
 #: So many changes must have been seen to know whether a system tells of them; so many levels are taken as seen.
 _KNOWN, _PRIOR = 30.0, 50.0
 
@@ -25,16 +25,16 @@ class LostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """When a system is held not to hear of a node's changes.
 
     Either of the changes that are older than `settle` at least `least`, and the share `share` of those it usually
-    tells of, it did not tell, though its levels go on coming; or of its levels within two hours `behind` of them, and
-    `behind_share`, have newly stayed behind. `score` is how surprising that must be, where the share `usual` is held
-    to be lost anyway before anything was seen. It closes after `quiet`.
+    tells of, it did not tell, though its levels go on coming; or of its levels, of two minutes up to two hours,
+    `behind` of them and `behind_share` have newly stayed behind. `score` is how surprising that must be, where the
+    share `usual` is held to be lost anyway before anything was seen. It closes after `quiet`.
     """
 
     settle: Duration = Duration(10 * MINUTE_US)
     least: float = 8.0
     share: float = 0.4
-    behind: float = 4.0
-    behind_share: float = 0.1
+    behind: float = 5.0
+    behind_share: float = 0.05
     score: float = 6.0
     usual: float = 0.02
     quiet: Duration = Duration(2 * HOUR_US)
@@ -103,7 +103,7 @@ class AdjustmentsLost(ScopeDetector):
         self._learn(state, number)
         for system in sorted(state.usual.keys() | state.open.keys()):
             missing, score = self._missing(state, system, rule, number)
-            behind, surprise = self._behind(state, system, rule)
+            behind, surprise = self._behind(state, system, rule, number)
             found = state.open.get(system)
             if found is None:
                 if missing or behind:
@@ -121,7 +121,7 @@ class AdjustmentsLost(ScopeDetector):
                 del state.open[system]
                 state.minutes = []
                 yield self._finding(scope, system, found, end_us, closed=True)
-        state.recent = [one for one in state.recent if one[0] > end_us - _LEVELS * CELL_US] if state.recent else []
+        state.recent = [one for one in state.recent if one[0] > end_us - _LEVELS[-1] * CELL_US] if state.recent else []
 
     def idle(self, state: NodeState) -> bool:
         """Nothing is open: what did not come is looked for when something comes."""
@@ -150,7 +150,7 @@ class AdjustmentsLost(ScopeDetector):
 
     def _learn(self, state: NodeState, number: int) -> None:
         """What leaves the two hours is usual, unless something is open."""
-        gone = [one for one in state.minutes if one.number <= number - _LEVELS]
+        gone = [one for one in state.minutes if one.number <= number - _LEVELS[-1]]
         if not gone:
             return
         state.minutes = state.minutes[len(gone) :]
@@ -195,18 +195,24 @@ class AdjustmentsLost(ScopeDetector):
                 best = missing, score
         return best
 
-    def _behind(self, state: NodeState, system: str, rule: LostRule) -> tuple[float, float]:
+    def _behind(self, state: NodeState, system: str, rule: LostRule, number: int) -> tuple[float, float]:
         """How many levels have newly stayed behind, and how surprising that is; 0 where that is no finding."""
-        total = bad = 0.0
-        for minute in state.minutes:
-            levels, behind = minute.levels.get(system, (0.0, 0.0))
-            total, bad = total + levels, bad + behind
-        if bad < rule.behind or bad < rule.behind_share * total:
-            return 0.0, 0.0
         _, _, levels, behind = state.usual.get(system, (0.0, 0.0, 0.0, 0.0))
         usual = (behind + rule.usual * _PRIOR) / (levels + _PRIOR)
-        score = surprise_of_share(bad, total, usual)
-        return (bad, score) if score >= rule.score and bad >= 3 * usual * total else (0.0, 0.0)
+        best = (0.0, 0.0)
+        for span in _LEVELS:
+            total = bad = 0.0
+            for minute in reversed(state.minutes):
+                if minute.number <= number - span:
+                    break
+                seen, newly = minute.levels.get(system, (0.0, 0.0))
+                total, bad = total + seen, bad + newly
+            if bad < rule.behind or bad < max(rule.behind_share, 3 * usual) * total:
+                continue
+            score = surprise_of_share(bad, total, usual)
+            if score >= rule.score and score > best[1]:
+                best = bad, score
+        return best
 
     def _opened(self, state: NodeState, system: str, end_us: int, score: float) -> Open:
         """Since when: from the first level behind, or the first minute after the system's last word of a change."""

@@ -185,8 +185,8 @@ class AgeRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When too many are not over at an age: a `RateRule` for each age.
 
     An age is judged once `learnt` pieces of work have been seen at it, and while no more than `most_usual` are usually
-    not over by then. Cases are named at the first age of at least `named_from` at which no more than `named_usual`
-    usually are not.
+    not over by then (what takes about that long comes and goes in batches). Cases are named at the first age of at
+    least `named_from` at which no more than `named_usual` usually are not.
     """
 
     window: Duration = Duration(60 * MINUTE_US)
@@ -215,6 +215,10 @@ class AgeState(msgspec.Struct, array_like=True):
 _MISSED, _SILENT_CELLS = 5.0, 30
 #: What is broken is over when the last so many minutes are.
 _LATELY_CELLS = 10
+#: In how many different minutes work must have become late: what was begun in one batch is late together.
+_LEAST_MINUTES = 3
+#: How much one minute can tell of what is usual.
+_MOST_OF_CELL = 10.0
 
 
 class AgeWatch(RateWatch):
@@ -272,12 +276,13 @@ class AgeWatch(RateWatch):
             if cell is not None and not silent:
                 self._add(age, number, cell, width)
                 age.recent = [*age.recent, *cell.members] if cell.members else age.recent
-            if not age.recent or age.usual_total < rule.learnt or self._usual(age, rule, 1) > rule.most_usual:
+            if not age.recent or not self.is_known(age, index, rule) or self._usual(age, rule, 1) > rule.most_usual:
                 continue
             span, judged = self._most_surprising(age, rule, number, width)
             lately = self._over(age, rule, number, min(width, _LATELY_CELLS))
             low = low and (lately.bad < max(1.0, rule.least / 2) or lately.share < lately.bar / 2)
             high = judged.bad >= rule.least and judged.share >= judged.bar and judged.score >= rule.score
+            high = high and len({member[0] // CELL_US for member in age.recent}) >= _LEAST_MINUTES
             if high and (best is None or judged.score > best[1].score):
                 best, best_index = (span, judged), index
         blocked = self.barred(scope, state, cells, number, rule) or barred
@@ -334,11 +339,21 @@ class AgeWatch(RateWatch):
         elif new:
             yield self._finding(head, seen, head.worst, end_us, new)
 
+    def is_known(self, age: RateState, index: int, rule: AgeRule) -> bool:
+        """Whether enough was seen at an age to say what is usual at it."""
+        del index
+        return age.usual_total >= rule.learnt
+
+    def _slide(self, state: RateState, oldest: int, rule: RateRule) -> None:
+        """As `RateWatch`, but much that comes at once (a night's orders) counts as a little for what is usual."""
+        state.cells = [one if one[0] > oldest or one[2] <= _MOST_OF_CELL else _as_little(one) for one in state.cells]
+        super()._slide(state, oldest, rule)
+
     def naming_age(self, state: AgeState, rule: AgeRule) -> int:
         """The index of the age at which who is not over is touched, the first where none is clear enough."""
         for index, age in enumerate(state.ages):
-            known = age.usual_total >= rule.learnt
-            if self._ages[index] >= rule.named_from and known and self._usual(age, rule, 1) <= rule.named_usual:
+            clear = self.is_known(age, index, rule) and self._usual(age, rule, 1) <= rule.named_usual
+            if self._ages[index] >= rule.named_from and clear:
                 return index
         later = [index for index, age in enumerate(self._ages) if age >= rule.named_from]
         return later[0] if later else len(self._ages) - 1
@@ -357,3 +372,8 @@ class AgeWatch(RateWatch):
     def idle(self, state: AgeState) -> bool:  # type: ignore[override] # of its own state
         """As `ScopeDetector`."""
         return not state.head.opened_us
+
+
+def _as_little(cell: tuple[int, float, float]) -> tuple[int, float, float]:
+    """A cell with the same share of fewer."""
+    return cell[0], cell[1] * _MOST_OF_CELL / cell[2], _MOST_OF_CELL

@@ -12,7 +12,7 @@ from operators.detectors.ageing import Ageing, AgeRule, AgeState, AgeWatch, Wait
 from operators.detectors.events import Collected, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.policy import Policy
-from operators.detectors.rates import RateRule, RateWatch, Seen
+from operators.detectors.rates import RateRule, RateState, RateWatch, Seen
 from operators.detectors.records import Impact, scoped
 from operators.detectors.scopes import ScopeDetector
 from schemas.durations import DAY_US, HOUR_US, Duration, to_us
@@ -31,7 +31,7 @@ class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     `named_from` and `named_usual` do nothing here.
     """
 
-    late: AgeRule = AgeRule(window=Duration(2 * HOUR_US), share=0.25, quiet=Duration(HOUR_US), learnt=50)
+    late: AgeRule = AgeRule(share=0.25, quiet=Duration(HOUR_US), learnt=20, most_usual=0.1)
     exceptions: RateRule = RateRule(
         window=Duration(3 * HOUR_US),
         least=8,
@@ -104,6 +104,10 @@ class Parcels(Ageing):
 
 class ParcelWatch(AgeWatch):
     """The second part: too many parcels of a carrier are under way longer than is usual."""
+
+    def is_known(self, age: RateState, index: int, rule: AgeRule) -> bool:
+        """As `AgeWatch`; what a carrier promised needs no learning."""
+        return index == len(_PARTS) - 1 or super().is_known(age, index, rule)
 
     def naming_age(self, state: AgeState, rule: AgeRule) -> int:
         """As `AgeWatch`: those are touched whose promised time is over."""

@@ -19,6 +19,9 @@ from schemas.rows import Signal
 _EVIDENCE = 20
 _MOST_UNFILLED = 5_000
 _HOUR_CELLS = HOUR_US // CELL_US
+_FOR_EVER = float("inf")
+#: So many units within a quarter of an hour say how much goes out in an hour.
+_TELLING = 8.0
 
 
 class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,9 +29,10 @@ class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     Stock is low when it is at most `low` of the highest of late. A surge without a promotion is a risk when the stock,
     with what is expected in time, lasts less than `hours`. A promotion is without stock when, at its start, there is
-    less than a `ready` part of what its first day needs (`lift` times a usual day), or it lasts less than
-    `promoted_hours` of a surge. Of `unfilled` orders within `window` that could not be had while stock is low, the
-    share `one_channel` from one channel is overselling by it. All close after `quiet` without such an order.
+    less than a `ready` part of what its first day needs (`lift` times a usual day), or in its first `begins` the stock
+    lasts less than `promoted_hours` at raised demand. So many orders (`unfilled`) within `window` that could not be had
+    while stock is low are a finding too: about the promotion, about the surge that emptied the shelves, else about the
+    channel that has the share `one_channel` of them. It closes after `quiet` without such an order.
     """
 
     low: float = 0.1
@@ -36,6 +40,7 @@ class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     lift: float = 3.0
     ready: float = 0.35
     promoted_hours: float = 4.0
+    begins: Duration = Duration(6 * HOUR_US)
     unfilled: int = 3
     one_channel: float = 0.8
     window: Duration = Duration(3 * HOUR_US)
@@ -62,7 +67,8 @@ class SkuState(msgspec.Struct, array_like=True):
     """What is kept of an item: stock of all nodes, its highest of late, what goes out, what comes, who is refused.
 
     `unfilled` are (arrival, event time, event id, impact with the channel for a case); `inbound` is by purchase order
-    (expected, units); `surge` (units an hour, usual units an hour) holds until `surge_until_us`.
+    (expected, units); `surge` (units an hour, usual units an hour) holds until `raised_until_us`. `last` is what was
+    wrong before, until there is stock again.
     """
 
     on_hand: float = 0.0
@@ -73,13 +79,16 @@ class SkuState(msgspec.Struct, array_like=True):
     surge: tuple[float, float] = (0.0, 0.0)
     surge_since_us: int = 0
     surge_until_us: int = 0
+    raised_until_us: int = 0
     surge_id: str = ""
     promotion: str = ""
     promotion_id: str = ""
     promoted_us: int = 0
     need: float = 0.0
     unfilled: list[tuple[int, int, str, Impact]] = []
+    low_since_us: int = 0
     short: Short | None = None
+    last: Short | None = None
     version: int = 0
 
 
@@ -91,7 +100,16 @@ class SkuWatch(ScopeDetector):
     """
 
     NAME = "cover"
-    METRICS = ("on_hand", "taken", "inbound", "demand_surge", "promotion", "promotion_over", "unfilled")
+    METRICS = (
+        "on_hand",
+        "taken",
+        "inbound",
+        "demand_surge",
+        "demand_raised",
+        "promotion",
+        "promotion_over",
+        "unfilled",
+    )
     State = SkuState
 
     def __init__(self, policy: Policy[CoverRule]) -> None:
@@ -103,6 +121,7 @@ class SkuWatch(ScopeDetector):
         _take_stock(state, cells, end_us)
         started = _take_demand(state, cells, end_us, rule)
         new = _take_orders(state, cells, end_us, rule)
+        _watch_low(state, end_us, rule)
         short = state.short
         if short is None:
             short = self._shortage(state, end_us, rule, started=started)
@@ -111,13 +130,19 @@ class SkuWatch(ScopeDetector):
                 yield self._finding(scope, state, short, end_us, _name(short, state.unfilled))
             return
         found = _name(short, new)
-        if found or end_us < state.surge_until_us:
+        if found or self._goes_on(state, short, end_us, rule):
             short.last_us = end_us
-        if (short.promotion and not state.promotion) or end_us - short.last_us >= rule.quiet:
-            state.short = None
+        if end_us - short.last_us >= rule.quiet:
+            state.short, state.last, state.unfilled = None, short, []
             yield self._finding(scope, state, short, end_us, found, closed=True)
         elif found:
             yield self._finding(scope, state, short, end_us, found)
+
+    def _goes_on(self, state: SkuState, short: Short, end_us: int, rule: CoverRule) -> bool:
+        """Whether it is as bad as ever, though nobody was refused."""
+        if short.kind == "oversell" or state.low_since_us:
+            return False
+        return end_us < state.raised_until_us and _cover_hours(state, end_us) < rule.hours
 
     def idle(self, state: SkuState) -> bool:
         """Nothing is open."""
@@ -125,36 +150,51 @@ class SkuWatch(ScopeDetector):
 
     def _shortage(self, state: SkuState, end_us: int, rule: CoverRule, *, started: bool) -> Short | None:
         """What is wrong with the item, if anything."""
-        low = state.peak > 0 and state.on_hand <= rule.low * state.peak
-        surges = end_us < state.surge_until_us
+        low = state.low_since_us > 0
         refused = _refused(state) if low else []
         many = len(refused) >= rule.unfilled
         begun = min([one[1] for one in refused], default=end_us)
+        hours = _cover_hours(state, end_us) if end_us < state.raised_until_us else _FOR_EVER
+        left = f"{max(0.0, state.on_hand):g} are left" + (f", enough for {hours:.1f} h" if hours < _FOR_EVER else "")
         if state.promotion:
             need = rule.lift * state.need
             if started and state.peak > 0 and state.on_hand < rule.ready * need:
                 why = f"{state.on_hand:g} are there, its first day needs about {need:.0f}"
                 return _short("promotion_without_stock", state, state.promoted_us, end_us, why, 6.0)
-            hours = _cover_hours(state, end_us)
-            if many or (surges and hours < rule.promoted_hours) or (low and surges):
-                why = f"{state.on_hand:g} are left" + (f", enough for {hours:.1f} h" if surges else "")
-                return _short("promotion_without_stock", state, state.promoted_us, end_us, why, 8.0)
+            begins = end_us - state.promoted_us < rule.begins
+            if many or (begins and state.peak > 0 and hours < rule.promoted_hours):
+                return _short("promotion_without_stock", state, state.promoted_us, end_us, left, 8.0)
             return None
         if many:
-            channel, share = _channel(refused)
-            if channel and share >= rule.one_channel:
-                why = f"channel {channel} sells it though {state.on_hand:g} are left"
-                return _short("oversell", state, begun, end_us, why, 3.0 + len(refused), channel=channel)
-            if surges or state.surge_since_us > end_us - rule.window:
-                why = f"{state.on_hand:g} are left, {len(refused)} orders could not be had"
-                return _short("stockout_risk", state, begun, end_us, why, 3.0 + len(refused))
-        elif surges and not low and state.on_hand > 0:
-            hours = _cover_hours(state, end_us)
-            if hours < rule.hours:
-                rate, usual = state.surge
-                why = f"{state.on_hand:g} are left, {rate:.0f} an hour are ordered ({usual:.1f} is usual)"
-                why += f": enough for {hours:.1f} h, and nothing comes in time"
-                return _short("stockout_risk", state, state.surge_since_us, end_us, why, 8.0)
+            return self._empty(state, refused, begun, end_us, rule, left)
+        if end_us < state.surge_until_us and not low and state.on_hand > 0 and hours < rule.hours:
+            rate, usual = state.surge
+            why = f"{left}, since {rate:.0f} an hour are ordered ({usual:.1f} is usual), and nothing comes in time"
+            return _short("stockout_risk", state, state.surge_since_us, end_us, why, 8.0)
+        return None
+
+    def _empty(
+        self,
+        state: SkuState,
+        refused: list[tuple[int, int, str, Impact]],
+        begun_us: int,
+        end_us: int,
+        rule: CoverRule,
+        left: str,
+    ) -> Short | None:
+        """Orders can't be had: what emptied the shelves, or who goes on selling."""
+        score, last = 3.0 + len(refused), state.last
+        if last is not None:
+            promotion = last.promotion
+            short = _short(last.kind, state, begun_us, end_us, left, score, channel=last.channel)
+            short.promotion = promotion
+            return short
+        if state.low_since_us - rule.window < state.surge_since_us < state.low_since_us:
+            return _short("stockout_risk", state, state.surge_since_us, end_us, left, score)
+        channel, share = _channel(refused)
+        if channel and share >= rule.one_channel:
+            why = f"channel {channel} sells it though {left}"
+            return _short("oversell", state, begun_us, end_us, why, score, channel=channel)
         return None
 
     def _finding(
@@ -216,12 +256,16 @@ def _take_stock(state: SkuState, cells: Mapping[str, Cell], end_us: int) -> None
 
 def _take_demand(state: SkuState, cells: Mapping[str, Cell], end_us: int, rule: CoverRule) -> bool:
     """Surges and promotions; whether one of the latter has just started."""
-    surge = cells.get("demand_surge")
-    if surge is not None:
-        if state.surge_until_us < end_us - HOUR_US:
-            state.surge_since_us = surge.first_at_us
-        state.surge, state.surge_until_us = (surge.last, surge.total), end_us + rule.surge_lasts
-        state.surge_id = max((event_id for _, _, event_id, _ in surge.members), default="")
+    for metric in ("demand_raised", "demand_surge"):
+        cell = cells.get(metric)
+        if cell is None:
+            continue
+        state.surge, state.raised_until_us = (cell.last, cell.total), end_us + rule.surge_lasts
+        state.surge_id = max((event_id for _, _, event_id, _ in cell.members), default="")
+        if metric == "demand_surge":
+            if state.surge_until_us < end_us - HOUR_US:
+                state.surge_since_us = cell.first_at_us
+            state.surge_until_us = end_us + rule.surge_lasts
     over, started = cells.get("promotion_over"), cells.get("promotion")
     if over is not None and state.promotion in {one[3].case_id for one in over.members if one[3] is not None}:
         state.promotion = ""
@@ -268,15 +312,28 @@ def _channel(refused: Iterable[tuple[int, int, str, Impact]]) -> tuple[str, floa
 def _cover_hours(state: SkuState, end_us: int) -> float:
     """How long stock lasts at the present rate, with what is expected before it is gone."""
     number = end_us // CELL_US
-    out = sum(many for at, many in state.taken if at > number - _HOUR_CELLS)
-    rate = max(state.surge[0] if end_us < state.surge_until_us else 0.0, out)
+    hour = sum(many for at, many in state.taken if at > number - _HOUR_CELLS)
+    quarter = sum(many for at, many in state.taken if at > number - _HOUR_CELLS // 4)
+    rate = max(state.surge[0], hour, quarter * 4 if quarter >= _TELLING else 0.0)
     if rate <= 0:
-        return float("inf")
+        return _FOR_EVER
     stock = max(0.0, state.on_hand)
     for due_us, units in sorted(state.inbound.values()):
         if end_us < due_us <= end_us + stock / rate * HOUR_US:
             stock += units
     return stock / rate
+
+
+def _watch_low(state: SkuState, end_us: int, rule: CoverRule) -> None:
+    """Since when stock is low; once there is clearly more again, what was wrong before is over."""
+    if state.peak <= 0:
+        return
+    if state.on_hand <= rule.low * state.peak:
+        state.low_since_us = state.low_since_us or end_us
+    else:
+        state.low_since_us = 0
+        if state.on_hand > 3 * rule.low * state.peak:
+            state.last = None
 
 
 def _short(

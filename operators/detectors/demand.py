@@ -19,19 +19,26 @@ from schemas.events import Arrived, EventBase, OrderCreated, PromotionEnded, Pro
 _STEP_US = 5 * MINUTE_US
 _STEPS = 12
 _SWEEP_US = 6 * HOUR_US
+#: So many order lines every item is taken to have had.
+_BENEFIT = 2.0
+#: How many of its busiest hours a day is worth, before a day was seen.
+_BUSY_HOURS = 12.0
 
 
 class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When demand for an item has surged.
+    """When demand for an item has surged, and when it is raised, as by a promotion.
 
-    Within an hour at least `least` order lines, `times` its usual share of all lines, with a surprise of `score`.
-    Nothing is said before `known` lines were seen of all items. What was seen counts by half after `memory`.
+    Within an hour at least `least` order lines, `times` (`raised_times`) its usual share of all lines, with a surprise
+    of `score` (`raised_score`). Nothing is said before `known` lines were seen of all items. What was seen counts by
+    half after `memory`.
     """
 
     least: int = 8
     times: float = 4.0
     score: float = 8.0
-    known: float = 300.0
+    raised_times: float = 2.0
+    raised_score: float = 3.0
+    known: float = 100.0
     memory: Duration = Duration(7 * DAY_US)
 
 
@@ -59,8 +66,9 @@ class DemandState(msgspec.Struct, array_like=True):
 class Demand(EventDetector):
     """Sees all orders as they are captured, and promotions.
 
-    Says, by scope (sku): `demand_surge` (units an hour, of which so many are usual: bad and total), at most once a
-    minute; `promotion` (it started; the impact names it, its units are what a usual day needs) and `promotion_over`.
+    Says, by scope (sku): `demand_surge` or `demand_raised` (units an hour, of which so many are usual: bad and total),
+    at most once a minute; `promotion` (it started; the impact names it, its units are what a usual day needs) and
+    `promotion_over`.
 
     Memory: some 200 bytes for an item that was ordered within a few weeks. Cost: some microseconds a line.
     """
@@ -104,7 +112,8 @@ class Demand(EventDetector):
             return
         _fade(item, arrived.arrival_us // _STEP_US, rule)
         expected = self._share(item) * sum(one[1] for one in self._state.total.recent)
-        if lines < rule.times * expected or surprise_of_number(lines, expected) < rule.score:
+        score = surprise_of_number(lines, expected)
+        if lines < rule.raised_times * expected or score < rule.raised_score:
             return
         item.told = minute
         step = arrived.arrival_us // _STEP_US
@@ -112,11 +121,12 @@ class Demand(EventDetector):
         soon = sum(one[1] for one in late) >= rule.least
         units = sum(one[2] for one in (late if soon else item.recent))
         rate = units * (_STEPS / 3 if soon else 1)
-        out.gauge("demand_surge", scoped(sku=sku), arrived, rate, total=expected * units / lines)
+        metric = "demand_surge" if lines >= rule.times * expected and score >= rule.score else "demand_raised"
+        out.gauge(metric, scoped(sku=sku), arrived, rate, total=expected * units / lines)
 
     def _share(self, item: Wanted) -> float:
-        """The item's usual share of all lines; of an item hardly known, that of one line."""
-        return max(item.lines, 1.0) / max(self._state.total.lines, 1.0)
+        """The item's usual share of all lines, rather too high for one that is hardly known."""
+        return (item.lines + _BENEFIT) / (self._state.total.lines + _BENEFIT)
 
     def _usual_day(self, sku: str, now_us: int) -> float:
         """Units of an item that a usual day needs; 0 where nothing is known yet."""
@@ -124,10 +134,12 @@ class Demand(EventDetector):
         item = state.items.get(sku)
         if item is None or state.total.lines < self._rule.known:
             return 0.0
-        known_us = max(min(now_us - state.first_us, DAY_US), HOUR_US)
-        day = sum(many for hour, many in state.hours.items() if hour > (now_us - DAY_US) // HOUR_US)
+        late = [many for hour, many in state.hours.items() if hour > (now_us - DAY_US) // HOUR_US]
+        day, known_us = sum(late), now_us - state.first_us
+        if known_us < DAY_US:
+            day = max(day * DAY_US / max(known_us, HOUR_US), _BUSY_HOURS * max(late, default=0.0))
         each = item.units / item.lines if item.lines else 1.0
-        return self._share(item) * day * DAY_US / known_us * each
+        return item.lines / state.total.lines * day * each
 
     def _started(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event

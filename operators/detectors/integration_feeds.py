@@ -1,9 +1,10 @@
 """Feeds that fall silent while others go on, as soon as their usual pace allows.
 
 `FeedWatch` says when a feed was silent for `stale_after`; a feed that speaks once an hour is so all the time. Here each
-is held against its own pace. A source's feed of a node's stock: the time in which other feeds of that node speak and it
-does not is compared with its pauses of the last hours, and how often they spoke with any pause so far. A source as a
-whole: the same, and it spoke in this hour on the day before, and most sources that did so then do so today.
+is held against its own pace. A source's feed of a node's stock: the time in which it says nothing, while other feeds of
+that node speak or work is done there that moves stock, is compared with its pauses of the last hours, and how often the
+others were heard with any pause so far. A source as a whole: the same, and it spoke in this hour on the day before, and
+most sources that did so then do so today.
 
 Both tell `feed_stops` and `feed_resumes`, in scope (node) or (source), to the second part.
 """
@@ -14,7 +15,7 @@ import msgspec
 
 from operators.detectors.events import CELL_US, Collected
 from operators.detectors.integration_findings import Said, Standing, standing_finding
-from operators.detectors.integration_minute import Minute
+from operators.detectors.integration_minute import WORK, Minute
 from operators.detectors.records import Impact, Scoped, ScopeFinding, Tally, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration, people_time
@@ -138,7 +139,7 @@ class Feeds:
             return
         for source, feed in feeds.items():
             other = latest[1] if feed.last == latest[0] else latest[0]
-            if source in heard or number - other > _SPEAKS:
+            if source == WORK or source in heard or number - other > _SPEAKS:
                 continue
             feed.pause += 1
             feed.witnesses += bool(heard)

@@ -1,8 +1,8 @@
 """What came from whom in a minute, over all lanes: what feeds, clocks and delays are judged by.
 
-Lanes add up what they hear by source, topic and (for stock) node, each event once, wherever its events go; the
-interface group puts the parts of all lanes together when the minute is over. It is the one place that sees all sources,
-and can tell one that is late from a log that is late.
+Lanes add up what they hear by source, topic and (for stock, and work that moves it) node, each event once, wherever its
+events go; the interface group puts the parts of all lanes together when the minute is over. It is the one place that
+sees all sources, and can tell one that is late from a log that is late.
 """
 
 from collections.abc import Iterable
@@ -12,9 +12,27 @@ import msgspec
 from operators.detectors.events import CELL_US
 from operators.slices import Heard
 from schemas.durations import MINUTE_US
-from schemas.events import TOPIC_OF, TOPICS, Arrived, InventoryAdjusted, InventoryLevel, type_name
+from schemas.events import (
+    TOPIC_OF,
+    TOPICS,
+    Arrived,
+    InventoryAdjusted,
+    InventoryLevel,
+    SaleRecorded,
+    ShipmentDispatched,
+    TaskCompleted,
+    TaskRejected,
+    TaskStarted,
+    type_name,
+)
 
 _TOPIC = {record: TOPIC_OF[type_name(record)] for records in TOPICS.values() for record in records}
+#: Events that tell of a node's stock, or of work there that moves it: they name a node in what is heard.
+_OF_NODE = frozenset(
+    {InventoryLevel, InventoryAdjusted, TaskStarted, TaskCompleted, TaskRejected, ShipmentDispatched, SaleRecorded}
+)
+#: Stands among the sources that spoke of a node's stock for work that was done there.
+WORK = ""
 #: Everything came later than this: it was held back on the way into the log.
 _HELD_BACK_US = MINUTE_US
 #: This share of the systems being late, of at least so many, is everything.
@@ -35,12 +53,13 @@ class _Sum:
 def heard_of(events: Iterable[Arrived], late_us: int, early_us: int) -> list[Heard]:
     """What a lane's events add up to. Cost: some 0.6 µs an event."""
     sums: dict[tuple[int, str, str, str], _Sum] = {}
-    topics, too_early = _TOPIC, -early_us
+    topics, of_node, too_early = _TOPIC, _OF_NODE, -early_us
     for arrived in events:
         event, now = arrived.event, arrived.arrival_us
         delay = now - arrived.occurred_us
-        topic = topics[type(event)]
-        node = event.node if isinstance(event, InventoryAdjusted) or isinstance(event, InventoryLevel) else ""  # noqa: SIM101 - faster apart
+        kind = type(event)
+        topic = topics[kind]
+        node = (event.node or "") if kind in of_node else ""  # type: ignore[union-attr] # all of these have one
         key = (now // CELL_US, event.source, topic, node)
         found = sums.get(key)
         if found is None:
@@ -75,7 +94,8 @@ class SourceMinute(msgspec.Struct):
 class Minute(msgspec.Struct):
     """One minute of the log, all in sorted order.
 
-    `sources` by name; (late, all) events by topic and source; for each node the sources that spoke of its stock.
+    `sources` by name; (late, all) events by topic and source; for each node the sources that spoke of its stock, and
+    `WORK` where work was done that moves it.
     `held_back` says that everything came late.
     """
 
@@ -108,7 +128,7 @@ def minute_of(number: int, parts: Iterable[Heard]) -> Minute:
         late, total = topics.setdefault(part.topic, {}).get(part.source, (0, 0))
         topics[part.topic][part.source] = (late + part.late, total + part.count)
         if part.node:
-            stock.setdefault(part.node, set()).add(part.source)
+            stock.setdefault(part.node, set()).add(part.source if part.topic == "inventory" else WORK)
     return Minute(number, sources, topics, stock, _held_back(sources))
 
 

@@ -12,7 +12,7 @@ from schemas.durations import MINUTE_US, Duration
 class InventorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`lag` is how far another system may be behind the one that leads before its figure counts as another one."""
 
-    lag: Duration = Duration(30 * MINUTE_US)
+    lag: Duration = Duration(15 * MINUTE_US)
     lost: LostRule = LostRule()
     phantom: PhantomRule = PhantomRule()
 

@@ -22,7 +22,8 @@ from schemas.events import Arrived, EventBase, TaskCompleted, TaskQueued, TaskRe
 #: Ages (min) at which a waiting pick is looked at.
 _AGES = tuple(minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240))
 _WAIT, _QUEUED, _DONE = "pick_wait", "pick_queued", "pick_done"
-_BUCKET, _DAY = 10, 24 * 60
+#: How many minutes are counted as one, how many are looked back on at least, and how many are a day.
+_PART, _BACK, _DAY = 10, 20, 24 * 60
 
 
 class BacklogRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,6 +34,8 @@ class BacklogRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True
     a batch that is worked off at full speed, or a peak, is none.
     """
 
+    least: float = 5.0
+    score: float = 5.0
     done: float = 0.6
     pace: float = 1.2
 
@@ -150,18 +153,17 @@ class PickWatch(AgeWatch):
         self._count(state, cells, number)
         if not any(age.recent for age in state.ages):
             return True
-        part, queued, done, span = number // _BUCKET, 0.0, 0.0, 0
-        for at, came, went in reversed(state.parts):
-            span = part - at + 1
-            if span > 2 and queued >= rule.least:
+        queued, done, minutes = 0.0, 0.0, 0
+        for part, came, went in reversed(state.parts):
+            if minutes >= _BACK and queued >= rule.least:
                 break
-            queued, done = queued + came, done + went
+            queued, done, minutes = queued + came, done + went, number - part * _PART + 1
         if done >= rule.done * queued:
             return True
-        before = [went for at, _, went in state.parts if went and at < part - 6]
         if not done:
-            return self._is_closed(state, part, queued, span)
-        return bool(before) and done > rule.pace * median(before) * max(2, span)
+            return self._is_closed(state, number // _PART, queued, minutes)
+        before = [went for part, _, went in state.parts if went and part < number // _PART - 6]
+        return bool(before) and done > rule.pace * median(before) * minutes / _PART
 
     @staticmethod
     def _count(state: PickState, cells: Mapping[str, Cell], number: int) -> None:
@@ -169,22 +171,22 @@ class PickWatch(AgeWatch):
         came, went = queued.total if queued else 0.0, done.total if done else 0.0
         if not came and not went:
             return
-        part = number // _BUCKET
+        part = number // _PART
         if state.parts and state.parts[-1][0] == part:
             _, before, after = state.parts[-1]
             state.parts[-1] = part, before + came, after + went
         else:
-            oldest = part - 2 * _DAY // _BUCKET
+            oldest = part - 2 * _DAY // _PART
             state.parts = [*(one for one in state.parts if one[0] > oldest), (part, came, went)]
 
     @staticmethod
-    def _is_closed(state: PickState, part: int, queued: float, span: int) -> bool:
+    def _is_closed(state: PickState, part: int, queued: float, minutes: int) -> bool:
         """Nothing is done at all: as at this time of the day before; of a first day, unless more comes than ever."""
-        day = _DAY // _BUCKET
+        day = _DAY // _PART
         if state.parts[0][0] <= part - day:
             return not any(part - day - 3 <= at <= part - day + 3 and went for at, _, went in state.parts)
         came = sum(one[1] for one in state.parts) / max(1, part - state.parts[0][0] + 1)
-        return queued < 0.5 * came * max(1, span)
+        return queued < 0.5 * came * minutes / _PART
 
 
 def _words(seen: Seen) -> tuple[str, str, str]:

@@ -24,7 +24,7 @@ from schemas.rows import Signal
 POSTING_AGES = tuple(
     minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080)
 )
-FAILED, LATE, ISSUES_SEEN = "posting_failed", "posting_late", "goods_issues_seen"
+FAILED, LATE, ISSUES_SEEN = "failed_postings", "late_goods_issues", "goods_issues_seen"
 _SEPARATOR = "\x1f"
 
 
@@ -115,8 +115,8 @@ class DocumentsState(msgspec.Struct, frozen=True, array_like=True):
 class Postings(EventDetector):
     """Counts failed postings among all of their type, and holds an order's documents against each other.
 
-    Metrics in (posting_type): `posting_failed` among recorded ones, with interface and error code behind the event's id
-    (`failure_parts`); `posting_late`, goods issues that came `late_us` after the dispatch, among all of them.
+    Metrics in (posting_type): `failed_postings` among recorded ones, with interface and code behind the event's id
+    (`failure_parts`); `late_goods_issues`, those that came `late_us` after the dispatch, among all of them.
 
     Memory: some 300 bytes for an order, dropped `retention_us` after its last dispatch or posting.
     """

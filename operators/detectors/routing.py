@@ -35,10 +35,10 @@ class RoutingRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     window: Duration = Duration(45 * MINUTE_US)
-    least: float = 6.0
+    least: float = 5.0
     share: float = 0.2
     times: float = 4.0
-    score: float = 6.0
+    score: float = 5.5
     quiet: Duration = Duration(30 * MINUTE_US)
     usual: float = 0.03
     memory: Duration = Duration(7 * DAY_US)

@@ -21,9 +21,9 @@ from schemas.durations import HOUR_US, people_duration
 
 #: How many findings can stand at once; how much the rule's usual share counts beside what was seen.
 _MOST_STANDING, _PRIOR = 8, 50.0
-#: The share of the wrong ones that a node must get to be where they go. An order without an expected node is one of them
-#: where usually no more than the second share as many of its region go there, of at least so many that were seen.
-_MOSTLY, _SELDOM, _KNOWN = 0.8, 0.3, 50.0
+#: The share of the wrong ones that a node must get to be where they go. An order without an expected node is one of
+#: them where usually no more than the second share as many of its region go there, of at least so many seen.
+_MOSTLY, _SELDOM, _KNOWN = 0.8, 0.4, 50.0
 #: Which field of an allocation is which dimension of a scope.
 _FIELDS = {"region": "region", "node": "expected", "channel": "channel"}
 

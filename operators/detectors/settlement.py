@@ -42,7 +42,14 @@ class SettlementSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         least=6, share=0.2, times=5, score=6, usual=0.01, quiet=Duration(20 * MINUTE_US), memory=Duration(3 * DAY_US)
     )
     missing: AgeRule = AgeRule(
-        window=Duration(2 * HOUR_US), least=8, share=0.15, times=4, score=6, quiet=Duration(HOUR_US), named_usual=0.02
+        window=Duration(2 * HOUR_US),
+        least=8,
+        share=0.15,
+        times=4,
+        score=6,
+        quiet=Duration(HOUR_US),
+        most_usual=0.05,
+        named_usual=0.02,
     )
     late_after: Duration = Duration(10 * MINUTE_US)
     tolerance: float = 0.01

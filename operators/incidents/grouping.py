@@ -136,8 +136,6 @@ class Grouping:
         goes.fresh, goes.fresh_orders = list(goes.findings), list(goes.orders)
         big, small = (stays, goes) if _size(stays) >= _size(goes) else (goes, stays)
         cause, shown = stays.cause, stays.shown
-        for touched in small.orders.values():
-            touched.breach_us = touched.error_s = None  # it is predicted anew
         big.absorb_parts(small)
         absorb_orders(big, small, self.shared, self._settings.most_orders)
         big.fresh.extend(small.fresh)

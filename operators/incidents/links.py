@@ -47,7 +47,8 @@ def judge(cause: Record, effect: Record, shared: int, graph: CauseGraph, setting
     if lies == "same":
         return Verdict(0.7 + 0.3 * share, f"{words}; in the same place")
     if lies == "apart":
-        return _apart(cause, effect, share if tied else 0.0, words, link, settings)
+        nearly_all = tied and share >= _APART_SHARE
+        return Verdict(0.4 + 0.2 * share, f"{words}, in different places") if nearly_all else None
     if tied:
         return Verdict(0.5 + 0.4 * share, words)
     if lies == "loose" and not told:
@@ -85,16 +86,6 @@ def _follows(cause: Record, effect: Record, link: Link, settings: IncidentSettin
     if part.first_us > begins_us + settings.slack:
         return False
     return part.open > 0 or begins_us <= part.closed_us + link.within_us
-
-
-def _apart(
-    cause: Record, effect: Record, share: float, words: str, link: Link, settings: IncidentSettings
-) -> Verdict | None:
-    if share >= _APART_SHARE:
-        return Verdict(0.4 + 0.2 * share, f"{words}, in different places")
-    if link.steps == 0 and places(cause) >= settings.siblings and siblings(cause, effect, settings):
-        return Verdict(0.4, f"{places(cause)} places at once: there must be one reason")
-    return None
 
 
 def siblings(one: Record, other: Record, settings: IncidentSettings) -> bool:

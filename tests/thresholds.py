@@ -1,0 +1,52 @@
+"""Writes docs/detectors/thresholds.md: every threshold of every detector with its default.
+
+    python -m tests.thresholds > docs/detectors/thresholds.md
+"""
+
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from operators.detectors.policy import paths_of
+from operators.detectors.settings import DetectorSettings
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+
+_UNITS = ((DAY_US, "d"), (HOUR_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s"), (1_000, "ms"))
+
+_HEAD = """# Every threshold of the detectors
+
+Under `[detectors]` of the settings, and by these names in `set` of `[[detectors.override]]`. What they mean stands with the
+family's page, and for what has `window`, `least`, `share` … in [detection](../detection.md). This page is written by
+`python -m tests.thresholds`; a test holds it to the code.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return _HEAD + "\n| threshold | default |\n|---|---|\n" + "".join(_rows())
+
+
+def _rows() -> Iterator[str]:
+    settings = DetectorSettings()
+    for path in paths_of(DetectorSettings):
+        if path.startswith(("node_groups", "override")):
+            continue
+        value: object = settings
+        for name in path.split("."):
+            value = getattr(value, name)
+        yield f"| `{path}` | `{_shown(value)}` |\n"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Duration):
+        parts, rest = [], int(value)
+        for size, unit in _UNITS:
+            count, rest = divmod(rest, size)
+            parts += [f"{count}{unit}"] if count else []
+        return f'"{"".join(parts) or "0s"}"'
+    return msgspec.json.encode(value).decode()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
