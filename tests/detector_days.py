@@ -51,7 +51,8 @@ def run(
     first, second = EventDetectors(made[0]), ScopeDetectors(made[1])
     out: list[ScopeFinding] = []
     log, upto = sorted(events, key=lambda one: (one.arrival_us, one.offset)), 0
-    for now in range(DAY_BEGINS_US, until_us + step_us, step_us):
+    for told_us in range(DAY_BEGINS_US, until_us + step_us, step_us):
+        now = min(told_us, until_us)
         after = upto
         while after < len(log) and log[after].arrival_us < now:
             after += 1

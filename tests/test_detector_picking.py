@@ -36,7 +36,7 @@ def picked_day(pickers: dict[int, int], queued: dict[int, int], *, node: str = "
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_missing_labour_is_found_and_names_who_waited_and_closes(started: bool) -> None:  # noqa: FBT001 - a case
+def test_missing_labour_is_found_and_names_who_waited_and_closes(started: bool) -> None:
     day = picked_day({10: 0, 11: 0} if not started else {10: 1, 11: 1}, {}, started=started)
     found = run(day.events, parts(), ENDS)
     signals = [finding.signal for finding in found]

@@ -110,6 +110,36 @@ def test_of_two_views_of_the_cause_the_one_that_was_told_stays_unless_the_other_
     assert cause({"interface": "b"}, {"source": "a"}) == "schema_change[interface=b]"
 
 
+def test_of_those_found_in_one_minute_the_best_is_told_whatever_the_margin() -> None:
+    both = [
+        finding(10, "picking_backlog", {"node": "s1"}, since=8),
+        finding(10, "feed_stopped", {"node": "s1"}, since=9),
+    ]
+    assert only(run(both, cause_margin=1.0)).kind == "feed_stopped"
+
+
+def test_what_began_before_it_does_not_speak_for_a_candidate() -> None:
+    rows = run(
+        [
+            finding(40, "queue_saturation", {"queue": "erp"}, LATE, since=5),
+            finding(70, "posting_interface_down", {"interface": "i"}, LATE, since=60),
+        ]
+    )
+    assert "posting_interface_down: 0 of 1 other findings can come from it" in only(rows).candidates[1]
+
+
+def test_a_finding_that_is_no_longer_the_strongest_of_its_kind_loses_its_rank() -> None:
+    rows = run(
+        [
+            finding(10, "feed_stopped", {"node": "s1"}, since=0),
+            finding(30, "phantom_stock", {"node": "s1", "sku": "1"}, since=20),
+            finding(31, "phantom_stock", {"node": "s1", "sku": "2"}, since=15),
+        ]
+    )
+    last = {row.signal_id: row.rank for row in rows if isinstance(row, IncidentSignal)}
+    assert list(last.values()) == [1, 0, 2]
+
+
 def test_weights_decide_what_counts() -> None:
     some = [
         finding(30, "queue_saturation", {"queue": "erp"}, LATE, since=12),

@@ -3,10 +3,25 @@
 import pytest
 
 from operators.detectors.records import Impact
+from operators.incidents.delays import Delays
 from operators.incidents.orders import SharedOrders
 from operators.incidents.settings import PriorityWeights
 from schemas.durations import MINUTE_US
-from tests.incident_streams import HOURS, alive, at, finding, incidents, minute_of, only, order, orders, run, touched
+from schemas.incident_rows import Incident
+from tests.incident_streams import (
+    HOURS,
+    alive,
+    at,
+    finding,
+    incidents,
+    minute_of,
+    only,
+    order,
+    orders,
+    resumed,
+    run,
+    touched,
+)
 
 NODE = {"node": "s1"}
 
@@ -158,6 +173,70 @@ def test_delays_are_learnt_from_incidents_that_are_over() -> None:
     rows += operator.advance(at(due) + 1)
     last = next(row for row in alive(rows) if row.cause_signal_id == "last")
     assert (last.promises_at_risk, last.orders_affected) == (0, 1)
+
+
+def test_what_was_learnt_last_counts_most() -> None:
+    delays = Delays()
+    for _ in range(10):
+        delays.learn("picking_backlog", [1_000.0])
+    for _ in range(2):
+        delays.learn("picking_backlog", [100.0])
+    expected = delays.of("picking_backlog", 0.0)
+    assert expected is not None
+    assert expected.middle_s == pytest.approx(100.0, rel=0.01)
+    assert expected.error_s == pytest.approx(450.0, rel=0.01)
+    again = Delays(delays.learnt).of("picking_backlog", 0.0)
+    assert again == expected
+
+
+def test_an_order_held_up_longer_than_all_before_it_is_expected_to_be_as_long_again() -> None:
+    delays = Delays()
+    for _ in range(10):
+        delays.learn("picking_backlog", [60.0])
+    expected = delays.of("picking_backlog", 5_000.0)
+    assert expected is not None
+    assert expected.middle_s == pytest.approx(10_000.0, rel=0.02)
+    assert expected.error_s == pytest.approx(5_000.0, rel=0.02)
+
+
+def test_delays_that_were_learnt_are_kept() -> None:
+    due = 24 * HOURS
+    operator = incidents()
+    operator.update(
+        [
+            finding(10, "picking_backlog", NODE, orders("d", range(5))),
+            finding(20, "picking_backlog", NODE, closed=20, found=10),
+        ]
+    )
+    operator.advance(at(due - 60))
+    operator = resumed(operator)
+    operator.update([finding(due, "picking_backlog", NODE, [order("x", promised=due + 100)], name="last")])
+    assert only(operator.advance(at(due) + 1)).promises_at_risk == 0
+
+
+def test_a_promise_that_is_moved_is_no_longer_missed() -> None:
+    soon, moved = orders("o", range(3), promised=40), [order("o1", promised=3_000)]
+    rows = run(
+        [
+            finding(10, "queue_saturation", {"queue": "q"}, soon, since=9),
+            finding(12, "queue_saturation", {"queue": "q"}, moved, since=9, found=10),
+        ]
+    )
+    incident = only(rows)
+    assert incident.promises_at_risk == 2
+    row = touched(rows, incident.incident_id)["o1"]
+    assert (row.promised_at_us, row.breach_predicted_at_us) == (at(3_000), None)
+
+
+def test_promises_are_predicted_anew_when_the_cause_changes() -> None:
+    soon = orders("o", range(9), promised=45)
+    rows = run(
+        [
+            finding(10, "posting_missing", NODE, soon),
+            finding(20, "queue_saturation", {"source": "w"}, soon, since=5),
+        ]
+    )
+    assert [row.promises_at_risk for row in rows if isinstance(row, Incident)] == [0, 9]
 
 
 def test_priority_rises_with_what_is_at_stake() -> None:

@@ -69,6 +69,11 @@ def test_it_is_another_one_when_its_cause_comes_back_late() -> None:
     assert [row.status for row in standing(rows).values()] == ["resolved", "open"]
 
 
+def test_a_finding_that_goes_on_after_all_keeps_it_open() -> None:
+    rows = run([*backlog(), finding(42, "picking_backlog", NODE, orders("z", [1]), found=10)], until=200)
+    assert statuses(rows, only(rows).incident_id)[-3:] == [(40, "recovering"), (42, "growing"), (72, "recovering")]
+
+
 def test_one_that_came_back_is_resolved_again() -> None:
     again = finding(120, "picking_backlog", NODE, orders("y", range(3)), name="again")
     over = finding(125, "picking_backlog", NODE, closed=125, name="again", found=120)

@@ -18,6 +18,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("dataflows.cli.check:check", "Lint settings, process map and mappings: all problems at once."),
     "migrate": ("dataflows.cli.store:migrate", "Bring the database's schema up to date."),
     "sql": ("dataflows.cli.store:sql", "Query the views."),
+    "report": ("dataflows.cli.report:report", "Write a page about a period: incidents, money at risk, latencies."),
     "dlq": ("dataflows.cli.dlq:dlq", "List and replay dead letters."),
     "evaluate": ("dataflows.cli.evaluate:evaluate", "Hold what was found against what is known to have been broken."),
     "silence": ("dataflows.cli.silence:silence", "Silence alerts for a while; list silences, end one."),

@@ -1,1 +1,1 @@
-"""`andon report`: what happened in a period, as one page. Data (`period`), plots (`timeline`, `heat`, `money`), page."""
+"""`andon report`: what happened in a period, as one page: its data (`period`), plots, tables, `page`."""

@@ -1,7 +1,7 @@
 """What the views say of a period, for one page: incidents, money over time, latency by node and time, tables.
 
 A period is [begin, end) of event time; an incident belongs to it when it was open at any time in it. Everything is asked
-of the public views. Memory: the tables are cut off by the queries (the page says of how many), plots by their steps.
+of the public views. Memory: the queries cut tables off (the page says of how many), and the steps bound the plots.
 """
 
 from collections.abc import Callable, Sequence
@@ -162,13 +162,20 @@ def read(store: Store, begin_us: int, end_us: int, told: Callable[[float], None]
         raise StoreRefused(
             f"there is nothing from {asked}; the database has {people_time(whole[0])} to {people_time(whole[1])}"
         )
-    steps = Steps.over(begin_us, end_us, most=48)
+    steps = Steps.over(begin_us, end_us, most=36)
     money_steps = Steps.over(begin_us, end_us, most=144)
     asked_so_far = 0
 
     def rows(sql: str, over: Steps = steps, **more: object) -> Sequence[tuple[Any, ...]]:
         nonlocal asked_so_far
-        parameters = {"begin": begin_us, "end": end_us, "first": over.first_us, "step": over.step_us, "steps": over.count, **more}
+        parameters = {
+            "begin": begin_us,
+            "end": end_us,
+            "first": over.first_us,
+            "step": over.step_us,
+            "steps": over.count,
+            **more,
+        }
         found = store.query(sql, parameters).rows
         asked_so_far += 1
         told(asked_so_far / QUESTIONS)

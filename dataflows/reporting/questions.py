@@ -1,5 +1,6 @@
-"""The queries behind the page, over the public views. Parameters: the period's `begin` and `end`, and `first`, `step` and
-`steps` of its steps, in microseconds.
+"""The queries behind the page, over the public views.
+
+Parameters: the period's `begin` and `end`, and of its steps `first` and `step`, all in microseconds, and `steps`.
 """
 
 SPAN = """
@@ -21,8 +22,8 @@ _CHOSEN = """
         AND (closed_at IS NULL OR toUnixTimestamp64Micro(assumeNotNull(closed_at)) >= {begin:Int64})
 """
 
-# What is at risk from when to when: an order from when its incident and itself had begun; beside orders, the money that an
-# incident is about (stock that systems disagree on).
+# What is at risk from when to when: an order from when its incident and itself had begun; beside orders, the money
+# that an incident is about (stock that systems disagree on).
 _AT_RISK = """
     SELECT
         order_id AS of,
@@ -45,7 +46,10 @@ _AT_RISK = """
         money.2 - in_orders.value,
         toUnixTimestamp64Micro(opened_at),
         ifNull(toUnixTimestamp64Micro(closed_at), arrived)
-    FROM (SELECT *, arrayJoin(arrayZip(mapKeys(values_at_risk), mapValues(values_at_risk))) AS money FROM chosen) AS held
+    FROM
+    (
+        SELECT *, arrayJoin(arrayZip(mapKeys(values_at_risk), mapValues(values_at_risk))) AS money FROM chosen
+    ) AS held
     LEFT JOIN
     (
         SELECT incident_id, currency, sum(value) AS value FROM incident_orders GROUP BY incident_id, currency
@@ -64,8 +68,11 @@ WITH
     chosen AS ({_CHOSEN}),
     at_risk AS ({_AT_RISK}),
     promises AS ({_PROMISES}),
-    named AS (SELECT DISTINCT order_id FROM incident_orders WHERE incident_id IN (SELECT incident_id FROM chosen))
-"""  # noqa: S608 - made of constants, as all below
+    named AS
+    (
+        SELECT DISTINCT order_id FROM incident_orders WHERE incident_id IN (SELECT incident_id FROM chosen)
+    )
+"""  # noqa: S608 - made of constants
 
 TOTALS = f"""
 {_WITH}
@@ -89,7 +96,7 @@ SELECT
     ),
     (SELECT countIf(became IN ('late', 'overdue')) FROM named INNER JOIN promises USING (order_id)),
     (SELECT countIf(became = 'done') FROM named INNER JOIN promises USING (order_id))
-"""
+"""  # noqa: S608 - as above
 
 INCIDENTS = f"""
 {_WITH}
@@ -114,7 +121,7 @@ SELECT
 FROM chosen
 ORDER BY score DESC, opened_at, incident_id
 LIMIT {{most:UInt32}}
-"""
+"""  # noqa: S608 - as above
 
 ORDERS = f"""
 {_WITH}
@@ -141,7 +148,7 @@ ORDER BY
     worth DESC,
     order_id
 LIMIT {{most:UInt32}}
-"""
+"""  # noqa: S608 - as above
 
 HANDOFFS = """
 SELECT
@@ -200,14 +207,15 @@ FROM
     SELECT of, currency, at, max(value) AS value
     FROM at_risk
     ARRAY JOIN arrayFilter(
-        number -> {{first:Int64}} + number * {{step:Int64}} >= since AND {{first:Int64}} + number * {{step:Int64}} < until,
+        number -> {{first:Int64}} + number * {{step:Int64}} >= since
+            AND {{first:Int64}} + number * {{step:Int64}} < until,
         range(toUInt32({{steps:UInt32}}) + 1)
     ) AS at
     GROUP BY of, currency, at
 )
 GROUP BY currency, at
 ORDER BY currency, at
-"""
+"""  # noqa: S608 - as above
 
 RECEIVERS = f"""
 {_WITH}
@@ -220,7 +228,7 @@ FROM alert_decisions
 WHERE receiver != '' AND incident_id IN (SELECT incident_id FROM chosen)
 GROUP BY receiver
 ORDER BY told DESC, receiver
-"""
+"""  # noqa: S608 - as above
 
 FEEDS = """
 SELECT component, sum(events), sum(dead_letters), max(feed_delay_max_s)

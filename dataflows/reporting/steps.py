@@ -25,9 +25,9 @@ _STEPS_US = (
 
 
 class Steps(msgspec.Struct, frozen=True):
-    """[begin, end) in `count` steps of `step_us` each, the last one maybe cut off. Steps lie on the clock where they can.
+    """[begin, end) in `count` steps of `step_us` each, on the clock; the first and the last one may stick out.
 
-    The first step begins at or before `begin_us`.
+    `first_us` is when the first step begins, at or before `begin_us`.
     """
 
     begin_us: int

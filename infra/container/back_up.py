@@ -29,13 +29,13 @@ from urllib.parse import quote, urlencode
 IN_CLUSTER = "https://kubernetes.default.svc"
 CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 BEFORE = "andon/replicas-before-backup"
-BACKUP = "andon/backup"
+BACKUP, VOLUMES = "andon/backup", "andon/backup-volumes"
 _SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1/namespaces/{namespace}/volumesnapshots"
 _SETS = "/apis/apps/v1/namespaces/{namespace}/statefulsets"
 _TRIES, _PAUSE_S, _ANSWER_S = 5, 2.0, 30.0
 
 
-class BackupFailed(Exception):
+class BackupError(Exception):
     """Why there is no backup, for a person."""
 
 
@@ -52,7 +52,7 @@ class Cluster:
         """One call, tried again where the API does not answer or is overloaded; gives its JSON.
 
         Raises:
-            BackupFailed: the API refuses, or does not answer for long.
+            BackupError: the API refuses, or does not answer for long.
         """
         url = self._api + path.format(namespace=quote(self.namespace)) + (f"?{urlencode(query)}" if query else "")
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
@@ -75,7 +75,7 @@ class Cluster:
                     break
             except OSError as error:
                 why = str(error)
-        raise BackupFailed(f"{method} {path.format(namespace=self.namespace)}: {why}")
+        raise BackupError(f"{method} {path.format(namespace=self.namespace)}: {why}")
 
 
 def back_up(cluster: Cluster, name: str, snapshot_class: str, *, keep: int, within_s: float, now: datetime) -> str:
@@ -90,15 +90,15 @@ def back_up(cluster: Cluster, name: str, snapshot_class: str, *, keep: int, with
         now: what this backup is named by.
 
     Raises:
-        BackupFailed: there is none; the job has been started again.
+        BackupError: there is none; the job has been started again.
     """
     stamp = now.strftime("%Y%m%dt%H%M%Sz")
     with _stopped(cluster, name, within_s) as pods:
         claims = [f"recovery-{name}-{number}" for number in range(pods)]
         if not claims:
-            raise BackupFailed(f"{name} has no pods, and it is not known how many it had: start it first")
+            raise BackupError(f"{name} has no pods, and it is not known how many it had: start it first")
         for claim in claims:
-            cluster.call("POST", _SNAPSHOTS, _snapshot(claim, stamp, name, snapshot_class))
+            cluster.call("POST", _SNAPSHOTS, _snapshot(claim, stamp, name, snapshot_class, len(claims)))
         _wait(lambda: all(_taken(cluster, f"{claim}-{stamp}") for claim in claims), "snapshots", within_s)
     dropped = _drop_old(cluster, name, keep)
     return f"backup {stamp} of {len(claims)} volumes is made; {dropped} old snapshots dropped"
@@ -138,14 +138,15 @@ def _claims(cluster: Cluster, name: str) -> int:
     return count
 
 
-def _snapshot(claim: str, stamp: str, name: str, snapshot_class: str) -> dict[str, object]:
+def _snapshot(claim: str, stamp: str, name: str, snapshot_class: str, volumes: int) -> dict[str, object]:
     spec: dict[str, object] = {"source": {"persistentVolumeClaimName": claim}}
     if snapshot_class:
         spec["volumeSnapshotClassName"] = snapshot_class
+    annotations = {BACKUP: stamp, VOLUMES: str(volumes)}
     return {
         "apiVersion": "snapshot.storage.k8s.io/v1",
         "kind": "VolumeSnapshot",
-        "metadata": {"name": f"{claim}-{stamp}", "labels": {BACKUP: name}, "annotations": {BACKUP: stamp}},
+        "metadata": {"name": f"{claim}-{stamp}", "labels": {BACKUP: name}, "annotations": annotations},
         "spec": spec,
     }
 
@@ -154,14 +155,18 @@ def _taken(cluster: Cluster, snapshot: str) -> bool:
     """Whether the volume may be written again: the snapshot's moment is fixed, though it may not be stored yet."""
     status = cluster.call("GET", f"{_SNAPSHOTS}/{snapshot}").get("status") or {}
     if status.get("error"):
-        raise BackupFailed(f"{snapshot}: {status['error'].get('message', 'the storage refuses')}")
+        raise BackupError(f"{snapshot}: {status['error'].get('message', 'the storage refuses')}")
     return bool(status.get("creationTime") or status.get("readyToUse"))
 
 
 def _drop_old(cluster: Cluster, name: str, keep: int) -> int:
+    """Drop all but the newest `keep` backups, and what is left of those that were broken off."""
     found = cluster.call("GET", _SNAPSHOTS, labelSelector=f"{BACKUP}={name}")["items"]
-    stamps = sorted({snapshot["metadata"]["annotations"][BACKUP] for snapshot in found})
-    old = [one["metadata"] for one in found if one["metadata"]["annotations"][BACKUP] in stamps[:-keep]]
+    made: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        made.setdefault(one["metadata"]["annotations"][BACKUP], []).append(one["metadata"])
+    whole = sorted(stamp for stamp, parts in made.items() if len(parts) == int(parts[0]["annotations"][VOLUMES]))
+    old = [part for stamp, parts in made.items() if stamp not in whole[-keep:] for part in parts]
     for metadata in old:
         cluster.call("DELETE", f"{_SNAPSHOTS}/{metadata['name']}")
     return len(old)
@@ -171,13 +176,13 @@ def _wait(done: Callable[[], bool], what: str, within_s: float) -> None:
     ends_s = time.monotonic() + within_s
     while not done():
         if time.monotonic() > ends_s:
-            raise BackupFailed(f"waited {within_s:g} s for {what}")
+            raise BackupError(f"waited {within_s:g} s for {what}")
         time.sleep(min(_PAUSE_S, within_s / 50))
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     del number, frame
-    raise BackupFailed("stopped by a signal")
+    raise BackupError("stopped by a signal")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cluster = Cluster(told.api, told.credentials)
         now = datetime.now(UTC)
         words = back_up(cluster, told.statefulset, told.snapshot_class, keep=told.keep, within_s=told.within, now=now)
-    except (BackupFailed, OSError) as error:
+    except (BackupError, OSError) as error:
         sys.stderr.write(f"no backup: {error}\n")
         return 1
     sys.stdout.write(f"{words}\n")

@@ -204,11 +204,15 @@ class AgeRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class AgeState(msgspec.Struct, array_like=True):
-    """What is kept of a scope: what is found (`head`), the counts at each age, and in which minutes it was heard of."""
+    """What is kept of a scope: what is found (`head`), the counts at each age, and in which minutes it was heard of.
+
+    What began before `over_us`, when the last finding was closed, belongs to that one, however old it grows.
+    """
 
     head: RateState = msgspec.field(default_factory=RateState)
     ages: list[RateState] = []
     heard: list[tuple[int, float]] = []
+    over_us: int = 0
 
 
 #: After how many messages that did not come a scope is held to be silent, and for how long at most that is no finding.
@@ -269,9 +273,10 @@ class AgeWatch(RateWatch):
         while len(state.ages) < len(self._ages):
             state.ages = [*state.ages, RateState()]
         head, best, low, best_index = state.head, None, True, -1
+        named = self.naming_age(state, rule)
         for index, age in enumerate(state.ages):
             age.opened_us = head.opened_us  # what is broken must not become usual
-            cell = cells.get(self._age_metrics[index])
+            cell = _since(cells.get(self._age_metrics[index]), state.over_us)
             self._slide(age, number - width, rule)
             if cell is not None and not silent:
                 self._add(age, number, cell, width)
@@ -280,7 +285,8 @@ class AgeWatch(RateWatch):
                 continue
             span, judged = self._most_surprising(age, rule, number, width)
             lately = self._over(age, rule, number, min(width, _LATELY_CELLS))
-            low = low and (lately.bad < max(1.0, rule.least / 2) or lately.share < lately.bar / 2)
+            if index <= named:
+                low = low and (lately.bad < max(1.0, rule.least / 2) or lately.share < lately.bar / 2)
             high = judged.bad >= rule.least and judged.share >= judged.bar and judged.score >= rule.score
             high = high and len({member[0] // CELL_US for member in age.recent}) >= _LEAST_MINUTES
             if high and (best is None or judged.score > best[1].score):
@@ -290,7 +296,7 @@ class AgeWatch(RateWatch):
             if best is not None and not blocked:
                 yield from self._begin(scope, state, best[0], best_index, end_us, rule)
             return
-        yield from self._go_on(scope, state, cells, end_us, rule, low=low and best is None, silent=silent)
+        yield from self._go_on(scope, state, cells, end_us, rule, low=low, silent=silent)
 
     def _begin(
         self, scope: Scoped, state: AgeState, span: int, index: int, end_us: int, rule: AgeRule
@@ -303,8 +309,7 @@ class AgeWatch(RateWatch):
         seen = Seen(scope, judged.bad, judged.total, judged.share, judged.usual, head.opened_us, 0, 0, 0, closed=False)
         seen = msgspec.structs.replace(seen, window_us=self._ages[index])
         named = self.naming_age(state, rule)
-        since = [member for member in state.ages[named].recent if member[1] >= head.opened_us - rule.window]
-        yield self._finding(head, seen, judged.score, end_us, self._new(head, since))
+        yield self._finding(head, seen, judged.score, end_us, self._new(head, state.ages[named].recent))
 
     def _go_on(
         self,
@@ -319,7 +324,7 @@ class AgeWatch(RateWatch):
     ) -> Iterable[ScopeFinding]:
         head, number = state.head, end_us // CELL_US
         named = self.naming_age(state, rule)
-        cell = cells.get(self._age_metrics[named])
+        cell = _since(cells.get(self._age_metrics[named]), state.over_us)
         late = cell.members if cell is not None and not silent else []
         head.total_bad += len(late)
         age = state.ages[named]
@@ -334,6 +339,7 @@ class AgeWatch(RateWatch):
         if head.quiet_from and (number - head.quiet_from) * CELL_US >= rule.quiet:
             yield self._finding(head, seen, head.worst, end_us, new, closed=True)
             self._close(head, number)
+            state.over_us = end_us
             for one in state.ages:
                 self._close(one, number)
         elif new:
@@ -377,3 +383,12 @@ class AgeWatch(RateWatch):
 def _as_little(cell: tuple[int, float, float]) -> tuple[int, float, float]:
     """A cell with the same share of fewer."""
     return cell[0], cell[1] * _MOST_OF_CELL / cell[2], _MOST_OF_CELL
+
+
+def _since(cell: Cell | None, begin_us: int) -> Cell | None:
+    """A cell without the late ones that began before."""
+    if cell is None or not begin_us or not cell.members:
+        return cell
+    members = [member for member in cell.members if member[1] >= begin_us]
+    gone = len(cell.members) - len(members)
+    return msgspec.structs.replace(cell, members=members, bad=cell.bad - gone, total=cell.total - gone)

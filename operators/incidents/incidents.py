@@ -95,7 +95,6 @@ class Incidents:
     def _judge(self, now_us: int, out: list[IncidentOutput]) -> None:
         changed, new = self._take(now_us)
         changed |= self._look(now_us)
-        changed |= {number for number, record in self._grouping.records.items() if not record.written} - new
         waiting: set[int] = set()
         records = self._grouping.records
         order = sorted(new, key=lambda number: (records[number].root.opened_us, records[number].cause))

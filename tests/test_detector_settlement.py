@@ -1,0 +1,142 @@
+"""Postings that fail, postings that never come, documents that don't agree; and what is none of it."""
+
+import pytest
+
+from operators.detectors.events import EventDetectors
+from operators.detectors.order_book import OrderBook
+from operators.detectors.postings import Postings
+from operators.detectors.rates import RateRule
+from operators.detectors.records import ScopeFinding
+from operators.detectors.settings import DetectorSettings
+from operators.detectors.settlement import SettlementSettings, settlement_judges, settlement_parts
+from schemas.durations import HOUR_US, MINUTE_US
+from schemas.events import Arrived
+from tests.detector_days import Day, at, named, run, with_book
+
+ENDS = at(18)
+DOWN = range(120, 240)  # dispatched from 10:00 to 12:00
+
+
+def parts(settings: DetectorSettings = DetectorSettings()):  # noqa: ANN201, B008 - as `Parts`; frozen
+    policy = settings.policy
+    return with_book(
+        lambda book: settlement_parts(settings.settlement, book),
+        lambda: settlement_judges(policy("settlement.failures"), policy("settlement.missing")),
+    )
+
+
+def shipped(
+    *, failing: range = range(0), lost: str = "", of: range = range(0), every: int = 1, issues: bool = True
+) -> Day:
+    """An order a minute is dispatched from 8:00 to 16:00: goods issue after 1 min, invoice after 6 to 10, then payment.
+
+    The goods issues of those in `failing` fail every 15 min until 12:30. What is `lost` of every so many-th in `of`
+    never comes, nor what follows it.
+    """
+    day = Day()
+    for number in range(480):
+        sent, order = at(8) + number * MINUTE_US, f"o{number}"
+        day.order(order, sent - HOUR_US)
+        day.tell("shipment.dispatched", sent, shipment_id=f"s{number}", order_id=order, node="dc-1")
+        posted, wait = sent + MINUTE_US, 5 + number % 5
+        while number in failing and posted < at(12.5):
+            failed = {"posting_type": "goods_issue", "reference": order, "interface": "goods", "error_code": "E1"}
+            day.tell("posting.failed", posted, **failed)
+            posted += 15 * MINUTE_US
+        steps = [("goods_issue", posted)] if issues else []
+        steps += [("invoice", posted + wait * MINUTE_US), ("payment", posted + (40 + 3 * wait) * MINUTE_US)]
+        for kind, when in steps:
+            if kind == lost and number in of and number % every == 0:
+                break
+            what = {"posting_type": kind, "reference": order, "amount": "20.00", "currency": "EUR"}
+            day.tell("posting.recorded", when, posting_id=f"{kind}-{number}", **what)
+    return day
+
+
+def kinds(found: list[ScopeFinding]) -> set[tuple[str, str]]:
+    return {(finding.signal.kind, finding.signal.scope["posting_type"]) for finding in found}
+
+
+def test_an_interface_that_is_down_is_found_at_once_with_its_code_and_orders() -> None:
+    events = shipped(failing=DOWN).events
+    found = run(events, parts(), ENDS)
+    assert kinds(found) == {("posting_interface_down", "goods_issue")}
+    first, last = found[0].signal, found[-1].signal
+    assert first.scope == {"posting_type": "goods_issue", "interface": "goods", "error_code": "E1"}
+    assert at(10) < first.found_at_us <= at(10) + 15 * MINUTE_US
+    assert "on goods (E1) fail" in first.explanation
+    assert all("\x1f" not in event_id for event_id in first.evidence)
+    assert last.closed_at_us is not None
+    assert sorted(named(found)) == sorted(f"o{number}" for number in DOWN)
+    assert run(events, parts(), ENDS, step_us=11 * MINUTE_US, keep=True) == found
+
+
+@pytest.mark.parametrize("lost", ["goods_issue", "invoice", "payment"])
+def test_postings_that_never_come_are_found_where_they_are_lost_only(lost: str) -> None:
+    events = shipped(lost=lost, of=DOWN, every=2).events
+    found = run(events, parts(), ENDS)
+    assert kinds(found) == {("posting_missing", lost)}
+    waits = {"goods_issue": 0.75, "invoice": 1.0, "payment": 2.0}[lost]
+    assert at(10) < found[0].signal.found_at_us <= at(10 + waits)
+    assert sorted(named(found)) == sorted(f"o{number}" for number in DOWN if number % 2 == 0)
+    assert found[-1].signal.closed_at_us is not None
+    assert run(events, parts(), ENDS, step_us=7 * MINUTE_US) == found
+
+
+def test_invoices_are_awaited_after_the_dispatch_where_nobody_posts_goods_issues() -> None:
+    found = run(shipped(lost="invoice", of=DOWN, every=2, issues=False).events, parts(), ENDS)
+    assert kinds(found) == {("posting_missing", "invoice")}
+    assert {finding.signal.detector for finding in found} == {"missing_invoice_of_dispatch"}
+
+
+def test_a_usual_day_a_few_failures_and_postings_that_nobody_sends_are_none() -> None:
+    assert run(shipped().events, parts(), ENDS) == []
+    failing = [Day()]
+    failing[0].events = list(shipped().events)
+    for number in range(0, 480, 40):
+        failed = {"posting_type": "invoice", "reference": f"o{number}", "interface": "goods", "error_code": "E1"}
+        failing[0].tell("posting.failed", at(8) + number * MINUTE_US, **failed)
+    assert run(failing[0].events, parts(), ENDS) == []
+    nobody = [one for one in shipped().events if "posting" not in str(one.event.__struct_config__.tag)]
+    assert run(nobody, parts(), ENDS) == []
+
+
+def test_a_log_that_is_held_back_for_ten_minutes_is_none() -> None:
+    begin, end = at(12), at(12) + 10 * MINUTE_US
+    held = [
+        Arrived(
+            end if begin <= one.arrival_us < end else one.arrival_us, "t", 0, one.offset, one.occurred_us, one.event
+        )
+        for one in shipped().events
+    ]
+    assert run(held, parts(), ENDS) == []
+
+
+def test_thresholds_can_be_set() -> None:
+    central = DetectorSettings(settlement=SettlementSettings(failures=RateRule(least=100_000)))
+    assert run(shipped(failing=DOWN).events, parts(central), ENDS) == []
+
+
+def test_amounts_that_disagree_and_postings_that_repeat_are_told_of_their_order() -> None:
+    day = Day()
+    for number, paid in enumerate(("20.00", "15.00")):
+        day.order(f"o{number}", at(8))
+        day.tell("shipment.dispatched", at(9), shipment_id=f"s{number}", order_id=f"o{number}")
+        for kind, amount in (("invoice", "20.00"), ("payment", paid)):
+            what = {"posting_type": kind, "reference": f"o{number}", "amount": amount, "currency": "EUR"}
+            day.tell("posting.recorded", at(10), posting_id=f"{kind}-{number}", **what)
+    again = {"posting_type": "invoice", "reference": "o0", "amount": "20.00", "currency": "EUR"}
+    day.tell("posting.recorded", at(11), posting_id="invoice-again", **again)
+    signals = told(day)
+    assert [(signal.kind, signal.case_id) for signal in signals] == [
+        ("amount_mismatch", "o1"),
+        ("duplicate_posting", "o0"),
+    ]
+    assert "20.00 invoiced, 15.00 paid" in signals[0].explanation
+    assert len(signals[0].evidence) == 2
+
+
+def told(day: Day):  # noqa: ANN201 - signals
+    settings, book = DetectorSettings(), OrderBook(48 * HOUR_US)
+    first = EventDetectors([book, Postings(book, settings.settlement.late_after, settings.settlement.tolerance)])
+    return first.update(day.events, [], at(12)).signals
