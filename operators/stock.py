@@ -65,7 +65,7 @@ class StockReconciler:
     """Follow the stock of each (sku, node) through every system that speaks of it.
 
     Given events in arrival order, returns window rows (by event time, converging), and signals `stock_delta` and
-    `oversell`. A condition becomes a finding when it has held, in arrival time, for its settle time without a
+    `negative_atp`. A condition becomes a finding when it has held, in arrival time, for its settle time without a
     break; it closes when the condition ends. An item is corrected by event time; a window older than `retention` is
     not rewritten, and the event is returned as late. What is older is folded: an adjustment counts however late it
     comes, a level only for the adjustments that are not folded yet.

@@ -24,7 +24,7 @@ def stock_signal(
     settle_us: int,
     closed: bool,
 ) -> Signal:
-    """The signal of a `stock_delta` or an `oversell`; `opened` says since when (arrival) and how much it was then."""
+    """The signal of a `stock_delta` or a `negative_atp`; `opened` says since when (arrival) and how much it was then."""
     sku, node = names
     quantities = item.quantities(END_OF_TIME_US)
     stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())
@@ -65,7 +65,7 @@ def stock_signal(
 def _score(kind: str, size: float, quantities: dict[str, float]) -> float:
     """How much of the item's stock the finding concerns, 0 to 1."""
     largest = max(map(abs, quantities.values()), default=0.0)
-    if kind == "oversell":
+    if kind == "negative_atp":
         return 1.0
     return min(1.0, abs(size) / largest) if largest else 1.0
 

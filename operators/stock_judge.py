@@ -139,7 +139,7 @@ class StockJudge:
 
     def _tell(self, kind: int, key: str, item: Item, since_us: int, size: float, now: int, *, closed: bool) -> None:
         margins = f"{self.settings.margin_units:g} units or {self.settings.margin_share:.0%}"
-        name = "stock_delta" if kind == _DIFFERS else "oversell"
+        name = "stock_delta" if kind == _DIFFERS else "negative_atp"
         settle_us = self._settle_us(kind)
         opened = (since_us, size)
         self._out.append(

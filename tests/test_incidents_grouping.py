@@ -161,6 +161,75 @@ def test_a_vague_effect_without_orders_is_told_by_time() -> None:
     assert only(rows).kind == "queue_saturation"
 
 
+@pytest.mark.parametrize("scope", [{"node": "s1"}, {"node": "s1", "region": "north"}])
+def test_an_effect_that_names_its_orders_is_not_told_by_time_because_the_cause_names_none(
+    scope: dict[str, str],
+) -> None:
+    """A region's orders go astray, and a node of it has no hands: which orders wait there is known only later."""
+    astray, waiting = orders("a", range(40)), orders("b", range(40))
+    rows = run(
+        [
+            finding(10, "misrouting", {"region": "north"}, astray, since=5),
+            finding(20, "picking_backlog", scope, waiting[:1], since=2),
+            finding(40, "picking_backlog", scope, waiting, since=2, found=20),
+        ],
+        until=60,
+    )
+    assert len(alive(rows)) == 2
+
+
+def outbreak(count: int, *more: ScopeFinding) -> list[ScopeFinding]:
+    """A queue from which shorts at so many nodes follow."""
+    late = orders("a", range(60))
+    queue = finding(10, "queue_saturation", {"source": "w"}, late, since=5)
+    shorts = [
+        finding(20 + n, "phantom_stock", {"node": f"s{n}", "sku": str(n)}, late[4 * n : 4 * n + 4])
+        for n in range(count)
+    ]
+    return [queue, *shorts, *more]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, 2), (5, 1)])
+def test_one_more_of_many_needs_half_the_orders_in_common(count: int, expected: int) -> None:
+    another = finding(30, "phantom_stock", {"node": "x", "sku": "x"}, orders("a", range(4)) + orders("b", range(4)))
+    assert len(alive(run(outbreak(count, another), until=60))) == expected
+
+
+def test_one_more_long_after_the_many_needs_as_much_as_any() -> None:
+    another = finding(90, "phantom_stock", {"node": "x", "sku": "x"}, orders("a", range(4)) + orders("b", range(4)))
+    assert len(alive(run(outbreak(5, another), until=120))) == 2
+
+
+def test_of_two_causes_that_time_allows_the_plainer_one_is_taken() -> None:
+    rows = run(
+        [
+            finding(10, "duplicate_orders", {"channel": "web"}, since=0),
+            finding(12, "downstream_outage", {"interface": "i"}, since=5),
+            finding(20, "oversell", {"sku": "1"}),
+        ],
+        until=60,
+    )
+    assert {incident.kind: incident.signals for incident in alive(rows)} == {
+        "duplicate_orders": 1,
+        "downstream_outage": 2,
+    }
+
+
+@pytest.mark.parametrize(("node", "expected"), [("x", 2), ("s1", 1)])
+def test_what_follows_in_the_place_of_a_consequence_needs_half_the_orders_in_common(node: str, expected: int) -> None:
+    elsewhere = finding(30, "misrouting", {"node": node}, orders("a", range(4)) + orders("b", range(4)))
+    assert len(alive(run(outbreak(2, elsewhere), until=60))) == expected
+
+
+def test_time_alone_does_not_put_anything_down_to_what_may_have_many_reasons_itself() -> None:
+    astray = finding(10, "misrouting", {"region": "north"}, orders("a", range(9)), since=0)
+    vague = finding(20, "stockout_risk", {"sku": "1"})
+    assert len(alive(run([astray, vague], until=60))) == 2
+    queue = finding(12, "queue_saturation", {"queue": "q"}, since=5)
+    incident = next(one for one in alive(run([astray, queue, vague], until=60)) if one.signals == 2)
+    assert incident.kind == "queue_saturation"
+
+
 def test_a_direct_finding_is_not_put_down_to_another_by_time_alone() -> None:
     rows = run(
         [finding(10, "queue_saturation", {"queue": "q"}, since=0), finding(20, "feed_stopped", {"node": "s1"})],

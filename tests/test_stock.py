@@ -125,13 +125,13 @@ def test_a_level_wins_over_adjustments_before_it_however_late_they_come() -> Non
 # --- available to promise ------------------------------------------------------------------------------------------
 
 
-def test_oversell_by_reservations() -> None:
+def test_negative_available_to_promise_by_reservations() -> None:
     play = script()
     level(play, "10:00", "wms", 5)
     reserve(play, "10:01", "created", 6)
     assert found(play.reach("10:06")) == []
-    assert found(play.reach("10:07")) == ["oversell node=n1 sku=k since 10:01"]
-    assert found(reserve(play, "10:08", "released", 6)) == ["oversell node=n1 sku=k since 10:01 until 10:08"]
+    assert found(play.reach("10:07")) == ["negative_atp node=n1 sku=k since 10:01"]
+    assert found(reserve(play, "10:08", "released", 6)) == ["negative_atp node=n1 sku=k since 10:01 until 10:08"]
 
 
 def test_a_reservation_that_expires_within_the_settle_time_is_no_oversell() -> None:
@@ -141,12 +141,12 @@ def test_a_reservation_that_expires_within_the_settle_time_is_no_oversell() -> N
     assert found(play.reach("11:00")) == []
 
 
-def test_an_oversell_ends_when_the_reservation_expires() -> None:
+def test_a_negative_promise_ends_when_the_reservation_expires() -> None:
     play = script()
     level(play, "10:00", "wms", 5)
     reserve(play, "10:01", "created", 6, expires_at="10:20")
-    assert found(play.reach("10:20")) == ["oversell node=n1 sku=k since 10:01"]
-    assert found(play.reach("10:20:00.000001")) == ["oversell node=n1 sku=k since 10:01 until 10:20"]
+    assert found(play.reach("10:20")) == ["negative_atp node=n1 sku=k since 10:01"]
+    assert found(play.reach("10:20:00.000001")) == ["negative_atp node=n1 sku=k since 10:01 until 10:20"]
 
 
 @pytest.mark.parametrize("how", ["released", "rejected", "consumed"])
@@ -192,7 +192,7 @@ def test_safety_stock_is_held_back_by_node() -> None:
     assert promises == {"n1": 7, "n2": 9.5}
     short = script(safety_stock=3)
     level(short, "10:00", "wms", 2)
-    assert found(short.reach("10:06")) == ["oversell node=n1 sku=k since 10:00"]
+    assert found(short.reach("10:06")) == ["negative_atp node=n1 sku=k since 10:00"]
 
 
 def test_the_book_says_whose_stock_is_promised() -> None:
@@ -245,13 +245,13 @@ def test_inbound_is_over_with_its_receipt_in_whichever_order_they_arrive() -> No
     assert [promise for _, promise in final("order", "receipt")] == [10, 15, 15, 10]
 
 
-def test_inbound_that_did_not_come_turns_into_an_oversell() -> None:
+def test_inbound_that_did_not_come_turns_into_a_negative_promise() -> None:
     play = script(inbound_horizon=Duration(8 * HOUR_US))
     level(play, "10:00", "wms", 1)
     ordered(play, "10:00", 5)
     reserve(play, "10:01", "created", 3)
     assert found(play.reach("14:02")) == []
-    assert found(play.reach("15:00")) == ["oversell node=n1 sku=k since 14:02"]
+    assert found(play.reach("15:00")) == ["negative_atp node=n1 sku=k since 14:02"]
 
 
 def test_value_at_risk_is_the_difference_times_the_unit_cost_last_said() -> None:

@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "silence": ("dataflows.cli.silence:silence", "Silence alerts for a while; list silences, end one."),
     "ack": ("dataflows.cli.silence:ack", "Say that somebody sees to an incident."),
     "unack": ("dataflows.cli.silence:unack", "Take an acknowledgement back."),
+    "score": ("dataflows.cli.score:score", "Score series in files with the anomaly model, strictly online."),
     "process": ("dataflows.cli.process:process", "Show the process map."),
     "schema": ("dataflows.cli.schema:schema", "Export the contract as JSON Schema and AsyncAPI."),
     "simulate": ("dataflows.cli.simulate:simulate", "Simulate a retailer with breakdowns, into files or Kafka."),

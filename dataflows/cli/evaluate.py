@@ -22,6 +22,7 @@ LEFT JOIN (
     SELECT incident_id, groupArray(order_id) AS orders, groupArrayIf(case_id, case_id != '') AS cases
     FROM incident_orders GROUP BY incident_id
 ) AS named USING (incident_id)
+WHERE signals > 0 -- one that was merged into another has none left
 ORDER BY found_at, incident_id
 """
 

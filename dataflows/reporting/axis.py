@@ -27,7 +27,7 @@ class TimeAxis(msgspec.Struct, frozen=True):
         marks = []
         for at_us, label in ticks(self.begin_us, self.end_us):
             x = self.x(at_us)
-            edge = "end" if x > self.right - 14 else "middle"
+            edge = "end" if x > self.right - 14 else "start" if x < self.left + 14 else "middle"
             marks.append(tag("line", x1=f"{x}", x2=f"{x}", y1=f"{top}", y2=f"{bottom}", class_="grid"))
-            marks.append(tag("text", label, x=f"{x}", y=f"{top - 6}", text_anchor=edge, class_="tick"))
+            marks.append(tag("text", label, x=f"{x}", y=f"{top - 9}", text_anchor=edge, class_="tick"))
         return tag("g", joined(marks), aria_hidden="true")

@@ -20,13 +20,17 @@ LEVELS = (1.5, 3.0, 6.0, 12.0)
 
 
 class Map(msgspec.Struct, frozen=True):
-    """The heat map of one handoff: its cells, the usual p95 (the median over cells), and how bad it is for sorting."""
+    """The heat map of one handoff: its cells, the usual p95 (the median over cells), how bad it was, how many nodes.
+
+    `unusual` says that there is anything to see.
+    """
 
     handoff: str
     cells: tuple[Cell, ...]
     usual_s: float
     badness: float
     nodes: int
+    unusual: bool
 
 
 def maps(cells: Sequence[Cell], most_nodes: int) -> list[Map]:
@@ -42,7 +46,8 @@ def maps(cells: Sequence[Cell], most_nodes: int) -> list[Map]:
             worst[cell.node] = worst.get(cell.node, 0.0) + _excess(cell, usual_s)
         shown = sorted(sorted(worst, key=lambda node: (-worst[node], node))[:most_nodes])
         kept = tuple(cell for cell in own if cell.node in set(shown))
-        out.append(Map(handoff, kept, usual_s, sum(worst.values()), len(worst)))
+        unusual = any(level(cell, usual_s) >= 2 or cell.overdue for cell in own)
+        out.append(Map(handoff, kept, usual_s, sum(worst.values()), len(worst), unusual))
     return sorted(out, key=lambda one: (-one.badness, one.handoff))
 
 
@@ -90,7 +95,7 @@ def heat_plot(one: Map, steps: Steps) -> Markup:
         tag("text", cut(node, 22), x=f"{_LEFT - 8}", y=f"{top + 13}", text_anchor="end", class_="node")
         for node, top in row_of.items()
     ]
-    return tag(
+    plot = tag(
         "svg",
         tag("title", f"Latency of {one.handoff} by node and time"),
         axis.scale(_TOP, bottom),
@@ -100,6 +105,7 @@ def heat_plot(one: Map, steps: Steps) -> Markup:
         class_="plot heat",
         role="img",
     )
+    return tag("div", plot, class_="wide")
 
 
 def legend(usual_s: float) -> Markup:
@@ -109,7 +115,7 @@ def legend(usual_s: float) -> Markup:
     dot = joined((tag("span", class_="swatch dot"), "deadlines missed"))
     return tag(
         "p",
-        f"95 % take {duration(usual_s)} on a usual node and time. ",
+        f"Usually 95 % are through within {duration(usual_s)}. ",
         joined(tag("span", one, class_="key") for one in (*swatches, dot)),
         class_="legend",
     )

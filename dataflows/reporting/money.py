@@ -46,7 +46,8 @@ def money_plot(points: Sequence[Money], currency: str, steps: Steps) -> Markup:
         height = y(point.value) if point is not None else bottom
         corners.append(f"L{here},{height} L{there},{height}")
         if point is not None:
-            words = f"{moment(begins[step])}: {amount(point.value, currency)} in {count(point.orders, 'order')}"
+            of = f" in {count(point.orders, 'order')}" if point.orders else ""
+            words = f"{moment(begins[step])}: {amount(point.value, currency)}{of}"
             columns.append(
                 tag(
                     "rect",
@@ -64,12 +65,12 @@ def money_plot(points: Sequence[Money], currency: str, steps: Steps) -> Markup:
         joined(
             (
                 tag("line", x1=f"{axis.left}", x2=f"{axis.right}", y1=f"{y(level)}", y2=f"{y(level)}", class_="grid"),
-                tag("text", f"{level:,.0f}", x=f"{_LEFT - 8}", y=f"{y(level) + 4}", text_anchor="end", class_="tick"),
+                tag("text", _said(level), x=f"{_LEFT - 8}", y=f"{y(level) + 4}", text_anchor="end", class_="tick"),
             )
         )
         for level in levels
     ]
-    return tag(
+    drawn = tag(
         "svg",
         tag("title", f"{currency or 'Money'} at risk over time"),
         axis.scale(_TOP, bottom),
@@ -80,11 +81,16 @@ def money_plot(points: Sequence[Money], currency: str, steps: Steps) -> Markup:
         class_="plot money",
         role="img",
     )
+    return tag("div", drawn, class_="wide")
 
 
 def _rounded_up(value: float) -> float:
-    """The next of 1, 2, 4, 6, 8 times a power of ten: quarters of it are round."""
+    """The next of 1, 2, 4, 6, 8 times a power of ten: quarters of it can be read."""
     power = 1.0
     while power * 10 <= value:
         power *= 10
     return next(factor * power for factor in (1, 2, 4, 6, 8, 10) if factor * power >= value)
+
+
+def _said(level: float) -> str:
+    return f"{level:,.0f}" if level == int(level) else f"{level:g}"

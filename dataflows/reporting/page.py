@@ -11,7 +11,7 @@ from dataflows.reporting.money import currencies, money_plot, peak
 from dataflows.reporting.period import MOST_NODES, Period
 from dataflows.reporting.style import CSS
 from dataflows.reporting.timeline import timeline
-from dataflows.reporting.words import NOTHING, amounts, count, day, duration, kind, moment, money
+from dataflows.reporting.words import NOTHING, count, day, duration, kind, moment, money, most_and_rest
 from schemas.durations import people_duration
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -40,9 +40,9 @@ def page(period: Period) -> str:
         _cards(period),
         _incidents(period),
         _money(period),
+        tables.orders(period, _numbers(period)),
         _heat(period),
         tables.handoffs(period.handoffs),
-        tables.orders(period, _numbers(period)),
         tables.receivers(period.receivers),
         tables.feeds(period.feeds),
         tag("footer", f"Made by andon report from {period.database}. Times are UTC.", class_="soft"),
@@ -61,10 +61,11 @@ def _cards(period: Period) -> Markup:
     rejected = sum(feed.dead_letters for feed in period.feeds)
     open_now = f"{totals.open:,} still open" if totals.open else "all over" if totals.incidents else "nothing found"
     promises = totals.promises_broken + totals.promises_kept
+    most, rest = most_and_rest(totals.values)
     cards = (
         (f"{totals.incidents:,}", "incident" if totals.incidents == 1 else "incidents", open_now),
         (f"{totals.orders:,}", "orders touched", f"{totals.promises_broken:,} of {promises:,} promises broken"),
-        (amounts(totals.values), "at risk", "each order counted once"),
+        (most, "at risk", f"and {rest}" if rest else "each order counted once"),
         (duration(totals.detect_s), "to detect", "mean, from the first sign"),
         (duration(totals.recover_s), "to recover", "mean, of those that are over"),
         (
@@ -102,7 +103,7 @@ def _incidents(period: Period) -> Markup:
             most,
             class_="legend",
         ),
-        timeline(period.incidents, _numbers(period), steps.begin_us, steps.end_us),
+        timeline(period.incidents, _numbers(period), steps.begin_us, steps.end_us, period.now_us),
         tables.incidents(period.incidents),
     )
 
@@ -121,7 +122,8 @@ def _money(period: Period) -> Markup:
     begins = list(period.money_steps.begins())
     for currency in currencies(period.money):
         most = peak(period.money, currency)
-        words = f"{money(most.value, currency)} in {count(most.orders, 'order')} at {moment(begins[most.step])}"
+        of = f" in {count(most.orders, 'order')}" if most.orders else ""
+        words = f"{money(most.value, currency)}{of} at {moment(begins[most.step])}"
         parts.append(tag("h3", f"{currency or 'Without currency'}: at most {words}"))
         parts.append(money_plot(period.money, currency, period.money_steps))
     return _section("money", title, *parts)
@@ -130,9 +132,16 @@ def _money(period: Period) -> Markup:
 def _heat(period: Period) -> Markup:
     title = "Handoff latency by node and time"
     drawn: list[Child] = []
-    for one in maps(period.cells, MOST_NODES):
+    every = maps(period.cells, MOST_NODES)
+    quiet = [one for one in every if not one.unusual]
+    for one in every:
+        if one in quiet:
+            continue
         shown = f" (the worst {MOST_NODES} of {one.nodes:,} nodes)" if one.nodes > MOST_NODES else ""
         drawn += (tag("h3", kind(one.handoff) + shown), legend(one.usual_s), heat_plot(one, period.steps))
+    if quiet:
+        names = ", ".join(f"{kind(one.handoff).lower()} (95 % within {duration(one.usual_s)})" for one in quiet)
+        drawn.append(tag("p", f"As usual at every node, all the time: {names}.", class_="good"))
     if not drawn:
         drawn.append(tag("p", "No handoff of a node was completed in this period.", class_="soft"))
     return _section("latency", title, *drawn)

@@ -1,6 +1,6 @@
 """What the views say of a period, for one page: incidents, money over time, latency by node and time, tables.
 
-A period is [begin, end) of event time; an incident belongs to it when it was open at any time in it. Everything is asked
+A period is [begin, end) of event time; an incident belongs to it when it was open at any time in it. All is asked
 of the public views. Memory: the queries cut tables off (the page says of how many), and the steps bound the plots.
 """
 
@@ -16,7 +16,7 @@ from schemas.errors import StoreRefused
 from sinks.clickhouse.store import Store
 
 MOST_INCIDENTS = 60
-MOST_ORDERS = 40
+MOST_ORDERS = 25
 MOST_NODES = 40
 
 
@@ -79,7 +79,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Money(msgspec.Struct, frozen=True):
-    """What the orders that were at risk at one step's begin come to."""
+    """What was at risk at one step's begin: orders, and stock that an incident is about beside them."""
 
     currency: str
     step: int
@@ -122,9 +122,10 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Period(msgspec.Struct, frozen=True):
-    """All that the page shows."""
+    """All that the page shows. `now_us` is where the data ends: what is open is known to be so until then."""
 
     database: str
+    now_us: int
     steps: Steps
     money_steps: Steps
     totals: Totals
@@ -171,6 +172,7 @@ def read(store: Store, begin_us: int, end_us: int, told: Callable[[float], None]
         parameters = {
             "begin": begin_us,
             "end": end_us,
+            "now": whole[1],
             "first": over.first_us,
             "step": over.step_us,
             "steps": over.count,
@@ -183,6 +185,7 @@ def read(store: Store, begin_us: int, end_us: int, told: Callable[[float], None]
 
     return Period(
         database=str(store.target),
+        now_us=whole[1],
         steps=steps,
         money_steps=money_steps,
         totals=Totals(*rows(questions.TOTALS)[0]),

@@ -1,6 +1,7 @@
 """The queries behind the page, over the public views.
 
-Parameters: the period's `begin` and `end`, and of its steps `first` and `step`, all in microseconds, and `steps`.
+Parameters: the period's `begin` and `end`, `now` (where the data ends), and of the steps `first` and `step`, all in
+microseconds, and how many `steps`.
 """
 
 SPAN = """
@@ -27,10 +28,11 @@ _CHOSEN = """
 _AT_RISK = """
     SELECT
         order_id AS of,
+        true AS is_order,
         currency,
         value,
         greatest(toUnixTimestamp64Micro(opened_at), orders.began) AS since,
-        ifNull(toUnixTimestamp64Micro(closed_at), arrived) AS until
+        ifNull(toUnixTimestamp64Micro(closed_at), {now:Int64}) AS until
     FROM incident_orders
     INNER JOIN (SELECT incident_id, opened_at, closed_at FROM chosen) AS them USING (incident_id)
     LEFT JOIN
@@ -42,10 +44,11 @@ _AT_RISK = """
     UNION ALL
     SELECT
         incident_id,
+        false,
         money.1,
         money.2 - in_orders.value,
         toUnixTimestamp64Micro(opened_at),
-        ifNull(toUnixTimestamp64Micro(closed_at), arrived)
+        ifNull(toUnixTimestamp64Micro(closed_at), {now:Int64})
     FROM
     (
         SELECT *, arrayJoin(arrayZip(mapKeys(values_at_risk), mapValues(values_at_risk))) AS money FROM chosen
@@ -64,7 +67,6 @@ _PROMISES = """
 
 _WITH = f"""
 WITH
-    (SELECT toUnixTimestamp64Micro(max(arrival)) FROM incidents) AS arrived,
     chosen AS ({_CHOSEN}),
     at_risk AS ({_AT_RISK}),
     promises AS ({_PROMISES}),
@@ -201,17 +203,17 @@ ORDER BY handoff, scope, at
 
 MONEY = f"""
 {_WITH}
-SELECT currency, at, count(), sum(value)
+SELECT currency, at, countIf(is_order), sum(value)
 FROM
 (
-    SELECT of, currency, at, max(value) AS value
+    SELECT of, is_order, currency, at, max(value) AS value
     FROM at_risk
     ARRAY JOIN arrayFilter(
         number -> {{first:Int64}} + number * {{step:Int64}} >= since
             AND {{first:Int64}} + number * {{step:Int64}} < until,
         range(toUInt32({{steps:UInt32}}) + 1)
     ) AS at
-    GROUP BY of, currency, at
+    GROUP BY of, is_order, currency, at
 )
 GROUP BY currency, at
 ORDER BY currency, at

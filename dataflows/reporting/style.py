@@ -19,9 +19,9 @@ h2 { font-size: 18px; margin: 38px 0 4px; }
 h3 { font-size: 15px; margin: 20px 0 2px; }
 p { margin: 4px 0 10px; }
 .soft, .legend, caption { color: var(--soft); font-size: 13px; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 20px 0 0; }
-.card { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
-.card b { display: block; font-size: 23px; line-height: 1.2; font-weight: 650; overflow-wrap: anywhere; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 10px; margin: 20px 0 0; }
+.card { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px; }
+.card b { display: block; font-size: 19px; line-height: 1.25; font-weight: 650; }
 .card span { color: var(--soft); font-size: 13px; display: block; }
 .plot { display: block; width: 100%; height: auto; margin: 4px 0;
   font: 12px system-ui, "Segoe UI", Roboto, Arial, sans-serif; }
@@ -53,10 +53,12 @@ p { margin: 4px 0 10px; }
 .swatch.p1 { background: var(--p1); } .swatch.p2 { background: var(--p2); } .swatch.p3 { background: var(--p3); }
 .swatch.p4 { background: var(--p4); } .swatch.p5 { background: var(--p5); }
 .wide { overflow-x: auto; }
+.wide .plot { min-width: 780px; } .wide table { min-width: 700px; } #incidents .wide table { min-width: 900px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 caption { text-align: left; padding: 2px 0 6px; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 12.5px; border-bottom: 1px solid var(--line); }
-th, td { padding: 6px 10px 6px 0; vertical-align: top; }
+th, td { padding: 6px 16px 6px 0; vertical-align: top; }
+th:last-child, td:last-child { padding-right: 4px; }
 td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.id, td.when { white-space: nowrap; }
@@ -77,6 +79,6 @@ footer { margin-top: 40px; border-top: 1px solid var(--line); padding-top: 10px;
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { padding: 0; font-size: 11px; } table { font-size: 10.5px; }
   .plot, .card, tr, h3 { break-inside: avoid; } h2, h3, .legend { break-after: avoid; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; } .wide .plot, .wide table, #incidents .wide table { min-width: 0; }
 }
 """

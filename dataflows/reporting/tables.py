@@ -54,7 +54,7 @@ def orders(period: Period, numbers: Mapping[str, int]) -> Markup:
             else name
             for name in one.incident_ids
         ]
-        spaced: list[Child] = [part for link in links for part in (link, tag("br"))][:-1]
+        spaced: list[Child] = [part for link in links for part in (link, ", ")][:-1]
         rows.append(
             tag(
                 "tr",

@@ -14,13 +14,18 @@ _ROW = 34
 _BAR = 16
 
 
-def timeline(incidents: Sequence[Incident], numbers: dict[str, int], begin_us: int, end_us: int) -> Markup:
-    """The plot. `numbers` gives the place of an incident in the page's table, where its bar leads to."""
+def timeline(incidents: Sequence[Incident], numbers: dict[str, int], begin_us: int, end_us: int, now_us: int) -> Markup:
+    """The plot. `numbers` gives the place of an incident in the page's table, where its bar leads to.
+
+    What is open goes on until `now_us`.
+    """
     ordered = sorted(incidents, key=lambda one: (one.opened_us, one.incident_id))
     axis = TimeAxis(begin_us, end_us, _LEFT)
     bottom = _TOP + _ROW * len(ordered)
-    rows = [_row(one, numbers[one.incident_id], axis, _TOP + _ROW * place_) for place_, one in enumerate(ordered)]
-    return tag(
+    rows = [
+        _row(one, numbers[one.incident_id], axis, _TOP + _ROW * place_, now_us) for place_, one in enumerate(ordered)
+    ]
+    drawn = tag(
         "svg",
         tag("title", "Incidents on a time line"),
         axis.scale(_TOP, bottom),
@@ -29,6 +34,7 @@ def timeline(incidents: Sequence[Incident], numbers: dict[str, int], begin_us: i
         class_="plot timeline",
         role="img",
     )
+    return tag("div", drawn, class_="wide")
 
 
 def hover(one: Incident) -> str:
@@ -43,10 +49,10 @@ def hover(one: Incident) -> str:
     return "\n".join(lines)
 
 
-def _row(one: Incident, number: int, axis: TimeAxis, top: float) -> Markup:
+def _row(one: Incident, number: int, axis: TimeAxis, top: float, now_us: int) -> Markup:
     middle = top + _ROW / 2
     begins, found = axis.x(one.opened_us), axis.x(max(one.found_us, one.opened_us))
-    ends = axis.right if one.closed_us is None else axis.x(one.closed_us)
+    ends = axis.x(now_us if one.closed_us is None else one.closed_us)
     width = max(3.0, ends - begins)
     y = middle - _BAR / 2
     parts = [

@@ -9,13 +9,14 @@ NOTHING = "\N{EN DASH}"
 
 def money(value: float, currency: str) -> str:
     """`16,314 EUR`; with cents where it is less than 100."""
-    return f"{value:,.{0 if abs(value) >= 100 else 2}f} {currency}".rstrip()
+    return f"{value:,.{0 if abs(value) >= 100 else 2}f} {currency or '(no currency)'}"
 
 
-def amounts(values: Mapping[str, float]) -> str:
-    """Of several currencies, those with most first."""
+def most_and_rest(values: Mapping[str, float]) -> tuple[str, str]:
+    """The amount in the currency with most, and the others; they are never added up."""
     ordered = sorted(values.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(money(value, currency) for currency, value in ordered if value) or NOTHING
+    said = [money(value, currency) for currency, value in ordered if value]
+    return (said[0], ", ".join(said[1:])) if said else (NOTHING, "")
 
 
 def duration(length_s: float | None) -> str:

@@ -25,7 +25,7 @@ class LostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """When a system is held not to hear of a node's changes.
 
     Either of the changes that are older than `settle` at least `least`, and the share `share` of those it usually
-    tells of, it did not tell, though its levels go on coming; or of its levels, of two minutes up to two hours,
+    tells of, it did not tell, though it goes on to say something; or of its levels, of two minutes up to two hours,
     `behind` of them and `behind_share` have newly stayed behind. `score` is how surprising that must be, where the
     share `usual` is held to be lost anyway before anything was seen. It closes after `quiet`.
     """
@@ -175,8 +175,10 @@ class AdjustmentsLost(ScopeDetector):
             return 0.0, 0.0
         ratio = min(1.0, told / moves)
         settled = number - rule.settle // CELL_US
-        speaks = False
         best = (0.0, 0.0)
+        late = [minute for minute in state.minutes if minute.number > settled]
+        if not any(system in minute.levels or system in minute.echoes for minute in late):
+            return best  # it says nothing at all: that is another finding
         for span in _SPANS:
             wanted = heard = 0.0
             for minute in reversed(state.minutes):
@@ -185,10 +187,9 @@ class AdjustmentsLost(ScopeDetector):
                 if minute.number <= settled:
                     wanted += minute.moves
                 heard += minute.echoes.get(system, 0.0)
-                speaks = speaks or system in minute.levels
             expected = wanted * ratio
             missing = expected - heard
-            if not speaks or missing < rule.least or missing < rule.share * expected:
+            if missing < rule.least or missing < rule.share * expected:
                 continue
             score = surprise_of_share(missing, expected, max(rule.usual, 0.05))
             if score >= rule.score and score > best[1]:
@@ -243,8 +244,8 @@ class AdjustmentsLost(ScopeDetector):
         if found.missing:
             parts.append(f"some {found.missing:.0f} changes of stock were not told by {system}")
         if found.behind:
-            parts.append(f"{len(found.behind)} items have not moved there as they did at the node")
-        said = f"{node}: {'; '.join(parts)}; its levels go on coming"
+            parts.append(f"{len(found.behind)} items have not moved in {system} as they did at the node")
+        said = f"{node}: {'; '.join(parts)}"
         signal = Signal(
             signal_id=signal_id(self.NAME, "adjustments_lost", repr(scope), system, str(found.found_us)),
             detector=self.NAME,

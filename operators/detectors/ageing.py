@@ -33,7 +33,6 @@ class Waiting(msgspec.Struct, array_like=True):
     scope: Scoped
     order_id: str
     event_id: str
-    sku: str = ""
     until_us: int = 0
     next: int = 0
 
@@ -87,14 +86,13 @@ class Ageing(EventDetector):
         order_id: str,
         out: Collected,
         *,
-        sku: str = "",
         until_us: int = 0,
     ) -> None:
         """It began."""
         out.good(self._metrics[-1], scope, arrived.arrival_us)
         if key in self._waiting:
             return
-        work = Waiting(arrived.arrival_us, arrived.occurred_us, scope, order_id, arrived.event.event_id, sku, until_us)
+        work = Waiting(arrived.arrival_us, arrived.occurred_us, scope, order_id, arrived.event.event_id, until_us)
         ended_us = self._ended.get(key)
         if ended_us is None:
             self._waiting[key] = work
@@ -186,7 +184,7 @@ class AgeRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     An age is judged once `learnt` pieces of work have been seen at it, and while no more than `most_usual` are usually
     not over by then (what takes about that long comes and goes in batches). Cases are named at the first age of at
-    least `named_from` at which no more than `named_usual` usually are not.
+    least `named_from` at which no more than `named_usual` usually are not; before that age twice `least` must be late.
     """
 
     window: Duration = Duration(60 * MINUTE_US)
@@ -217,8 +215,8 @@ class AgeState(msgspec.Struct, array_like=True):
 
 #: After how many messages that did not come a scope is held to be silent, and for how long at most that is no finding.
 _MISSED, _SILENT_CELLS = 5.0, 30
-#: What is broken is over when the last so many minutes are.
-_LATELY_CELLS = 10
+#: How many times `least` must be not over at ages before that at which they are named.
+_EARLY = 2.0
 #: In how many different minutes work must have become late: what was begun in one batch is late together.
 _LEAST_MINUTES = 3
 #: How much one minute can tell of what is usual.
@@ -284,10 +282,9 @@ class AgeWatch(RateWatch):
             if not age.recent or not self.is_known(age, index, rule) or self._usual(age, rule, 1) > rule.most_usual:
                 continue
             span, judged = self._most_surprising(age, rule, number, width)
-            lately = self._over(age, rule, number, min(width, _LATELY_CELLS))
-            if index <= named:
-                low = low and (lately.bad < max(1.0, rule.least / 2) or lately.share < lately.bar / 2)
-            high = judged.bad >= rule.least and judged.share >= judged.bar and judged.score >= rule.score
+            low = low and (index > named or self._is_calm(age, rule, number, width))
+            least = rule.least * (_EARLY if index < named else 1.0)
+            high = judged.bad >= least and judged.share >= judged.bar and judged.score >= rule.score
             high = high and len({member[0] // CELL_US for member in age.recent}) >= _LEAST_MINUTES
             if high and (best is None or judged.score > best[1].score):
                 best, best_index = (span, judged), index
@@ -332,11 +329,7 @@ class AgeWatch(RateWatch):
         bad, total = head.total_bad, sum(one[2] for one in age.cells)
         seen = Seen(scope, bad, max(total, bad), 0.0, usual, head.opened_us, 0, 0, self._ages[named], closed=False)
         new = self._new(head, late)
-        if not low:
-            head.quiet_from = 0
-        elif not head.quiet_from:
-            head.quiet_from = number
-        if head.quiet_from and (number - head.quiet_from) * CELL_US >= rule.quiet:
+        if low and end_us - head.found_us >= rule.quiet:
             yield self._finding(head, seen, head.worst, end_us, new, closed=True)
             self._close(head, number)
             state.over_us = end_us
@@ -344,6 +337,13 @@ class AgeWatch(RateWatch):
                 self._close(one, number)
         elif new:
             yield self._finding(head, seen, head.worst, end_us, new)
+
+    def _is_calm(self, age: RateState, rule: AgeRule, number: int, width: int) -> bool:
+        """Whether few of those that came to an age within `quiet` (where none did, within the window) were not over."""
+        lately = self._over(age, rule, number, max(1, rule.quiet // CELL_US))
+        if not lately.total:
+            lately = self._over(age, rule, number, width)
+        return lately.bad < 1.0 or lately.share < lately.bar / 2
 
     def is_known(self, age: RateState, index: int, rule: AgeRule) -> bool:
         """Whether enough was seen at an age to say what is usual at it."""

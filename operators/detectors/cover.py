@@ -22,6 +22,7 @@ _HOUR_CELLS = HOUR_US // CELL_US
 _FOR_EVER = float("inf")
 #: So many units within a quarter of an hour say how much goes out in an hour.
 _TELLING = 8.0
+_GOOD_PART = 0.2
 
 
 class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,7 +37,7 @@ class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     low: float = 0.1
-    hours: float = 12.0
+    hours: float = 18.0
     lift: float = 3.0
     ready: float = 0.35
     promoted_hours: float = 4.0
@@ -189,7 +190,7 @@ class SkuWatch(ScopeDetector):
             short = _short(last.kind, state, begun_us, end_us, left, score, channel=last.channel)
             short.promotion = promotion
             return short
-        if state.low_since_us - rule.window < state.surge_since_us < state.low_since_us:
+        if _was_emptied(state):
             return _short("stockout_risk", state, state.surge_since_us, end_us, left, score)
         channel, share = _channel(refused)
         if channel and share >= rule.one_channel:
@@ -260,11 +261,11 @@ def _take_demand(state: SkuState, cells: Mapping[str, Cell], end_us: int, rule: 
         cell = cells.get(metric)
         if cell is None:
             continue
+        if state.raised_until_us < end_us - HOUR_US:
+            state.surge_since_us = cell.first_at_us
         state.surge, state.raised_until_us = (cell.last, cell.total), end_us + rule.surge_lasts
         state.surge_id = max((event_id for _, _, event_id, _ in cell.members), default="")
         if metric == "demand_surge":
-            if state.surge_until_us < end_us - HOUR_US:
-                state.surge_since_us = cell.first_at_us
             state.surge_until_us = end_us + rule.surge_lasts
     over, started = cells.get("promotion_over"), cells.get("promotion")
     if over is not None and state.promotion in {one[3].case_id for one in over.members if one[3] is not None}:
@@ -322,6 +323,14 @@ def _cover_hours(state: SkuState, end_us: int) -> float:
         if end_us < due_us <= end_us + stock / rate * HOUR_US:
             stock += units
     return stock / rate
+
+
+def _was_emptied(state: SkuState) -> bool:
+    """Whether raised demand, going on when stock became low, can have taken a good part of it."""
+    lasted_us = state.low_since_us - state.surge_since_us
+    if not state.surge_since_us or lasted_us <= 0 or state.raised_until_us < state.low_since_us:
+        return False
+    return state.surge[0] * lasted_us / HOUR_US >= _GOOD_PART * state.peak
 
 
 def _watch_low(state: SkuState, end_us: int, rule: CoverRule) -> None:

@@ -17,25 +17,28 @@ from schemas.events import Arrived, EventBase, OrderCreated, PromotionEnded, Pro
 
 #: Demand of late is counted in steps; what is older than an hour is usual.
 _STEP_US = 5 * MINUTE_US
-_STEPS = 12
+_STEPS, _SOON = 12, 4
 _SWEEP_US = 6 * HOUR_US
 #: So many order lines every item is taken to have had.
 _BENEFIT = 2.0
 #: How many of its busiest hours a day is worth, before a day was seen.
 _BUSY_HOURS = 12.0
+_FOR_ALL = float("inf")
+#: How long after it was last raised demand is not trusted to be usual.
+_RAISED_MINUTES = 120
 
 
 class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When demand for an item has surged, and when it is raised, as by a promotion.
 
-    Within an hour at least `least` order lines, `times` (`raised_times`) its usual share of all lines, with a surprise
-    of `score` (`raised_score`). Nothing is said before `known` lines were seen of all items. What was seen counts by
-    half after `memory`.
+    Within an hour, or 20 minutes, at least `least` order lines, `times` (`raised_times`) its usual share of all lines,
+    with a surprise of `score` (`raised_score`). Nothing is said before `known` lines were seen of all items. What was
+    seen counts by half after `memory`.
     """
 
     least: int = 8
-    times: float = 4.0
-    score: float = 8.0
+    times: float = 3.0
+    score: float = 6.0
     raised_times: float = 2.0
     raised_score: float = 3.0
     known: float = 100.0
@@ -92,41 +95,50 @@ class Demand(EventDetector):
         state.first_us = state.first_us or now_us
         if state.sweep_us <= now_us:
             self._sweep(now_us)
-        _learn(total, step, self._rule)
+        _learn(total, step, self._rule, _FOR_ALL)
         hour = now_us // HOUR_US
         for sku in sorted({line.sku for line in event.lines}):
             units = sum(line.qty for line in event.lines if line.sku == sku)
             item = state.items.get(sku)
             if item is None:
                 item = state.items[sku] = Wanted()
-            _learn(item, step, self._rule)
+            _learn(item, step, self._rule, self._most(item, now_us))
             _count(item, step, units)
             _count(total, step, units)
             state.hours[hour] = state.hours.get(hour, 0.0) + 1.0
             self._judge(sku, item, arrived, out)
 
     def _judge(self, sku: str, item: Wanted, arrived: Arrived, out: Collected) -> None:
-        rule, minute = self._rule, arrived.arrival_us // MINUTE_US
-        lines = sum(one[1] for one in item.recent)
-        if lines < rule.least or item.told == minute or self._state.total.lines < rule.known:
+        rule, minute, total = self._rule, arrived.arrival_us // MINUTE_US, self._state.total
+        if sum(one[1] for one in item.recent) < rule.least or item.told == minute or total.lines < rule.known:
             return
-        _fade(item, arrived.arrival_us // _STEP_US, rule)
-        expected = self._share(item) * sum(one[1] for one in self._state.total.recent)
-        score = surprise_of_number(lines, expected)
-        if lines < rule.raised_times * expected or score < rule.raised_score:
+        step = arrived.arrival_us // _STEP_US
+        _fade(item, step, rule)
+        share, best = self._share(item), (0.0, 0.0, 0.0, 0)
+        for span in (_SOON, _STEPS):
+            lines = sum(one[1] for one in item.recent if one[0] > step - span)
+            expected = share * sum(one[1] for one in total.recent if one[0] > step - span)
+            score = surprise_of_number(lines, expected)
+            if lines >= max(rule.least, rule.raised_times * expected) and score > best[0]:
+                best = score, lines, expected, span
+        score, lines, expected, span = best
+        if score < rule.raised_score:
             return
         item.told = minute
-        step = arrived.arrival_us // _STEP_US
-        late = [one for one in item.recent if one[0] > step - 3]
-        soon = sum(one[1] for one in late) >= rule.least
-        units = sum(one[2] for one in (late if soon else item.recent))
-        rate = units * (_STEPS / 3 if soon else 1)
+        units = sum(one[2] for one in item.recent if one[0] > step - span)
+        rate = units * _STEPS / span
         metric = "demand_surge" if lines >= rule.times * expected and score >= rule.score else "demand_raised"
-        out.gauge(metric, scoped(sku=sku), arrived, rate, total=expected * units / lines)
+        out.gauge(metric, scoped(sku=sku), arrived, rate, total=expected / lines * rate)
 
     def _share(self, item: Wanted) -> float:
         """The item's usual share of all lines, rather too high for one that is hardly known."""
         return (item.lines + _BENEFIT) / (self._state.total.lines + _BENEFIT)
+
+    def _most(self, item: Wanted, now_us: int) -> float:
+        """How many lines of a step are learnt: while demand is raised little more than usual, so that it stays so."""
+        if not item.told or now_us // MINUTE_US - item.told > _RAISED_MINUTES:
+            return _FOR_ALL
+        return 1.5 * self._share(item) * sum(one[1] for one in self._state.total.recent) / _STEPS
 
     def _usual_day(self, sku: str, now_us: int) -> float:
         """Units of an item that a usual day needs; 0 where nothing is known yet."""
@@ -165,7 +177,7 @@ class Demand(EventDetector):
         day = (now_us - DAY_US) // HOUR_US
         state.hours = {hour: many for hour, many in state.hours.items() if hour > day}
         for sku, item in list(state.items.items()):
-            _learn(item, now_us // _STEP_US, self._rule)
+            _learn(item, now_us // _STEP_US, self._rule, self._most(item, now_us))
             _fade(item, now_us // _STEP_US, self._rule)
             if item.lines < 0.05 and not item.recent:
                 del state.items[sku]
@@ -197,15 +209,16 @@ def _count(item: Wanted, step: int, units: float) -> None:
         item.recent.append((step, 1.0, units))
 
 
-def _learn(item: Wanted, step: int, rule: DemandRule) -> None:
-    """What is older than an hour becomes usual, and the usual fades."""
+def _learn(item: Wanted, step: int, rule: DemandRule, most: float) -> None:
+    """What is older than an hour becomes usual, of a step at most so many lines, and the usual fades."""
     oldest = step - _STEPS
     if not item.recent or item.recent[0][0] > oldest:
         return
     _fade(item, step, rule)
     while item.recent and item.recent[0][0] <= oldest:
         _, lines, units = item.recent.pop(0)
-        item.lines, item.units = item.lines + lines, item.units + units
+        kept = min(1.0, most / lines)
+        item.lines, item.units = item.lines + lines * kept, item.units + units * kept
 
 
 def _fade(item: Wanted, step: int, rule: DemandRule) -> None:

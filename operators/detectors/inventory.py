@@ -39,12 +39,14 @@ _SAME = 0.5
 class Figure(msgspec.Struct, array_like=True):
     """What one system says of an item: the quantity (None before its first level), and when it said so (event time).
 
-    `apart` is set from a level that doesn't agree with the leading system to the next that does.
+    `agreed` is the quantity of its last level that agreed with the leading system's, `apart` is set from a level that
+    does not to the next that does.
     """
 
     quantity: float | None = None
     level_us: int = 0
     said_us: int = 0
+    agreed: float | None = None
     apart: bool = False
 
 
@@ -139,7 +141,7 @@ class Inventory(EventDetector):
             item.lead, item.past = system, []
             self._led(item, led, event.on_hand, event.sku, now_us, out)
         else:
-            self._compare(item, figure, before, arrived, out)
+            self._compare(item, figure, arrived, out)
 
     def _led(self, item: Told, before: float | None, after: float, sku: str, now_us: int, out: Collected) -> None:
         """The leading system's quantity is another one."""
@@ -150,7 +152,7 @@ class Inventory(EventDetector):
             item.past.append((now_us, before))
             out.good("on_hand", scoped(sku=sku), now_us, after - before)
 
-    def _compare(self, item: Told, figure: Figure, before: float | None, arrived: Arrived, out: Collected) -> None:
+    def _compare(self, item: Told, figure: Figure, arrived: Arrived, out: Collected) -> None:
         """Hold a level against the leading system's quantities of late."""
         event, now_us = arrived.event, arrived.arrival_us
         assert isinstance(event, InventoryLevel)
@@ -161,11 +163,12 @@ class Inventory(EventDetector):
         late = [quantity for at_us, quantity in item.past if at_us > now_us - self._lag_us]
         low, high = min(led, *late) if late else led, max(led, *late) if late else led
         if low - _SAME <= event.on_hand <= high + _SAME:
-            figure.apart = False
+            figure.agreed, figure.apart = event.on_hand, False
         elif not figure.apart:
             figure.apart = True
             # Behind is who moved less than the one that leads; who moved more knows more.
-            if before is not None and abs(event.on_hand - before) < abs(led - before):
+            agreed = figure.agreed
+            if agreed is not None and abs(event.on_hand - agreed) < abs(led - agreed):
                 off = abs(led - event.on_hand)
                 impact = Impact(order_id="", case_id=event.sku, units=off, value=off * item.cost)
                 out.bad(metric, scope, now_us, arrived.occurred_us, event.event_id, impact=impact)
@@ -178,7 +181,7 @@ class Inventory(EventDetector):
         item, system, now_us = self._item(event.sku, event.node), event.system, arrived.arrival_us
         item.lead = item.lead or system
         figure = self._figure(item, system)
-        if system != item.lead:
+        if _RANK.get(system, _NO_RANK) > _RANK.get(item.lead, _NO_RANK):
             out.good(f"stock_echo:{system}", self._node(event.node), now_us)
         else:
             out.good("stock_moves", self._node(event.node), now_us)

@@ -75,6 +75,7 @@ class ShelfState(msgspec.Struct, array_like=True):
     named: dict[str, None] = {}
     count: int = 0
     evidence: list[str] = []
+    counted: bool = False
     corrected: float = 0.0
 
 
@@ -104,6 +105,7 @@ class PhantomStock(ScopeDetector):
                 yield self._finding(scope, state, end_us, self._name(state, state.shorts))
             return
         if counted is not None:
+            state.counted = True
             state.corrected += sum(one[3].value for one in counted.members if one[3] is not None)
             state.evidence = [*state.evidence, *(one[2] for one in counted.members)][:_EVIDENCE]
         last = state.shorts[-1][0] // CELL_US if state.shorts else 0
@@ -163,7 +165,7 @@ class PhantomStock(ScopeDetector):
 
     def _close(self, state: ShelfState) -> None:
         state.opened_us = state.found_us = state.count = 0
-        state.score = state.corrected = 0.0
+        state.score, state.corrected, state.counted = 0.0, 0.0, False
         state.named, state.evidence, state.shorts, state.done, state.says = {}, [], [], [], []
 
     def _finding(
@@ -171,7 +173,7 @@ class PhantomStock(ScopeDetector):
     ) -> ScopeFinding:
         fields = dict(scope)
         said = f"{fields['sku']} was not found at {fields['node']} by {state.count} picks, where the book has enough"
-        if state.corrected:
+        if state.counted:
             said += "; a count has put the book right"
         elif closed:
             said += "; over now"
@@ -187,7 +189,7 @@ class PhantomStock(ScopeDetector):
             closed_at_us=end_us if closed else None,
             severity="medium",
             score=round(state.score, 3),
-            confidence=1.0 if state.corrected else round(1.0 - 10.0 ** -min(state.score, 9.0), 9),
+            confidence=1.0 if state.counted else round(1.0 - 10.0 ** -min(state.score, 9.0), 9),
             expected="goods where the book has them",
             observed=f"{state.count} picks failed",
             method="rule",

@@ -30,14 +30,14 @@ class BacklogRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True
     """When a node's picks are a backlog: too many wait too long, and the node does too little.
 
     Of what was queued in the last 20 minutes, or as long as it takes for `least` picks to come, less than `done` was
-    done, and no more than `pace` times what the node does in an ordinary time of that length in which it works at all:
-    a batch that is worked off at full speed, or a peak, is none.
+    done, and no more than `pace` times what the node does in an ordinary hour in which it works at all: a batch that is
+    worked off at full speed, or a peak, is none.
     """
 
     least: float = 5.0
     score: float = 5.0
     done: float = 0.6
-    pace: float = 1.2
+    pace: float = 0.7
 
 
 class WarehouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,9 +66,9 @@ class Picks(Ageing):
         }
 
     def impact(self, key: str, work: Waiting) -> Impact:
-        """The lines of the order that are of the item."""
+        """The order: its other lines wait for this one."""
         del key
-        return self._book.impact(work.order_id, work.sku or None)
+        return self._book.impact(work.order_id)
 
     def _queued(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -77,7 +77,7 @@ class Picks(Ageing):
             return
         scope = scoped(node=event.node)
         out.good(_QUEUED, scope, arrived.arrival_us)
-        self.begin(event.task_id, arrived, scope, event.order_id, out, sku=event.sku or "")
+        self.begin(event.task_id, arrived, scope, event.order_id, out)
 
     def _started(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -162,8 +162,12 @@ class PickWatch(AgeWatch):
             return True
         if not done:
             return self._is_closed(state, number // _PART, queued, minutes)
-        before = [went for part, _, went in state.parts if went and part < number // _PART - 6]
-        return bool(before) and done > rule.pace * median(before) * minutes / _PART
+        by_hour: dict[int, float] = {}
+        for part, _, went in state.parts:
+            if part < number // _PART - 6:
+                hour = part * _PART // 60
+                by_hour[hour] = by_hour.get(hour, 0.0) + went
+        return bool(by_hour) and done > rule.pace * median(by_hour.values()) * minutes / 60
 
     @staticmethod
     def _count(state: PickState, cells: Mapping[str, Cell], number: int) -> None:

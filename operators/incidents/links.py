@@ -12,8 +12,8 @@ from operators.incidents.settings import IncidentSettings
 _APART_SHARE = 0.8
 #: The share of its orders by which an effect is told grows with how directly it shows itself, up to this.
 _BEYOND_DIRECT, _MOST_SHARE = 0.3, 0.95
-#: What shows itself no more directly than this can be put down to a cause by time alone.
-_VAGUE = 0.4
+#: What shows itself no more directly than this can be put down by time alone to what shows itself as directly as that.
+_VAGUE, _PLAIN = 0.4, 0.7
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ def judge(cause: Record, effect: Record, shared: int, graph: CauseGraph, setting
     fewer = min(len(cause.orders), len(effect.orders))
     share = shared / fewer if fewer else 0.0
     told = fewer >= settings.shared_least
-    tied = shared >= settings.shared_least and share >= _share_needed(effect, settings)
+    tied = shared >= settings.shared_least and share >= _share_needed(cause, effect, graph, settings)
     words = f"{link.why}; {shared} orders in common" if shared else link.why
     if lies == "same":
         return Verdict(0.7 + 0.3 * share, f"{words}; in the same place")
@@ -51,29 +51,52 @@ def judge(cause: Record, effect: Record, shared: int, graph: CauseGraph, setting
         return Verdict(0.4 + 0.2 * share, f"{words}, in different places") if nearly_all else None
     if tied:
         return Verdict(0.5 + 0.4 * share, words)
-    if lies == "loose" and not told:
-        return Verdict(0.45, f"{words}; in scopes that agree")
     if link.steps == 0 and lies == "other" and not told and _near(cause, effect, settings):
         return Verdict(0.4, f"{words}; at the same time")
-    return _unsure(effect, lies, link, told=told, shared=shared)
+    return _unsure(cause, effect, lies, link, settings, told=told, shared=shared)
 
 
-def _share_needed(effect: Record, settings: IncidentSettings) -> float:
-    """What shows itself directly needs no cause elsewhere: with a wide breakdown it shares many orders by chance."""
-    return max(
-        settings.shared_share, min(_MOST_SHARE, directness(effect.root.kind, effect.root.scope) + _BEYOND_DIRECT)
-    )
+def _share_needed(cause: Record, effect: Record, graph: CauseGraph, settings: IncidentSettings) -> float:
+    """Which share of its orders tells that an effect comes from a cause.
+
+    What shows itself directly needs no cause elsewhere: with a wide breakdown it shares many orders by chance. Of what
+    is to be expected after what already followed from the cause, half the share tells.
+    """
+    direct = directness(effect.root.kind, effect.root.scope)
+    needed = max(settings.shared_share, min(_MOST_SHARE, direct + _BEYOND_DIRECT))
+    return needed / 2 if _expected(cause, effect, graph, settings) else needed
 
 
-def _unsure(effect: Record, lies: Relation, link: Link, *, told: bool, shared: int) -> Verdict | None:
-    """Orders have yet to tell, or can't."""
+def _expected(cause: Record, effect: Record, graph: CauseGraph, settings: IncidentSettings) -> bool:
+    """Whether many of its kind followed from the cause just now, or what brings it about did, in the same place."""
+    kind, part = effect.root.kind, effect.root_part
+    for followed, same in cause.kinds.items():
+        if followed == cause.root.kind:
+            continue
+        many = followed == kind and same.count >= settings.siblings
+        if many and abs(same.found_us - part.found_us) <= settings.recover_after:
+            return True
+        if graph.link(followed, kind) is None or same.first_us > part.first_us + settings.slack:
+            continue
+        if relation(same.values, part.values, same_kind=followed == kind) == "same":
+            return True
+    return False
+
+
+def _unsure(
+    cause: Record, effect: Record, lies: Relation, link: Link, settings: IncidentSettings, *, told: bool, shared: int
+) -> Verdict | None:
+    """Orders have yet to tell, or can't: where the effect names hardly any, time alone may, if the cause is plain."""
     if lies == "other" and not link.wide:
         return None
-    vague = link.steps == 0 or directness(effect.root.kind, effect.root.scope) <= _VAGUE
-    by_time = vague and link.steps <= 1 and not told
-    if not by_time and not shared:
+    same_kind = link.steps == 0
+    plain = directness(cause.root.kind, cause.root.scope)
+    vague = plain >= _PLAIN and directness(effect.root.kind, effect.root.scope) <= _VAGUE
+    untold = (same_kind or vague) and link.steps <= 1 and not told
+    if not untold and not shared:
         return None
-    return Verdict(0.3, f"{link.why}; told by time alone", sure=False, by_time=by_time)
+    by_time = untold and (same_kind or len(effect.orders) < settings.shared_least)
+    return Verdict(0.2 + 0.1 * plain, f"{link.why}; told by time alone", sure=False, by_time=by_time)
 
 
 def _in_time(cause: Record, effect: Record, link: Link, settings: IncidentSettings) -> bool:

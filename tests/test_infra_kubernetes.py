@@ -1,0 +1,265 @@
+"""Manifests: valid in three versions of Kubernetes, closed where they must be, and settings that the job accepts."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import msgspec
+import pytest
+import yaml
+
+from dataflows.live import check_live
+from dataflows.settings import Settings, load_settings
+from dataflows.status import split_address
+from tests.infra_manifests import (
+    KUBERNETES,
+    OVERLAYS,
+    Resource,
+    containers,
+    manifests,
+    named,
+    pod_of,
+    pods,
+    policy_problems,
+    reference_problems,
+    secrets_named,
+    settings_file,
+)
+from tests.processes import ROOT
+
+VERSIONS = ("1.35", "1.36", "1.37")
+#: Resources of operators, whose schemas no version of Kubernetes has; what they need is asked below.
+OF_OPERATORS = {"ServiceMonitor", "PrometheusRule"}
+RENDER: dict[str, Any] = runpy.run_path(str(KUBERNETES / "render.py"))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_rendered_is_what_the_sources_say(overlay: str) -> None:
+    said = (KUBERNETES / "rendered" / f"{overlay}.yaml").read_text().splitlines()[1]
+    assert said == f"# sources: {RENDER['digest'](overlay)}", "render again: python infra/kubernetes/render.py"
+    assert (KUBERNETES / "base" / "rules.yaml").read_text() == RENDER["operator_rules"]()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kustomize_renders_the_same(overlay: str) -> None:
+    kustomize = os.environ.get("KUSTOMIZE") or shutil.which("kustomize")
+    if kustomize is None:
+        assert "ANDON_TEST_OPS" not in os.environ, "kustomize is missing"
+        pytest.skip("kustomize is not installed; `make test-ops` fetches it")
+    assert (KUBERNETES / "rendered" / f"{overlay}.yaml").read_text() == RENDER["rendered"](overlay, kustomize)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_manifests_are_valid(overlay: str, version: str) -> None:
+    for resource in manifests(overlay):
+        if resource["kind"] not in OF_OPERATORS:
+            assert kubernetes_validate.validate(resource, version, strict=True) == version
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_field_that_does_not_exist_is_not_valid(version: str) -> None:
+    broken = named(manifests("dev"), "StatefulSet")
+    broken["spec"]["template"]["spec"]["terminationGracePeriod"] = 5
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, version, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_are_closed_and_what_they_name_is_there(overlay: str) -> None:
+    assert policy_problems(manifests(overlay)) == []
+    assert reference_problems(manifests(overlay)) == []
+
+
+def spec(resources: list[Resource], kind: str = "StatefulSet", name: str = "andon") -> Resource:
+    template = pod_of(named(resources, kind, name))
+    assert template is not None
+    made: Resource = template["spec"]
+    return made
+
+
+def container(resources: list[Resource]) -> Resource:
+    first: Resource = spec(resources)["containers"][0]
+    return first
+
+
+OPENED: dict[str, tuple[Callable[[list[Resource]], object], str]] = {
+    "root": (lambda all_: spec(all_)["securityContext"].pop("runAsNonRoot"), "may run as root"),
+    "uid 0": (lambda all_: spec(all_)["securityContext"].update(runAsUser=0), "may run as root"),
+    "seccomp": (lambda all_: spec(all_)["securityContext"].pop("seccompProfile"), "no seccomp profile"),
+    "links": (lambda all_: spec(all_).pop("enableServiceLinks"), "variables ANDON_"),
+    "token": (lambda all_: spec(all_).update(automountServiceAccountToken=True), "token that it does not need"),
+    "host": (lambda all_: spec(all_).update(hostNetwork=True), "hostNetwork"),
+    "path": (lambda all_: spec(all_)["volumes"].append({"name": "h", "hostPath": {"path": "/"}}), "is the host's"),
+    "disk": (lambda all_: spec(all_)["volumes"].append({"name": "e", "emptyDir": {}}), "has no limit"),
+    "gain": (lambda all_: container(all_)["securityContext"].pop("allowPrivilegeEscalation"), "may gain rights"),
+    "write": (lambda all_: container(all_)["securityContext"].update(readOnlyRootFilesystem=False), "may write"),
+    "caps": (lambda all_: container(all_)["securityContext"].pop("capabilities"), "keeps capabilities"),
+    "limits": (lambda all_: container(all_)["resources"]["limits"].pop("memory"), "no limits of memory"),
+    "requests": (lambda all_: container(all_)["resources"].pop("requests"), "no requests of cpu and memory"),
+    "latest": (lambda all_: container(all_).update(image="andon:latest"), "image of no version"),
+    "untagged": (lambda all_: container(all_).update(image="a:5000/andon"), "image of no version"),
+    "probe": (lambda all_: container(all_).pop("livenessProbe"), "has no livenessProbe"),
+    "environment": (
+        lambda all_: container(all_)["env"].append({"name": "P", "valueFrom": {"secretKeyRef": {}}}),
+        "secret in its environment",
+    ),
+    "secret": (lambda all_: all_.append({"kind": "Secret", "metadata": {"name": "s"}}), "a secret's value"),
+    "init": (lambda all_: spec(all_)["initContainers"][0].pop("securityContext"), "parts keeps capabilities"),
+    "config map": (lambda all_: all_.remove(named(all_, "ConfigMap", "andon-processes")), "no ConfigMap"),
+    "account": (lambda all_: all_.remove(named(all_, "ServiceAccount")), "no ServiceAccount"),
+    "claim": (lambda all_: all_.remove(named(all_, "PersistentVolumeClaim", "andon-outbox")), "no PersistentVolume"),
+    "volume": (lambda all_: spec(all_)["volumes"].pop(), "no volume tmp"),
+    "port": (lambda all_: container(all_)["ports"].pop(0), "no port metrics"),
+    "labels": (
+        lambda all_: named(all_, "StatefulSet")["spec"]["template"]["metadata"]["labels"].clear(),
+        "selects other pods",
+    ),
+    "service": (lambda all_: named(all_, "Service", "andon-peers")["spec"]["selector"].update(a="b"), "selects no pod"),
+}
+
+
+@pytest.mark.parametrize("what", OPENED)
+def test_what_is_opened_or_broken_is_found(what: str) -> None:
+    resources = manifests("production")
+    breaking, words = OPENED[what]
+    breaking(resources)
+    assert any(words in problem for problem in policy_problems(resources) + reference_problems(resources))
+
+
+def settings_of(overlay: str, folder: Path, process: int = 0) -> Settings:
+    """What a pod of the job reads: its file, and its environment over it."""
+    resources = manifests(overlay)
+    told = named(resources, "ConfigMap", "andon-processes")["data"]
+    environment = {name: value for name, value in told.items() if name.startswith("ANDON_")}
+    return load_settings(str(settings_file(resources, folder)), environment | {"ANDON_ENGINE_PROCESS": str(process)})
+
+
+def with_secrets(settings: Settings, folder: Path) -> Settings:
+    """The settings with files that are here in place of those of secrets."""
+    password = folder / "password"
+    password.write_text("secret\n")
+    client = {
+        name: str(password) if name.endswith(".file") else value
+        for name, value in settings.kafka.client.items()
+        if name != "ssl.ca.location"  # the client library reads it
+    }
+    return msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, client=client))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_job_accepts_its_settings_in_every_pod(overlay: str, tmp_path: Path) -> None:
+    resources = manifests(overlay)
+    replicas = named(resources, "StatefulSet")["spec"]["replicas"]
+    namespace = named(resources, "StatefulSet")["metadata"]["namespace"]
+    service = named(resources, "StatefulSet")["spec"]["serviceName"]
+    assert named(resources, "Service", service)["spec"]["publishNotReadyAddresses"] is True
+    ports = {port["name"]: port["containerPort"] for port in container(resources)["ports"]}
+    for number in range(replicas):
+        settings = settings_of(overlay, tmp_path, number)
+        expected = [f"andon-{one}.{service}.{namespace}.svc.cluster.local:{ports['peers']}" for one in range(replicas)]
+        assert settings.engine.processes == expected
+        assert split_address(settings.observe.listen)[1] == ports["metrics"]
+        check_live(with_secrets(settings, tmp_path), overlay)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_stop_has_its_time_and_state_its_volumes(overlay: str, tmp_path: Path) -> None:
+    resources = manifests(overlay)
+    settings = settings_of(overlay, tmp_path)
+    pod = spec(resources)
+    assert (
+        pod["terminationGracePeriodSeconds"] >= settings.engine.stop_within.seconds + settings.engine.epoch.seconds + 5
+    )
+    deliver = spec(resources, "Deployment", "andon-deliver")
+    assert deliver["terminationGracePeriodSeconds"] >= settings.delivery.stop_within.seconds + 5
+    for one, _ in containers(pod):
+        mounts = {mount["mountPath"]: mount["name"] for mount in one["volumeMounts"]}
+        assert mounts[settings.engine.recovery] == "recovery"
+    (claim,) = named(resources, "StatefulSet")["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == "recovery"
+    mounts = {mount["mountPath"]: mount["name"] for mount in deliver["containers"][0]["volumeMounts"]}
+    assert mounts[str(Path(settings.delivery.outbox).parent)] == "outbox"
+    assert named(resources, "Deployment", "andon-deliver")["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_secrets_that_settings_name_are_mounted_and_documented(overlay: str, tmp_path: Path) -> None:
+    resources = manifests(overlay)
+    settings = settings_of(overlay, tmp_path)
+    files = {
+        f"{mount['mountPath']}/{item['path']}"
+        for mount in container(resources)["volumeMounts"]
+        for volume in spec(resources)["volumes"]
+        if volume["name"] == mount["name"]
+        for source in volume.get("projected", {}).get("sources", [])
+        for item in source["secret"]["items"]
+    }
+    named_files = {str(settings.clickhouse.password_file)}
+    named_files |= {value for value in settings.kafka.client.values() if isinstance(value, str) and value[0] == "/"}
+    assert named_files <= files
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    for secret, key in secrets_named(resources):
+        assert f"| `{secret}` |" in page, secret
+        assert key == "*" or f"`{key}`" in page, key
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_stop_and_start_together_and_begin_with_what_they_are(overlay: str) -> None:
+    resources = manifests(overlay)
+    job = named(resources, "StatefulSet")["spec"]
+    assert (job["podManagementPolicy"], job["updateStrategy"]["type"]) == ("Parallel", "OnDelete")
+    assert set(job["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
+    first = int(named(resources, "ConfigMap", "andon-processes")["data"]["STATE_FIRST_PODS"])
+    assert first == job["replicas"], "as shipped; after a rescale it stays what it was"
+    images = {one["image"] for _, _, template in pods(resources) for one, _ in containers(template["spec"])}
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert images == {f"andon:{version.group(1)}"}
+    assert named(resources, "CronJob", "andon-backup")["spec"]["suspend"] is (overlay == "dev")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_is_under_a_policy_that_denies_by_default(overlay: str) -> None:
+    resources = manifests(overlay)
+    default = named(resources, "NetworkPolicy", "andon-default")["spec"]
+    assert default["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in default
+    assert {port["port"] for rule in default["egress"] for port in rule["ports"]} == {53}
+    for _, _, template in pods(resources):
+        assert default["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_monitor_finds_the_service(overlay: str) -> None:
+    resources = manifests(overlay)
+    monitor = named(resources, "ServiceMonitor")["spec"]
+    service = named(resources, "Service", "andon-peers")
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["endpoints"]
+    assert (endpoint["path"], endpoint["port"]) == ("/metrics", "metrics")
+    assert "metrics" in {port["name"] for port in service["spec"]["ports"]}
+    rules = yaml.safe_load((ROOT / "infra" / "prometheus" / "andon.rules.yaml").read_text())
+    assert named(resources, "PrometheusRule")["spec"] == rules
+
+
+def test_the_backup_may_do_what_it_does_and_nothing_else() -> None:
+    role = named(manifests("production"), "Role", "andon-backup")
+    rights = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    snapshots = {("snapshot.storage.k8s.io", "volumesnapshots", verb) for verb in ("create", "get", "list", "delete")}
+    job = {("apps", "statefulsets", "get"), ("apps", "statefulsets", "patch")}
+    looks = {("", "pods", "list"), ("", "persistentvolumeclaims", "list")}
+    assert rights == snapshots | job | looks
+    assert json.dumps(role["rules"][0]["resourceNames"]) == '["andon"]'
