@@ -63,6 +63,7 @@ def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int 
         detectors=settings.detectors,
         incidents=settings.incidents,
         alerting=settings.alerting,
+        models=settings.models,
         close_at_us=close_at_us,
     )
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from operators.alerting.settings import AlertSettings
+from operators.anomaly.settings import ModelSettings
 from operators.detectors.settings import DetectorSettings
 from operators.incidents.settings import IncidentSettings
 from operators.lane_state import TimeRules
@@ -160,6 +161,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     detectors: DetectorSettings = DetectorSettings()
     incidents: IncidentSettings = IncidentSettings()
     alerting: AlertSettings = AlertSettings()
+    models: ModelSettings = ModelSettings()
     delivery: DeliverySettings = DeliverySettings()
 
     def windows(self, size: Duration, slide: Duration | None = None) -> WindowSettings:

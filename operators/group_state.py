@@ -16,6 +16,8 @@ from operators.feed_state import Beat, FeedState
 from operators.findings import PassChange
 from operators.handoff_windows import HandoffWindowsState
 from operators.incidents.state import IncidentsState
+from operators.series_points import WindowPoint
+from operators.series_scores import SeriesScoresState
 from operators.slices import FrontierState, Refused, ReorderState, Slice
 from operators.stock import StockState
 from schemas.errors import StateError
@@ -48,6 +50,7 @@ class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     findings: list[ScopeFinding]
     controls: list[Arrived]
     final: bool
+    points: list[WindowPoint] = []
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False):
@@ -110,6 +113,7 @@ class IncidentGroupState(msgspec.Struct, frozen=True, array_like=True):
     held: list[IncidentPiece]
     incidents: IncidentsState
     alerting: AlertingState
+    scores: SeriesScoresState | None = None
 
 
 def sizes_of(**operators: Mapping[str, int]) -> Sizes:

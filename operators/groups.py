@@ -42,6 +42,7 @@ from operators.incident_group import IncidentGroup
 from operators.ordering import Frontier, Reorder
 from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, PipelineSettings, group_name
 from operators.routing import item_bucket
+from operators.series_points import WindowPoint, limits_of, window_points
 from operators.slices import Slice
 from operators.stock import StockReconciler
 from schemas.events import CONTROL_TYPES, Arrived, OrderCreated, type_name
@@ -287,6 +288,7 @@ class SiteGroup:
         self._windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
         self._feeds = FeedWatch(settings.stock.stale_after)
         self._detectors = ScopeDetectors(scope_detectors(settings.detectors))
+        self._limits = limits_of(settings.process.handoff)
 
     def on_batch(self, pieces: Sequence[SitePiece]) -> Emitted:
         """Process what all upstream groups have passed."""
@@ -304,16 +306,20 @@ class SiteGroup:
         if ended and self._settings.close_at_us > clock_us:
             rows.extend(self._windows.advance(self._settings.close_at_us))
             rows.extend(self._feeds.advance(self._settings.close_at_us))
+        grace_us = self._settings.handoff_windows.grace_us
+        points: list[WindowPoint] = []
         for row in rows:
             if isinstance(row, HandoffWindow):
-                self._detectors.update(window_tallies(row, self._settings.handoff_windows.grace_us))
+                self._detectors.update(window_tallies(row, grace_us))
+                if self._settings.models.enabled:
+                    points.extend(window_points(row, grace_us, self._limits))
             elif isinstance(row, Signal):
                 self._detectors.update(list(feed_tallies(row)))
         judged_us = _known_to(clock_us, ended, self._settings)
         # Input that has ended ends its last minute, too.
         findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
         rows.extend(finding.signal for finding in findings)
-        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended)
+        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended, points)
         return Emitted(rows, [], [(group_name(INCIDENT, 0), said)])
 
     def sizes(self) -> Sizes:

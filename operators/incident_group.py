@@ -1,4 +1,4 @@
-"""The last key group: findings of all sites become incidents, and incidents alerts."""
+"""The last key group: findings of all sites become incidents, incidents alerts, and windows' figures scores."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -11,6 +11,8 @@ from operators.group_state import Emitted, IncidentGroupState, IncidentPiece, Si
 from operators.incidents.incidents import Incidents
 from operators.ordering import Frontier
 from operators.pipeline import PipelineSettings
+from operators.series_points import WindowPoint
+from operators.series_scores import SeriesScores
 from schemas.durations import BEGIN_OF_TIME_US
 from schemas.events import Arrived
 from schemas.incident_rows import Incident
@@ -20,7 +22,8 @@ from schemas.rows import Row
 class IncidentGroup:
     """Takes findings in the order of (arrival, origin, place) once every group that feeds it has passed them.
 
-    There is one: findings are few, and what belongs together can be anywhere.
+    There is one: findings are few, and what belongs together can be anywhere. The models of series are here, too, since
+    siblings learn from each other wherever they are; they take points in the order of (arrival, series).
     """
 
     def __init__(self, name: str, settings: PipelineSettings) -> None:
@@ -30,20 +33,21 @@ class IncidentGroup:
         self._held: list[IncidentPiece] = []
         self._incidents = Incidents(settings.incidents, settings.process)
         self._alerting = Alerting(settings.alerting)
+        self._scores = SeriesScores(settings.models)
 
     def on_batch(self, pieces: Sequence[IncidentPiece]) -> Emitted:
         """Process what all upstream groups have passed."""
         before = self._frontier.watermark_us
         for piece in pieces:
             self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
-            if piece.findings or piece.controls:
+            if piece.findings or piece.controls or piece.points:
                 self._held.append(piece)
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
         clock_us = self._frontier.clock_us
         if self._frontier.ended:
             clock_us = max(clock_us, self._close_at_us, *(_last_us(piece) + 1 for piece in self._held), clock_us)
-        findings, controls = self._released(clock_us)
+        findings, controls, points = self._released(clock_us)
         said: list[Row] = []
         for arrival_us, together in groupby(findings, key=_arrival):
             said.extend(self._incidents.advance(arrival_us))
@@ -51,12 +55,14 @@ class IncidentGroup:
         said.extend(self._incidents.advance(clock_us))
         changes = [row for row in said if isinstance(row, Incident)]
         alerts = [*self._alerting.update(changes, controls), *self._alerting.advance(clock_us)]
-        return Emitted([*said, *alerts], [])
+        scores = [*self._scores.update(points), *self._scores.advance(clock_us, ended=self._frontier.ended)]
+        return Emitted([*said, *alerts, *scores], [])
 
-    def _released(self, clock_us: int) -> tuple[list[ScopeFinding], list[Arrived]]:
+    def _released(self, clock_us: int) -> tuple[list[ScopeFinding], list[Arrived], list[WindowPoint]]:
         """What arrived before `clock_us`, in order; the rest is held on."""
         findings: list[tuple[int, str, int, ScopeFinding]] = []
         controls: list[Arrived] = []
+        points: list[WindowPoint] = []
         held: list[IncidentPiece] = []
         for piece in self._held:
             later_findings: list[ScopeFinding] = []
@@ -67,16 +73,22 @@ class IncidentGroup:
                     later_findings.append(finding)
             later_controls = [control for control in piece.controls if control.arrival_us >= clock_us]
             controls.extend(control for control in piece.controls if control.arrival_us < clock_us)
-            if later_findings or later_controls:
-                held.append(msgspec.structs.replace(piece, findings=later_findings, controls=later_controls))
+            points.extend(point for point in piece.points if point.arrival_us < clock_us)
+            later_points = [point for point in piece.points if point.arrival_us >= clock_us]
+            if later_findings or later_controls or later_points:
+                later = {"findings": later_findings, "controls": later_controls, "points": later_points}
+                held.append(msgspec.structs.replace(piece, **later))
         self._held = held
         findings.sort(key=_order)
         controls.sort()
-        return [finding for _, _, _, finding in findings], controls
+        points.sort(key=_place)
+        return [finding for _, _, _, finding in findings], controls, points
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
-        return sizes_of(incidents=self._incidents.sizes(), alerting=self._alerting.sizes())
+        return sizes_of(
+            incidents=self._incidents.sizes(), alerting=self._alerting.sizes(), series_scores=self._scores.sizes()
+        )
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
@@ -86,6 +98,7 @@ class IncidentGroup:
                 self._held,
                 self._incidents.snapshot(),
                 self._alerting.snapshot(),
+                self._scores.snapshot(),
             )
         )
 
@@ -96,6 +109,8 @@ class IncidentGroup:
         self._held = list(kept.held)
         self._incidents.restore(kept.incidents)
         self._alerting.restore(kept.alerting)
+        if kept.scores is not None:
+            self._scores.restore(kept.scores)
 
 
 def _arrival(finding: ScopeFinding) -> int:
@@ -106,7 +121,12 @@ def _order(entry: tuple[int, str, int, ScopeFinding]) -> tuple[int, str, int]:
     return entry[:3]
 
 
+def _place(point: WindowPoint) -> tuple[int, tuple[str, ...]]:
+    return point.arrival_us, point.point.series
+
+
 def _last_us(piece: IncidentPiece) -> int:
     """The last arrival time of what a piece holds."""
-    times = [_arrival(finding) for finding in piece.findings] + [control.arrival_us for control in piece.controls]
+    times = [_arrival(finding) for finding in piece.findings]
+    times += [one.arrival_us for one in (*piece.controls, *piece.points)]
     return max(times, default=BEGIN_OF_TIME_US)

@@ -3,6 +3,7 @@
 import msgspec
 
 from operators.alerting.settings import AlertSettings
+from operators.anomaly.settings import ModelSettings
 from operators.detectors.settings import DetectorSettings
 from operators.incidents.settings import IncidentSettings
 from operators.process_map import ProcessMap
@@ -29,6 +30,7 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     detectors: DetectorSettings = DetectorSettings()
     incidents: IncidentSettings = IncidentSettings()
     alerting: AlertSettings = AlertSettings()
+    models: ModelSettings = ModelSettings()
     close_at_us: int = BEGIN_OF_TIME_US
 
     def upstream_of_sites(self) -> list[str]:

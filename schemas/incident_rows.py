@@ -205,3 +205,29 @@ class ModelHealth(msgspec.Struct, frozen=True, gc=False, array_like=True):
     state: str
     detail: str
     version: int
+
+
+class SeriesScore(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One point of one series, judged. Key: metric, handoff, scope_by, scope, at.
+
+    `metric` is a column of `HandoffWindow`, `at` the window's end. `lower` and `upper` are None where there is no band:
+    the rule alone judged. `alarm` is spike, shift, drift or gap, empty where the point is none.
+    """
+
+    TABLE: ClassVar[str] = "series_score_log"
+
+    metric: str
+    handoff: str
+    scope_by: str
+    scope: str
+    at_us: int
+    value: float
+    expected: float
+    lower: float | None
+    upper: float | None
+    score: float
+    confidence: float
+    method: str
+    alarm: str
+    arrival_us: int
+    version: int

@@ -17,6 +17,7 @@ from schemas.incident_rows import (
     IncidentOrder,
     IncidentSignal,
     ModelHealth,
+    SeriesScore,
     Silence,
 )
 
@@ -206,6 +207,7 @@ Row: TypeAlias = (
     | Silence
     | AlertDelivery
     | ModelHealth
+    | SeriesScore
 )
 
 ROW_TYPES: tuple[type[Row], ...] = (
@@ -225,4 +227,5 @@ ROW_TYPES: tuple[type[Row], ...] = (
     Silence,
     AlertDelivery,
     ModelHealth,
+    SeriesScore,
 )

@@ -10,6 +10,7 @@ from schemas.incident_rows import (
     IncidentOrder,
     IncidentSignal,
     ModelHealth,
+    SeriesScore,
     Silence,
 )
 from schemas.rows import (
@@ -110,6 +111,7 @@ ONE_OF_EACH: tuple[Row, ...] = (
     Silence("7", "", ['kind="queue_saturation"'], T0, T0 + MINUTE, "kim", "known", "", T0, 1),
     AlertDelivery("a1", "operations", 1, "retrying", 503, "busy", 12.5, T0, T0, 1),
     ModelHealth("level", "backlog", T0, 40, 3, 1, 40, 0, "healthy", "", 1),
+    SeriesScore("backlog", "pick", "node", "N1", T0, 9.0, 3.5, 1.0, None, 3.7, 0.9, "model", "spike", T0, 1),
 )
 
 texts = st.text(max_size=12)

@@ -1,7 +1,7 @@
 """What the database of the analyst's day holds, for oracles of the cookbook's queries, and where these are listed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -68,3 +68,11 @@ def truth(day: Day) -> Rows:
 
 def moment(event: dict[str, Any], field: str = "occurred_at") -> datetime:
     return datetime.fromisoformat(event[field]).astimezone(UTC)
+
+
+def near(q: float, samples: Iterable[float], found: float, rounded: float) -> bool:
+    """Whether `found` is a quantile of samples, by whichever of the usual definitions, rounded or within an error."""
+    ordered = sorted(samples)
+    place = round(q * (len(ordered) - 1))
+    around = ordered[max(0, place - 1) : place + 2]
+    return min(around) - rounded <= found <= max(around) + rounded

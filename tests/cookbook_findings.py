@@ -19,6 +19,7 @@ def _recovery(rows: Rows, day: Day) -> None:
         over = [(one["closed_at"] - one["opened_at"]).total_seconds() / 60 for one in own if one["closed_at"]]
         assert (row["incidents"], row["resolved"]) == (len(own), sum(one["status"] == "resolved" for one in own))
         assert row["mean_min"] == (pytest.approx(mean(over), abs=0.1) if over else None)
+        assert row["longest_min"] == (pytest.approx(max(over), abs=0.1) if over else None)
     assert any(row["resolved"] for row in rows)
 
 
@@ -87,20 +88,24 @@ def _customers(rows: Rows, day: Day) -> None:
     expected = {name for name in orders if len(orders[name]) > 1 or len(places[name]) > 1}
     assert {row["customer_id"] for row in rows} <= expected
     assert len({row["customer_id"] for row in rows}) == min(100, len(expected))
+    for row in rows:
+        assert (row["orders"], row["incidents"]) == (len(orders[row["customer_id"]]), len(places[row["customer_id"]]))
     assert rows[0]["orders"] == max(len(orders[name]) for name in expected)
 
 
 @fact("Promises that were expected to be broken")
 def _promises(rows: Rows, day: Day) -> None:
     became = {row["case_id"]: row["status"] for row in day.passes("delivery_promise") if row["deadline_at"] is not None}
-    broken, expected = Counter[str](), Counter[str]()
+    broken, kept, expected = Counter[str](), Counter[str](), Counter[str]()
     for row in day.view("incident_orders"):
         if row["incident_id"] in day.incidents and row["order_id"] in became:
             said = f"expected to be {'kept' if row['breach_predicted_at'] is None else 'broken'}"
             expected[said] += 1
+            kept[said] += became[row["order_id"]] == "done"
             broken[said] += became[row["order_id"]] in ("late", "overdue")
     assert {row["said"]: row["orders"] for row in rows} == dict(expected)
     assert {row["said"]: row["broken"] for row in rows} == dict(broken)
+    assert {row["said"]: row["kept"] for row in rows} == dict(kept)
     assert sum(broken.values()) > 0
 
 
@@ -109,6 +114,10 @@ def _members(rows: Rows, day: Day) -> None:
     findings = Counter(row["incident_id"] for row in day.view("incident_signals"))
     assert sum(row["findings"] for row in rows) == sum(findings.values())
     kinds = {row["incident_id"]: row["kind"] for row in rows if row["role"] == "cause"}
+    opened = {row["signal_id"]: row["opened_at"] for row in day.view("signals")}
+    for row in rows:
+        if row["role"] == "cause":
+            assert row["first_at"] == opened[day.incidents[row["incident_id"]]["cause_signal_id"]]
     assert all(kinds[name] == incident["kind"] for name, incident in day.incidents.items())
 
 
@@ -162,6 +171,7 @@ def _screens(rows: Rows, day: Day) -> None:
                     first[name] = min(at, first.get(name, at))
         took = [(at - day.incidents[name]["opened_at"]).total_seconds() / 60 for name, at in first.items()]
         assert (row["incidents"], row["longest_min"]) == (len(took), pytest.approx(max(took), abs=0.1))
+        assert row["mean_min"] == pytest.approx(mean(took), abs=0.1)
 
 
 @fact("Do receivers take")
@@ -192,6 +202,8 @@ def _dead(rows: Rows, day: Day) -> None:
     assert rows[0]["path"] == "$.order_id"
     assert rows[0]["messages"] == without
     assert moment({"at": broken["begin"]}, "at") <= rows[0]["first_at"] <= rows[0]["last_at"]
+    seen = [row["seen_at"] for row in day.view("dead_letters") if row["path"] == "$.order_id"]
+    assert (rows[0]["first_at"], rows[0]["last_at"]) == (min(seen), max(seen))
 
 
 @fact("Duplicates")
@@ -212,9 +224,12 @@ def _duplicates(rows: Rows, day: Day) -> None:
 @fact("Late events")
 def _late(rows: Rows, day: Day) -> None:
     sources: dict[str, set[str]] = defaultdict(set)
+    lags: dict[str, list[float]] = defaultdict(list)
     for row in day.view("late_events"):
         assert (row["seen_at"] - row["occurred_at"]).total_seconds() > 40 * 60  # they are kept for 45 min
         sources[row["source"]].add(row["event_id"])
+        lags[row["source"]].append((row["seen_at"] - row["occurred_at"]).total_seconds() / 60)
     assert {row["source"] for row in rows} == set(sources)
+    assert all(min(lags[row["source"]]) <= row["median_late_min"] <= max(lags[row["source"]]) for row in rows)
     assert any(row["source"].startswith("wms-stores") and row["type"] == "reservation.created" for row in rows)
     assert all(row["events"] <= len(sources[row["source"]]) for row in rows)

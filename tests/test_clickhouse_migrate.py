@@ -16,8 +16,8 @@ from tests.clickhouse_stores import KINDS, place
 CHECKSUMS = {
     "0001_tables": "2ec182307453065debc2bd1f4fb33fb313cc0f23305de158a8c30ffa45755698",
     "0002_views": "81e43f2449624d85a36146382523b3e3800e2432cac87986da2b61931f6233e2",
-    "0003_incident_tables": "5250301f749c775964aa709cc95c51746f12682694cfb7714835f4d6d074c0c0",
-    "0004_incident_views": "f54b3b835e2234be46832dc1efbeb4b09c07396e6755c29258a8b1808018e869",
+    "0003_incident_tables": "ac8688fd0394b78618ac0a6cc7f1a1582b8f0c8d69a8e9243f0262eb03a40dd8",
+    "0004_incident_views": "d1be69e4e251e9adeeedc96fca435f80089d4d77acf8baa3fac10d1c2693bc61",
 }
 
 

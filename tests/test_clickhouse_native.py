@@ -17,6 +17,7 @@ from schemas.incident_rows import (
     IncidentOrder,
     IncidentSignal,
     ModelHealth,
+    SeriesScore,
     Silence,
 )
 from schemas.rows import (
@@ -84,10 +85,11 @@ MAY_BE_NULL = {
     IncidentOrder: ("margin", "promised_at_us", "breach_predicted_at_us", "breach_error_s"),
     Alert: ("ends_at_us",),
     AlertDelivery: ("http_status",),
+    SeriesScore: ("lower", "upper"),
 }
 NEVER_NULL = {DeadLetter, DuplicateEvent, Health, LateEvent, IncidentSignal, AlertDecision, Silence, ModelHealth}
 #: Records whose scope is a text, not a map.
-ONE_SCOPE = (HandoffPass, HandoffWindow)
+ONE_SCOPE = (HandoffPass, HandoffWindow, SeriesScore)
 
 
 def _value(kind: type[Row], field: str) -> st.SearchStrategy[Any]:
@@ -98,6 +100,8 @@ def _value(kind: type[Row], field: str) -> st.SearchStrategy[Any]:
         return TIMES
     if field == "scope" and kind in ONE_SCOPE:
         return TEXTS
+    if field == "expected" and kind is SeriesScore:
+        return FLOATS
     return known.get(field, TEXTS)
 
 

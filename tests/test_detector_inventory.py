@@ -184,6 +184,16 @@ def test_a_leader_that_fell_silent_does_not_make_others_look_behind() -> None:
     assert run(log) == []
 
 
+def test_changes_that_are_only_late_are_not_said_to_be_lost() -> None:
+    log = a_shop(range(240, 330))
+    for number in range(40):
+        log.reservation("created", START_US + (235 + number) * MINUTE_US, f"q{number}", "s1")
+        made = log.events[-1]
+        log.events[-1] = msgspec.structs.replace(made, occurred_us=made.occurred_us - 12 * MINUTE_US)
+    begin = START_US + 240 * MINUTE_US
+    assert [one for one in run(log) if one.signal.found_at_us < begin + 75 * MINUTE_US] == []
+
+
 def test_thresholds_of_a_node_can_be_others() -> None:
     lax = Override(node="n1", set={"inventory.lost.least": 500, "inventory.lost.behind": 500})
     assert run(a_shop(range(240, 330)), DetectorSettings(override=[lax])) == []
@@ -220,6 +230,14 @@ def test_an_item_that_is_not_found_again_and_again_though_the_book_has_it() -> N
     assert "a count has put the book right" in found[-1].signal.explanation
     assert found[-1].value == 30.0
     assert run(log, keep=True, step_us=13 * MINUTE_US) == found
+
+
+def test_where_nobody_says_what_the_book_has_it_takes_longer() -> None:
+    log = picks(5, 20, far_us=30 * MINUTE_US)
+    log.events = [one for one in log.events if type(one.event).__name__ != "ReservationReleased"]
+    found = run(log)
+    assert kinds(found) == {("phantom_stock", "[('node', 'n1'), ('sku', 'a')]")}
+    assert found[0].signal.found_at_us >= START_US + HOUR_US + 90 * MINUTE_US
 
 
 @pytest.mark.parametrize(

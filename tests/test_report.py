@@ -185,6 +185,7 @@ def test_money_is_at_risk_from_when_order_and_incident_had_begun_until_it_was_ov
     assert at(10.5) == 70  # before the passes of o-2 began, it was on its way: delivery_promise since 9
     assert at(12.5) == 50 + 20 + 30 + 30
     assert at(15) == 20 + 30 + 30
+    assert [one.orders for one in period.money if one.step * period.money_steps.step_us == 13 * HOUR_US] == [3, 1]
     assert (at(11, "USD"), at(12.5, "USD"), at(19, "USD"), at(21, "USD")) == (0, 5, 5, 0)
 
 

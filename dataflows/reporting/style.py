@@ -62,7 +62,7 @@ th:last-child, td:last-child { padding-right: 4px; }
 td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.id, td.when { white-space: nowrap; }
-td .under { color: var(--soft); font-size: 13px; }
+td .under { color: var(--soft); font-size: .92em; }
 .pill { display: inline-block; min-width: 30px; text-align: center; padding: 1px 6px; border-radius: 10px;
   color: var(--onbar);
   font-weight: 700; font-size: 12px; }
@@ -72,12 +72,15 @@ td .under { color: var(--soft); font-size: 13px; }
 tr:target td { background: var(--mark); }
 a { color: var(--accent); }
 footer { margin-top: 40px; border-top: 1px solid var(--line); padding-top: 10px; }
+@page { size: A4 landscape; margin: 11mm; }
 @media print {
-  :root { --paper: #ffffff; --panel: #ffffff; --ink: #000000; --soft: #444444; --line: #bbbbbb; --accent: #1b4f8a;
+  :root { --paper: #ffffff; --panel: #ffffff; --ink: #000000; --soft: #444444; --line: #d5d9de; --accent: #1b4f8a;
     --area: #2563a833; --p1: #b3261e; --p2: #d9601a; --p3: #c99700; --p4: #4d7fb3; --p5: #8794a3; --onbar: #ffffff;
     --h0: #e3ecf4; --h1: #fbd9a0; --h2: #f3a357; --h3: #dc5f3c; --h4: #a31d2b; --mark: #ffffff; --good: #22754a; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { padding: 0; font-size: 11px; } table { font-size: 10.5px; }
+  body { padding: 0; max-width: none; font-size: 11px; } .card { padding: 6px 8px; } .card b { font-size: 15px; }
+  .card span, .soft, .legend, caption { font-size: 10px; } th, td { padding-top: 3px; padding-bottom: 3px; }
+  table, th { font-size: 10.5px; }
   .plot, .card, tr, h3 { break-inside: avoid; } h2, h3, .legend { break-after: avoid; }
   .wide { overflow: visible; } .wide .plot, .wide table, #incidents .wide table { min-width: 0; }
 }

@@ -181,7 +181,8 @@ def _wait(done: Callable[[], bool], what: str, within_s: float) -> None:
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
+    del frame
+    signal.signal(number, signal.SIG_IGN)  # what follows starts the job again, and is not to be broken off
     raise BackupError("stopped by a signal")
 
 

@@ -6,12 +6,14 @@ import msgspec
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which models judge, how often they may alarm, and when the rule takes over.
 
+    Without `enabled` the pipeline makes no points: nothing is scored, learnt or written.
     `series` and `vectors` are the kill switches of the two families: off, the deterministic rule judges, and nothing is
     learnt. `alarms_per_week` is the budget of one series. `max_series` bounds the memory: beyond it the series that was
     silent longest is dropped, and reported. A model younger than `young_points` is judged by the rule; one that drifts
     is, until it was calm for `calm_points`.
     """
 
+    enabled: bool = True
     series: bool = True
     vectors: bool = True
     alarms_per_week: float = 1.0

@@ -19,6 +19,8 @@ _EVIDENCE = 20
 _SPANS, _LEVELS = (10, 20, 40, 60), (2, 10, 40, 120)
 #: So many changes must have been seen to know whether a system tells of them; so many levels are taken as seen.
 _KNOWN, _PRIOR = 30.0, 50.0
+#: Messages of a node that come late, against its changes, from which on nothing is said to be lost.
+_MANY_LATE = 0.1
 
 
 class LostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,6 +48,7 @@ class Minute(msgspec.Struct, array_like=True):
     number: int
     moves: float = 0.0
     value: float = 0.0
+    late: float = 0.0
     echoes: dict[str, float] = {}
     levels: dict[str, tuple[float, float]] = {}
 
@@ -87,6 +90,7 @@ class AdjustmentsLost(ScopeDetector):
     METRICS = (
         "stock_moves",
         "stock_moved",
+        "stock_late",
         *(f"stock_echo:{system}" for system in BOOK),
         *(f"stock_apart:{system}" for system in BOOK),
     )
@@ -106,7 +110,7 @@ class AdjustmentsLost(ScopeDetector):
             behind, surprise = self._behind(state, system, rule, number)
             found = state.open.get(system)
             if found is None:
-                if missing or behind:
+                if (missing or behind) and not self._delayed(state, number):
                     found = state.open[system] = self._opened(state, system, end_us, max(score, surprise))
                     self._grow(state, found, system, missing)
                     yield self._finding(scope, system, found, end_us)
@@ -137,6 +141,8 @@ class AdjustmentsLost(ScopeDetector):
                 minute.moves = cell.total
             elif metric == "stock_moved":
                 minute.value = cell.total
+            elif metric == "stock_late":
+                minute.late = cell.total
             elif kind == "stock_echo":
                 minute.echoes[system] = cell.total
             else:
@@ -167,6 +173,12 @@ class AdjustmentsLost(ScopeDetector):
             behind = sum(minute.levels.get(system, (0.0, 0.0))[1] for minute in gone)
             more = (moves, told, levels, behind)
             state.usual[system] = tuple(one * fade + new for one, new in zip(seen, more, strict=True))
+
+    def _delayed(self, state: NodeState, number: int) -> bool:
+        """Whether what is told of the node comes late of late: then what did not come is under way."""
+        recent = [minute for minute in state.minutes if minute.number > number - _SPANS[-1]]
+        late = sum(minute.late for minute in recent)
+        return late >= max(3.0, _MANY_LATE * sum(minute.moves for minute in recent))
 
     def _missing(self, state: NodeState, system: str, rule: LostRule, number: int) -> tuple[float, float]:
         """How many changes the system did not tell of, and how surprising that is; 0 where that is no finding."""

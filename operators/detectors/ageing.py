@@ -184,7 +184,8 @@ class AgeRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     An age is judged once `learnt` pieces of work have been seen at it, and while no more than `most_usual` are usually
     not over by then (what takes about that long comes and goes in batches). Cases are named at the first age of at
-    least `named_from` at which no more than `named_usual` usually are not; before that age twice `least` must be late.
+    least `named_from` at which no more than `named_usual` usually are not; before it `early` times `least` must be
+    late.
     """
 
     window: Duration = Duration(60 * MINUTE_US)
@@ -199,6 +200,7 @@ class AgeRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     most_usual: float = 0.3
     named_from: Duration = Duration(30 * MINUTE_US)
     named_usual: float = 0.05
+    early: float = 2.0
 
 
 class AgeState(msgspec.Struct, array_like=True):
@@ -215,8 +217,6 @@ class AgeState(msgspec.Struct, array_like=True):
 
 #: After how many messages that did not come a scope is held to be silent, and for how long at most that is no finding.
 _MISSED, _SILENT_CELLS = 5.0, 30
-#: How many times `least` must be not over at ages before that at which they are named.
-_EARLY = 2.0
 #: In how many different minutes work must have become late: what was begun in one batch is late together.
 _LEAST_MINUTES = 3
 #: How much one minute can tell of what is usual.
@@ -283,7 +283,7 @@ class AgeWatch(RateWatch):
                 continue
             span, judged = self._most_surprising(age, rule, number, width)
             low = low and (index > named or self._is_calm(age, rule, number, width))
-            least = rule.least * (_EARLY if index < named else 1.0)
+            least = rule.least * (rule.early if index < named else 1.0)
             high = judged.bad >= least and judged.share >= judged.bar and judged.score >= rule.score
             high = high and len({member[0] // CELL_US for member in age.recent}) >= _LEAST_MINUTES
             if high and (best is None or judged.score > best[1].score):

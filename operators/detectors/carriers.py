@@ -31,7 +31,7 @@ class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     `named_from` and `named_usual` do nothing here.
     """
 
-    late: AgeRule = AgeRule(share=0.25, quiet=Duration(HOUR_US), learnt=20, most_usual=0.1)
+    late: AgeRule = AgeRule(share=0.25, quiet=Duration(HOUR_US), learnt=20, most_usual=0.1, early=1.0)
     exceptions: RateRule = RateRule(
         window=Duration(3 * HOUR_US),
         least=8,

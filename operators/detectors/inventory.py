@@ -14,7 +14,7 @@ from operators.detectors.order_book import amount
 from operators.detectors.records import Impact, Scoped, scoped
 from operators.resting import Resting
 from operators.stock_item import item_key
-from schemas.durations import DAY_US
+from schemas.durations import DAY_US, MINUTE_US
 from schemas.errors import StateError
 from schemas.events import (
     Arrived,
@@ -22,6 +22,7 @@ from schemas.events import (
     InventoryAdjusted,
     InventoryLevel,
     ReservationConsumed,
+    ReservationCreated,
     ReservationReleased,
     System,
 )
@@ -34,6 +35,8 @@ _NO_RANK = len(BOOK)
 _AWAKE = 20_000
 #: Half a unit: what is less is rounding.
 _SAME = 0.5
+#: What comes later than this is on its way for too long to say that something is lost.
+_LATE_US = 4 * MINUTE_US
 
 
 class Figure(msgspec.Struct, array_like=True):
@@ -74,9 +77,10 @@ class Inventory(EventDetector):
 
     Counts, by scope: (node) `stock_moves` and `stock_moved` (changes told by the leading system, and what they are
     worth), `stock_echo:SYSTEM` (changes told by another), `stock_apart:SYSTEM` (levels of another; bad is one that has
-    newly stayed behind); (sku) `on_hand` (how much more there is), `taken` (units sold and picked);
-    (node, sku) `shelf_says` (a pick failed or was given back: bad where the book says there is enough), `pick_done`
-    (an item was picked, after one was given back within a day), `count_down` (a count found fewer).
+    newly stayed behind), `stock_late` (changes and reservations that came late); (sku) `on_hand` (how much more there
+    is), `taken` (units sold and picked); (node, sku) `shelf_says` (an item was given back unpicked: bad where the book
+    says there is enough), `pick_done` (an item was picked, after one was given back within a day), `count_down` (a
+    count found fewer).
 
     Memory: some 60 bytes a packed item beside the 150 of `Resting`; none is dropped, as in the stock reconciler.
     Cost: some microseconds a level or change.
@@ -96,6 +100,7 @@ class Inventory(EventDetector):
         return {
             InventoryLevel: self._level,
             InventoryAdjusted: self._adjusted,
+            ReservationCreated: self._created,
             ReservationReleased: self._released,
             ReservationConsumed: self._consumed,
         }
@@ -180,6 +185,7 @@ class Inventory(EventDetector):
         assert isinstance(event, InventoryAdjusted)
         item, system, now_us = self._item(event.sku, event.node), event.system, arrived.arrival_us
         item.lead = item.lead or system
+        self._tell_late(arrived, event.node, out)
         figure = self._figure(item, system)
         if _RANK.get(system, _NO_RANK) > _RANK.get(item.lead, _NO_RANK):
             out.good(f"stock_echo:{system}", self._node(event.node), now_us)
@@ -201,9 +207,15 @@ class Inventory(EventDetector):
         if system == item.lead:
             self._led(item, before, figure.quantity, event.sku, now_us, out)
 
+    def _created(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, ReservationCreated)
+        self._tell_late(arrived, event.node, out)
+
     def _released(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ReservationReleased)
+        self._tell_late(arrived, event.node, out)
         item, now_us = self._item(event.sku, event.node), arrived.arrival_us
         item.released_us = now_us
         led = item.figures[item.lead].quantity if item.lead else None
@@ -218,9 +230,14 @@ class Inventory(EventDetector):
     def _consumed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ReservationConsumed)
+        self._tell_late(arrived, event.node, out)
         item = self._item(event.sku, event.node)
         if item.released_us and arrived.arrival_us - item.released_us < DAY_US:
             out.good("pick_done", scoped(node=event.node, sku=event.sku), arrived.arrival_us)
+
+    def _tell_late(self, arrived: Arrived, node: str, out: Collected) -> None:
+        if arrived.arrival_us - arrived.occurred_us > _LATE_US:
+            out.good("stock_late", self._node(node), arrived.arrival_us)
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""

@@ -11,7 +11,7 @@ from operators.detectors.rates import surprise_of_share
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
-from schemas.durations import DAY_US, HOUR_US, Duration
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
 from schemas.events import Arrived, EventBase, TaskRejected
 from schemas.rows import Signal
 
@@ -24,7 +24,8 @@ class PhantomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     Of the picks of an item at a node within `window`, at least `least` and the share `share` failed, with a surprise of
     `score` where the share `usual` fails anyway, while the book said that there is enough. It closes when a count has
-    put the book right, when more picks in a row succeed than `well`, or after `quiet`.
+    put the book right, when more picks in a row succeed than `well`, or after `quiet`. Where the book was asked for
+    less than half of the failed picks, `unasked` must have passed since the first.
     """
 
     window: Duration = Duration(6 * HOUR_US)
@@ -34,6 +35,7 @@ class PhantomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     usual: float = 0.01
     well: int = 3
     quiet: Duration = Duration(4 * HOUR_US)
+    unasked: Duration = Duration(90 * MINUTE_US)
 
 
 class PickShorts(EventDetector):
@@ -99,7 +101,7 @@ class PhantomStock(ScopeDetector):
         new = self._take(state, cells, end_us, rule)
         counted = cells.get("count_down")
         if not state.opened_us:
-            score = self._score(state, rule) if new or "shelf_says" in cells else 0.0
+            score = self._score(state, rule, end_us)
             if score:
                 state.opened_us, state.found_us, state.score = min(one[1] for one in state.shorts), end_us, score
                 yield self._finding(scope, state, end_us, self._name(state, state.shorts))
@@ -114,7 +116,7 @@ class PhantomStock(ScopeDetector):
             yield self._finding(scope, state, end_us, self._name(state, new), closed=True)
             self._close(state)
         elif new:
-            state.score = max(state.score, self._score(state, rule))
+            state.score = max(state.score, self._score(state, rule, end_us))
             yield self._finding(scope, state, end_us, self._name(state, new))
 
     def idle(self, state: ShelfState) -> bool:
@@ -138,7 +140,7 @@ class PhantomStock(ScopeDetector):
         state.says = [one for one in state.says if one[0] >= first - 1]
         return new
 
-    def _score(self, state: ShelfState, rule: PhantomRule) -> float:
+    def _score(self, state: ShelfState, rule: PhantomRule, end_us: int) -> float:
         """How surprising the failed picks are; 0 where they are no finding."""
         orders = {impact.key if impact is not None else event_id for _, _, event_id, impact in state.shorts}
         bad = float(len(orders))
@@ -146,6 +148,8 @@ class PhantomStock(ScopeDetector):
         asked = sum(one[2] for one in state.says)
         if asked and sum(one[1] for one in state.says) < 0.7 * asked:
             return 0.0  # the book knows that there is too little
+        if 2 * asked < bad and state.shorts and end_us - state.shorts[0][0] < rule.unasked:
+            return 0.0  # what the book says may be under way
         if bad < rule.least or bad < rule.share * total:
             return 0.0
         score = surprise_of_share(bad, total, rule.usual)

@@ -20,10 +20,8 @@ from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, OrderCancelled, PostingFailed, PostingRecorded, ShipmentDispatched
 from schemas.rows import Signal
 
-#: Ages (min) at which a missing posting is looked at.
-POSTING_AGES = tuple(
-    minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080)
-)
+#: Ages (min) at which a missing posting is looked at. Later than that, the time of the day is what decides.
+POSTING_AGES = tuple(minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180))
 FAILED, LATE, ISSUES_SEEN = "failed_postings", "late_goods_issues", "goods_issues_seen"
 _SEPARATOR = "\x1f"
 

@@ -193,3 +193,29 @@ ORDER BY (model, metric, minute)
 TTL toDateTime(written_at) + INTERVAL 90 DAY
 SETTINGS non_replicated_deduplication_window = 1000, index_granularity = 8192
 COMMENT 'How models fare, by the minute, in every version written';
+
+CREATE TABLE IF NOT EXISTS {database}.series_score_log
+(
+    metric LowCardinality(String) COMMENT 'Column of handoff_latency that is judged',
+    handoff LowCardinality(String) COMMENT 'Handoff of the process map',
+    scope_by LowCardinality(String) COMMENT 'What the scope is: node, carrier, supplier …; empty without one',
+    scope String COMMENT 'Value of the scope: the node …' CODEC(ZSTD(1)),
+    at DateTime64(6, 'UTC') COMMENT 'End of the window (event time)' CODEC(Delta, ZSTD(1)),
+    value Float64 COMMENT 'What the window had' CODEC(ZSTD(1)),
+    expected Float64 COMMENT 'What the model expected' CODEC(ZSTD(1)),
+    lower Nullable(Float64) COMMENT 'Lower end of the band that holds about 98 % of points; NULL where the rule judged alone' CODEC(ZSTD(1)),
+    upper Nullable(Float64) COMMENT 'Its upper end' CODEC(ZSTD(1)),
+    score Float64 COMMENT 'Surprise in powers of ten where it beats the recent ones, else 0; 3.3 is one window in 2,000' CODEC(ZSTD(1)),
+    confidence Float64 COMMENT '0 to 1; low while the model is young, after a gap, while it drifts' CODEC(ZSTD(1)),
+    method LowCardinality(String) COMMENT 'Who judged: model, or rule while the model can not',
+    alarm LowCardinality(String) COMMENT 'spike, shift, drift or gap; empty where the point is no alarm',
+    arrival DateTime64(6, 'UTC') COMMENT 'Arrival time of what caused this version' CODEC(Delta, ZSTD(1)),
+    version UInt64 COMMENT 'Grows with each correction; the highest counts' CODEC(ZSTD(1)),
+    run_id LowCardinality(String) COMMENT 'Run that wrote the row last',
+    written_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When the row was written' CODEC(Delta, ZSTD(1))
+)
+ENGINE = {replicated}ReplacingMergeTree(version)
+ORDER BY (metric, handoff, scope_by, scope, at)
+TTL toDateTime(written_at) + INTERVAL 90 DAY
+SETTINGS non_replicated_deduplication_window = 1000, index_granularity = 8192
+COMMENT 'Windows of handoffs as the models judged them, in every version written';

@@ -267,3 +267,40 @@ AS SELECT
 FROM {database}.model_health_log FINAL
 SETTINGS optimize_move_to_prewhere_if_final = 0
 COMMENT 'How models fare, by the minute, current state';
+
+CREATE OR REPLACE VIEW {database}.series_scores
+(
+    metric LowCardinality(String) COMMENT 'Column of handoff_latency that is judged',
+    handoff LowCardinality(String) COMMENT 'Handoff of the process map',
+    scope_by LowCardinality(String) COMMENT 'What the scope is: node, carrier, supplier …; empty without one',
+    scope String COMMENT 'Value of the scope: the node …',
+    at DateTime64(6, 'UTC') COMMENT 'End of the window (event time)',
+    value Float64 COMMENT 'What the window had',
+    expected Float64 COMMENT 'What the model expected',
+    lower Nullable(Float64) COMMENT 'Lower end of the band that holds about 98 % of points; NULL where the rule judged alone',
+    upper Nullable(Float64) COMMENT 'Its upper end',
+    score Float64 COMMENT 'Surprise in powers of ten where it beats the recent ones, else 0; 3.3 is one window in 2,000',
+    confidence Float64 COMMENT '0 to 1; low while the model is young, after a gap, while it drifts',
+    method LowCardinality(String) COMMENT 'Who judged: model, or rule while the model can not',
+    alarm LowCardinality(String) COMMENT 'spike, shift, drift or gap; empty where the point is no alarm',
+    arrival DateTime64(6, 'UTC') COMMENT 'Arrival time of what caused this version'
+)
+SQL SECURITY INVOKER
+AS SELECT
+    metric,
+    handoff,
+    scope_by,
+    scope,
+    at,
+    value,
+    expected,
+    lower,
+    upper,
+    score,
+    confidence,
+    method,
+    alarm,
+    arrival
+FROM {database}.series_score_log FINAL
+SETTINGS optimize_move_to_prewhere_if_final = 0
+COMMENT 'Windows of handoffs as the models judged them, current state';
