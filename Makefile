@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-kafka check format bench bench-compare bench-sweep bench-latency bench-peers bench-detection soak clean
+.PHONY: setup demo test test-kafka test-ops check format bench bench-compare bench-sweep bench-latency bench-peers bench-detection soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make demo    simulate a retailer's day, run the job over it, show what it found"
 	@echo "make test    all tests"
 	@echo "make test-kafka  tests that use a broker, over Apache Kafka itself (needs java and maven)"
+	@echo "make test-ops  manifests, alert rules, dashboards, with kustomize and promtool (fetches them: apt-get, go)"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make format  let the formatter and the linter mend what they can"
 	@echo "make bench   events per second and memory, stage by stage"
@@ -42,6 +43,11 @@ test: $(STAMP)
 test-kafka: $(STAMP)
 	sh tests/get_kafka.sh .kafka
 	$(BIN)/python -m tests.over_apache .kafka
+
+test-ops: $(STAMP)
+	sh infra/get_tools.sh .ops
+	ANDON_TEST_OPS=1 PROMTOOL=$(CURDIR)/.ops/bin/promtool KUSTOMIZE=$(CURDIR)/.ops/bin/kustomize \
+		$(BIN)/python -m pytest -n 2 --dist loadscope tests/test_infra_*.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

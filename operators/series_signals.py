@@ -57,11 +57,10 @@ def model_signal(scored: WindowPoint, score: Score) -> Signal:
 
 
 def value_words(metric: str, value: float) -> str:
-    """A value of that metric: a count, or a duration to the second."""
+    """A value of that metric: a count, or a duration."""
     if metric not in _SECONDS:
         return f"{value:.3g}" if value != round(value) else f"{value:.0f}"
-    length = people_duration(round(abs(value)) * SECOND_US)
-    return f"-{length}" if round(value) < 0 else length
+    return people_duration(value * SECOND_US)
 
 
 def _expected_words(metric: str, score: Score, limit: float | None) -> str:

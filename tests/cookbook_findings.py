@@ -233,3 +233,33 @@ def _late(rows: Rows, day: Day) -> None:
     assert all(min(lags[row["source"]]) <= row["median_late_min"] <= max(lags[row["source"]]) for row in rows)
     assert any(row["source"].startswith("wms-stores") and row["type"] == "reservation.created" for row in rows)
     assert all(row["events"] <= len(sources[row["source"]]) for row in rows)
+
+
+@fact("Can the models be believed")
+def _models(rows: Rows, day: Day) -> None:
+    health = sorted(day.view("model_health"), key=lambda row: row["minute"])
+    last = {(row["model"], row["metric"]): row for row in health}
+    points, alarms = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for row in health:
+        points[row["model"], row["metric"]] += row["points"]
+        alarms[row["model"], row["metric"]] += row["alarms"]
+    assert len(rows) == len(last)
+    for row in rows:
+        key = row["model"], row["metric"]
+        now = last[key]
+        assert (row["state_now"], row["series_now"], row["by_rule_now"]) == (
+            now["state"],
+            now["series"],
+            now["fallback"],
+        )
+        assert (row["points_scored"], row["alarms_raised"]) == (points[key], alarms[key])
+
+
+@fact("Which windows did the models find")
+def _unusual(rows: Rows, day: Day) -> None:
+    alarms = [row for row in day.view("series_scores") if row["alarm"]]
+    assert len(rows) == min(50, len(alarms))
+    assert rows[0]["score"] == pytest.approx(max(row["score"] for row in alarms), abs=0.006)
+    assert {(row["at"], row["handoff"], row["scope"]) for row in rows} <= {
+        (row["at"], row["handoff"], row["scope"]) for row in alarms
+    }

@@ -5,13 +5,12 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from dataflows.cli import main as cli
+from dataflows.cli import run_command
 from dataflows.live import check_live
 from dataflows.settings import load_settings
 from tests.infra_manifests import OVERLAYS, containers, manifests, pods
@@ -83,17 +82,9 @@ def test_all_that_the_image_installs_is_pinned_and_the_embedded_database_is_not_
     assert not any(name.startswith("chdb") for name in installed)
 
 
-def parses(arguments: list[str]) -> None:
-    """A command line that the command line understands, to its last command."""
-    command: click.Command = cli
-    while True:
-        context = command.make_context("andon", list(arguments))
-        if not isinstance(command, click.Group) or not context._protected_args:
-            return
-        name, *arguments = [*context._protected_args, *context.args]
-        found = command.get_command(context, name)
-        assert found is not None, name
-        command = found
+def parses(arguments: list[str]) -> bool:
+    """Whether the command line has such a command with such options: asked for its help, it does nothing else."""
+    return run_command([*arguments, "--help"]) == 0
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -107,19 +98,18 @@ def test_commands_in_manifests_are_commands(overlay: str) -> None:
                 assert (INFRA / "container" / Path(script).name).exists()
                 assert f"infra/container/{Path(script).name}" in CONTAINERFILE
             else:
-                parses(container["args"])
+                assert parses(container["args"])
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 if "exec" in container.get(probe, {}):
                     andon, *arguments = container[probe]["exec"]["command"]
                     assert andon == "andon"
-                    parses(arguments)
+                    assert parses(arguments)
 
 
 def test_a_command_that_is_none_is_found() -> None:
-    with pytest.raises(click.UsageError):
-        parses(["run", "--recovry", "x"])
-    with pytest.raises((AssertionError, click.UsageError)):
-        parses(["rum"])
+    assert not parses(["run", "--recovry", "x"])
+    assert not parses(["rum"])
+    assert not parses(["deliver", "ends"])
 
 
 def ours() -> dict[str, dict[str, Any]]:
@@ -133,9 +123,9 @@ def test_commands_of_the_stack_are_commands() -> None:
             (line,) = service["command"]
             words = line.replace("$$(date -u -d yesterday +%FT00:00:00Z)", "2026-03-02T00:00:00Z").replace('"', "")
             assert words.startswith("exec andon ")
-            parses(words.split()[2:])
+            assert parses(words.split()[2:])
         else:
-            parses(service["command"])
+            assert parses(service["command"])
 
 
 def test_settings_of_the_stack_are_settings() -> None:

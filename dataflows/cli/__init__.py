@@ -25,6 +25,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "ack": ("dataflows.cli.silence:ack", "Say that somebody sees to an incident."),
     "unack": ("dataflows.cli.silence:unack", "Take an acknowledgement back."),
     "score": ("dataflows.cli.score:score", "Score series in files with the anomaly model, strictly online."),
+    "explain": ("dataflows.cli.explain:explain", "Explain a signal: its reason, and its series as a picture."),
     "process": ("dataflows.cli.process:process", "Show the process map."),
     "schema": ("dataflows.cli.schema:schema", "Export the contract as JSON Schema and AsyncAPI."),
     "simulate": ("dataflows.cli.simulate:simulate", "Simulate a retailer with breakdowns, into files or Kafka."),

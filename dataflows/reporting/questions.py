@@ -38,7 +38,7 @@ _AT_RISK = """
     LEFT JOIN
     (
         SELECT case_id AS order_id, toUnixTimestamp64Micro(min(assumeNotNull(started_at))) AS began
-        FROM handoffs WHERE started_at IS NOT NULL GROUP BY case_id
+        FROM handoffs WHERE started_at IS NOT NULL AND case_id IN (SELECT order_id FROM named) GROUP BY case_id
     ) AS orders USING (order_id)
     WHERE value > 0
     UNION ALL
@@ -62,18 +62,20 @@ _AT_RISK = """
 
 _PROMISES = """
     SELECT case_id AS order_id, argMax(toString(status), arrival) AS became
-    FROM handoffs WHERE handoff = 'delivery_promise' AND deadline_at IS NOT NULL GROUP BY case_id
+    FROM handoffs
+    WHERE handoff = 'delivery_promise' AND deadline_at IS NOT NULL AND case_id IN (SELECT order_id FROM named)
+    GROUP BY case_id
 """
 
 _WITH = f"""
 WITH
     chosen AS ({_CHOSEN}),
-    at_risk AS ({_AT_RISK}),
-    promises AS ({_PROMISES}),
     named AS
     (
         SELECT DISTINCT order_id FROM incident_orders WHERE incident_id IN (SELECT incident_id FROM chosen)
-    )
+    ),
+    at_risk AS ({_AT_RISK}),
+    promises AS ({_PROMISES})
 """  # noqa: S608 - made of constants
 
 TOTALS = f"""

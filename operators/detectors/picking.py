@@ -151,8 +151,8 @@ class PickWatch(AgeWatch):
         assert isinstance(state, PickState)
         assert isinstance(rule, BacklogRule)
         self._count(state, cells, number)
-        if not any(age.recent for age in state.ages):
-            return True
+        if len(state.ages[self.naming_age(state, rule)].recent) < rule.least / 2:
+            return True  # nobody has waited for long yet
         queued, done, minutes = 0.0, 0.0, 0
         for part, came, went in reversed(state.parts):
             if minutes >= _BACK and queued >= rule.least:
