@@ -59,7 +59,7 @@ def model_signal(scored: WindowPoint, score: Score) -> Signal:
 def value_words(metric: str, value: float) -> str:
     """A value of that metric: a count, or a duration."""
     if metric not in _SECONDS:
-        return f"{value:.3g}" if value != round(value) else f"{value:.0f}"
+        return f"{value:,.0f}" if abs(value) >= 10 or value == round(value) else f"{value:.1f}"
     return people_duration(value * SECOND_US)
 
 

@@ -1,4 +1,4 @@
-"""The picture of a signal's series: values with their band and alarms, scores under them. One SVG that loads nothing."""
+"""The picture of a signal's series: values, band and alarms, the scores under them. One SVG that loads nothing."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise

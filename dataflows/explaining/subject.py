@@ -103,7 +103,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 def span(points: Sequence[Judged]) -> tuple[float, float]:
     """The lowest (0 at most) and the highest that a plot has to show; they are not the same."""
-    lowest = min(0.0, min(one.value for one in points))
+    lowest = min(0.0, *(one.value for one in points))
     highest = max(max(one.value, one.upper or 0.0) for one in points)
     return lowest, highest if highest > lowest else lowest + 1.0
 
