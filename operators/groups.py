@@ -16,7 +16,7 @@ from operators.detectors.case_findings import COUNTED
 from operators.detectors.catalogue import case_detectors, interface_detectors, item_detectors, scope_detectors
 from operators.detectors.events import CELL_US, Collected, EventDetectors
 from operators.detectors.integration import Traffic
-from operators.detectors.records import Tally, bucket_key, scoped
+from operators.detectors.records import Scoped, Tally, bucket_key, scoped
 from operators.detectors.refusals import Refusals
 from operators.detectors.scopes import ScopeDetectors
 from operators.detectors.window_counts import feed_tallies, window_tallies
@@ -369,6 +369,10 @@ def _known_to(clock_us: int, ended: bool, settings: PipelineSettings) -> int:  #
 def _dealt(found: Collected, groups: int) -> list[list[Tally]]:
     """What was counted, for each site group."""
     parts: list[list[Tally]] = [[] for _ in range(groups)]
+    sites: dict[Scoped, list[Tally]] = {}
     for tally in found.all_tallies():
-        parts[bucket_of(bucket_key(tally.scope), groups)].append(tally)
+        part = sites.get(tally.scope)
+        if part is None:
+            part = sites[tally.scope] = parts[bucket_of(bucket_key(tally.scope), groups)]
+        part.append(tally)
     return parts

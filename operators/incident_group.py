@@ -128,5 +128,6 @@ def _place(point: WindowPoint) -> tuple[int, tuple[str, ...]]:
 def _last_us(piece: IncidentPiece) -> int:
     """The last arrival time of what a piece holds."""
     times = [_arrival(finding) for finding in piece.findings]
-    times += [one.arrival_us for one in (*piece.controls, *piece.points)]
+    times += [control.arrival_us for control in piece.controls]
+    times += [point.arrival_us for point in piece.points]
     return max(times, default=BEGIN_OF_TIME_US)

@@ -263,3 +263,30 @@ def test_the_backup_may_do_what_it_does_and_nothing_else() -> None:
     looks = {("", "pods", "list"), ("", "persistentvolumeclaims", "list")}
     assert rights == snapshots | job | looks
     assert json.dumps(role["rules"][0]["resourceNames"]) == '["andon"]'
+
+
+def test_the_example_of_dealing_is_valid_and_deals_the_claims_of_the_job() -> None:
+    text = (KUBERNETES / "rescale" / "deal.yaml").read_text()
+    resources: list[Resource] = list(yaml.safe_load_all(text))
+    for version in VERSIONS:
+        for resource in resources:
+            kubernetes_validate.validate(resource, version, strict=True)
+    assert policy_problems(resources) == []
+    pod = spec(resources, "Job", "andon-deal")
+    *_, option, to = pod["containers"][0]["args"][:2]
+    directories = pod["containers"][0]["args"][2:]
+    assert option == "--to"
+    assert int(to) == len(directories)
+    claims = {volume["name"]: volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"]}
+    mounts = {mount["mountPath"]: claims[mount["name"]] for mount in pod["containers"][0]["volumeMounts"]}
+    assert [mounts[directory] for directory in directories] == [
+        f"recovery-andon-{number}" for number in range(len(directories))
+    ]
+    job = named(manifests("production"), "StatefulSet")["spec"]
+    assert {one["subPath"] for one in pod["containers"][0]["volumeMounts"]} == {
+        one["subPath"] for one in container(manifests("production"))["volumeMounts"] if one["name"] == "recovery"
+    }
+    (template,) = job["volumeClaimTemplates"]
+    made = [one for one in resources if one["kind"] == "PersistentVolumeClaim"]
+    assert [one["metadata"]["name"] for one in made] == ["recovery-andon-4", "recovery-andon-5"]
+    assert all(one["spec"] == template["spec"] for one in made)

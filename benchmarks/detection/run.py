@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _own_runs(asked: argparse.Namespace) -> list[Run]:
     kinds = asked.kind or _lines(
-        [sys.executable, "-c", "from scenarios.breakdowns.registry import KINDS\nprint(*KINDS)"]
+        [sys.executable, "-c", "from scenarios.breakdowns.registry import KINDS\nprint(*KINDS, sep=chr(10))"]
     )
     simulate = [_andon(), "simulate", "--preset", "forty"]
     runs = [
@@ -107,7 +107,7 @@ def _own_runs(asked: argparse.Namespace) -> list[Run]:
 
 def _other_runs(asked: argparse.Namespace) -> list[Run]:
     generate = [sys.executable, str(Path(__file__).parent / "other" / "generate.py")]
-    kinds = asked.kind or [kind for kind in _lines([*generate, "--list"]) if kind != "none"]
+    kinds = asked.kind or [kind for kind in _lines([*generate, "--list"]) if not kind.startswith("none")]
     runs = [
         Run(f"{kind} {seed}", kind, seed, [*generate, "--seed", str(seed), "--kind", kind])
         for kind in kinds
@@ -123,7 +123,7 @@ def _other_runs(asked: argparse.Namespace) -> list[Run]:
 
 def _lines(command: list[str]) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    return [word.partition(":")[0] for word in done.stdout.split()]
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
 def _andon() -> str:

@@ -72,7 +72,11 @@ def _values(subject: Subject, axis: TimeAxis, top: int, bottom: int) -> Markup:
         label = value_words(metric, value)
         parts.append(tag("text", label, x=_LEFT - 8, y=f"{y(value) + 4}", text_anchor="end", class_="tick"))
     for run in _runs(points):
-        band = [(axis.x(one.at_us), y(one.lower), y(one.upper)) for one in run if _has_band(one)]
+        band = [
+            (axis.x(one.at_us), y(one.lower), y(one.upper))
+            for one in run
+            if one.lower is not None and one.upper is not None
+        ]
         if band:
             there = [f"{x},{high}" for x, _, high in band]
             back = [f"{x},{low}" for x, low, _ in reversed(band)]
@@ -133,10 +137,6 @@ def _runs(points: Sequence[Judged]) -> Iterator[list[Judged]]:
         run.append(one)
     if run:
         yield run
-
-
-def _has_band(one: Judged) -> bool:
-    return one.lower is not None and one.upper is not None
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:

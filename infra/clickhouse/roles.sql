@@ -7,9 +7,10 @@
 CREATE ROLE IF NOT EXISTS andon_write;
 GRANT SELECT, INSERT ON andon.* TO andon_write;
 
--- `andon migrate`, for as long as it runs.
+-- `andon migrate`: it changes what tables look like, not what is in them.
 CREATE ROLE IF NOT EXISTS andon_migrate;
-GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT ON andon.* TO andon_migrate;
+GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, SELECT ON andon.* TO andon_migrate;
+GRANT ALTER COLUMN, ALTER INDEX, ALTER TTL, ALTER SETTINGS, ALTER MODIFY COMMENT ON andon.* TO andon_migrate;
 GRANT INSERT ON andon.schema_migrations TO andon_migrate;
 
 -- People and dashboards: they read, within bounds, all but the raw bytes of dead letters, in which anything may be.

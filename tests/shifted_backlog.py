@@ -1,0 +1,45 @@
+"""A log in which approvals of one channel run as ever, and then stop for a while: its backlog shifts."""
+
+import random
+
+import msgspec
+
+from schemas.durations import SECOND_US, rfc3339
+from tests.harness import START_US
+
+MINUTES = 420
+#: Nothing of channel `c0` is approved from this minute on, for so many minutes.
+STOP, STOPPED = 330, 45
+CHANNELS = ("c0", "c1")
+
+
+def shifted_log(seed: int = 5) -> dict[str, list[bytes]]:
+    """Some three orders a minute and channel, approved within some two minutes."""
+    draw = random.Random(seed)
+    said: list[tuple[float, str, str, str]] = []
+    for channel in CHANNELS:
+        for number in range(3 * MINUTES):
+            case, begun = f"{channel}-{number}", number * 20 + draw.random() * 15
+            end = begun + 30 + draw.random() * 90
+            if channel == "c0" and STOP * 60 <= end < (STOP + STOPPED) * 60:
+                end = (STOP + STOPPED) * 60 + draw.random() * 600
+            said += [(begun, "order.created", case, channel), (end, "order.approved", case, channel)]
+    said.sort()
+    return {"orders": [_message(number, *one) for number, one in enumerate(said)]}
+
+
+def _message(number: int, at_s: float, kind: str, case: str, channel: str) -> bytes:
+    at = rfc3339(START_US + round(at_s * SECOND_US))
+    body: dict[str, object] = {
+        "type": kind,
+        "event_id": f"e{number}",
+        "source": "oms-1",
+        "system": "oms",
+        "occurred_at": at,
+        "recorded_at": at,
+        "channel": channel,
+        "order_id": case,
+    }
+    if kind == "order.created":
+        body |= {"customer_id": "k", "currency": "EUR", "lines": [{"line_id": "1", "sku": "s", "qty": 1}]}
+    return msgspec.json.encode(body)
