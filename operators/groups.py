@@ -287,7 +287,7 @@ class SiteGroup:
         self._frontier = Frontier(settings.upstream_of_sites())
         self._windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
         self._feeds = FeedWatch(settings.stock.stale_after)
-        self._detectors = ScopeDetectors(scope_detectors(settings.detectors))
+        self._detectors = ScopeDetectors(scope_detectors(settings.detectors, settings.stock.currency))
         self._limits = limits_of(settings.process.handoff)
 
     def on_batch(self, pieces: Sequence[SitePiece]) -> Emitted:

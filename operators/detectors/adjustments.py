@@ -96,8 +96,8 @@ class AdjustmentsLost(ScopeDetector):
     )
     State = NodeState
 
-    def __init__(self, policy: Policy[LostRule]) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy[LostRule], currency: str = "") -> None:
+        self._policy, self._currency = policy, currency
 
     def judge(self, scope: Scoped, state: NodeState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
@@ -279,4 +279,4 @@ class AdjustmentsLost(ScopeDetector):
             arrival_us=end_us,
             version=next_version(0, end_us),
         )
-        return ScopeFinding(signal, [], round(max(sum(found.behind.values()), found.moved), 2))
+        return ScopeFinding(signal, [], round(max(sum(found.behind.values()), found.moved), 2), self._currency)

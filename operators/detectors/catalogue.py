@@ -69,8 +69,8 @@ def interface_detectors(settings: DetectorSettings) -> list[EventDetector]:
     ]
 
 
-def scope_detectors(settings: DetectorSettings) -> list[ScopeDetector]:
-    """Those that judge counts by scope."""
+def scope_detectors(settings: DetectorSettings, currency: str = "") -> list[ScopeDetector]:
+    """Those that judge counts by scope. `currency` is that of costs, where events don't say one."""
     policy = settings.policy
     return [
         duplicate_watch(policy("capture.duplicates")),
@@ -90,7 +90,7 @@ def scope_detectors(settings: DetectorSettings) -> list[ScopeDetector]:
         ),
         *margin_judges(policy("margin.price"), policy("margin.below_cost")),
         *supply_judges(policy("supply.late"), policy("supply.unannounced"), policy("supply.mismatch")),
-        AdjustmentsLost(policy("inventory.lost")),
+        AdjustmentsLost(policy("inventory.lost"), currency),
         PhantomStock(policy("inventory.phantom")),
         SkuWatch(policy("demand.cover")),
     ]
