@@ -47,7 +47,7 @@ class Pods:
     def start(self, count: int, first: int) -> None:
         """All of them, at once."""
         port = free_ports(count)
-        addresses = [f"127.0.0.1:{port + number}" for number in range(count)]
+        addresses = [f"localhost:{port + number}" for number in range(count)]  # names, as in a cluster
         for number in range(count):
             shared = self.share(number, addresses, first)
             assert shared.returncode == 0, shared.stderr

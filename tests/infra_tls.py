@@ -1,5 +1,7 @@
 """A throw-away authority, and a proxy that ends TLS before a plain port."""
 
+import select
+import shutil
 import socket
 import ssl
 import subprocess
@@ -13,9 +15,11 @@ from typing import Self
 def authority(folder: Path, name: str) -> Path:
     """Make a CA in `folder`, and a certificate of it for 127.0.0.1; gives the CA's certificate."""
     folder.mkdir()
+    program = shutil.which("openssl")
+    assert program is not None
 
     def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+        subprocess.run([program, *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", f"/CN={name}")
@@ -57,22 +61,11 @@ class TlsFront:
         with suppress(OSError), self._context.wrap_socket(plain, server_side=True) as client:
             self.versions.add(client.version())
             with socket.create_connection(("127.0.0.1", self._to)) as server:
-                # one at a time: an SSL socket is not for two threads, and HTTP asks before it is answered
-                client.settimeout(0.05)
-                server.settimeout(0.05)
-                while _pass(client, server) and _pass(server, client):
-                    pass
-
-
-def _pass(source: socket.socket, target: socket.socket) -> bool:
-    """What there is now; False at the end."""
-    try:
-        data = source.recv(1 << 16)
-    except TimeoutError:
-        return True
-    if not data:
-        return False
-    target.settimeout(10)
-    target.sendall(data)
-    target.settimeout(0.05)
-    return True
+                other: dict[socket.socket, socket.socket] = {client: server, server: client}
+                while True:
+                    ready = [client] if client.pending() else select.select(list(other), [], [])[0]
+                    for source in ready:
+                        data = source.recv(1 << 16)
+                        if not data:
+                            return
+                        other[source].sendall(data)

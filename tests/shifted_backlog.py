@@ -7,19 +7,19 @@ import msgspec
 from schemas.durations import SECOND_US, rfc3339
 from tests.harness import START_US
 
-MINUTES = 420
+MINUTES = 375
 #: Nothing of channel `c0` is approved from this minute on, for so many minutes.
-STOP, STOPPED = 330, 45
+STOP, STOPPED = 310, 40
 CHANNELS = ("c0", "c1")
 
 
 def shifted_log(seed: int = 5) -> dict[str, list[bytes]]:
-    """Some three orders a minute and channel, approved within some two minutes."""
+    """Some two orders a minute and channel, approved within some two minutes."""
     draw = random.Random(seed)
     said: list[tuple[float, str, str, str]] = []
     for channel in CHANNELS:
-        for number in range(3 * MINUTES):
-            case, begun = f"{channel}-{number}", number * 20 + draw.random() * 15
+        for number in range(2 * MINUTES):
+            case, begun = f"{channel}-{number}", number * 30 + draw.random() * 25
             end = begun + 30 + draw.random() * 90
             if channel == "c0" and STOP * 60 <= end < (STOP + STOPPED) * 60:
                 end = (STOP + STOPPED) * 60 + draw.random() * 600
@@ -41,5 +41,6 @@ def _message(number: int, at_s: float, kind: str, case: str, channel: str) -> by
         "order_id": case,
     }
     if kind == "order.created":
-        body |= {"customer_id": "k", "currency": "EUR", "lines": [{"line_id": "1", "sku": "s", "qty": 1}]}
+        line = {"line_id": "1", "sku": "s", "qty": 1, "unit_price": "5.00"}
+        body |= {"customer_id": "k", "currency": "EUR", "lines": [line]}
     return msgspec.json.encode(body)

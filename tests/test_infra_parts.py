@@ -24,9 +24,14 @@ from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Log, wait_for, whole_views
 
 SCRIPT: dict[str, Any] = runpy.run_path(str(PARTS))
-share: Callable[[Settings, str, int], str] = SCRIPT["share"]
+share_for: Callable[[Settings, str, int, Callable[[str], bool]], str] = SCRIPT["share"]
 deal: Callable[[list[Path], int], str] = SCRIPT["deal"]
 parts_in: Callable[[Path], dict[int, Path]] = SCRIPT["parts_in"]
+
+
+def share(settings: Settings, run: str, first: int) -> str:
+    """At a start of a run that has written nothing."""
+    return share_for(settings, run, first, lambda _: False)
 
 
 def settings(volume: Path, process: int = 0, lanes: int = 5) -> Settings:
@@ -101,6 +106,23 @@ def test_a_pod_that_came_later_does_not_begin_with_an_empty_volume(tmp_path: Pat
     with pytest.raises(StateError, match="began with 2 pods and this is number 2, with an empty volume"):
         share(settings(tmp_path, 2), "run-1", 2)
     assert not parts_in(tmp_path)
+
+
+def test_an_empty_volume_of_a_run_that_has_written_is_refused(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def has_rows(run_id: str) -> bool:
+        asked.append(run_id)
+        return True
+
+    with pytest.raises(StateError, match="the run run-1 has written rows already"):
+        share_for(settings(tmp_path / "lost"), "run-1", 2, has_rows)
+    assert not parts_in(tmp_path / "lost")
+    (volume,) = shared(tmp_path, 1)
+    record = msgspec.json.decode(RunRecord.path(volume).read_bytes(), type=RunRecord)
+    assert asked == [record.run_id], "its rows are under the same id"
+    share_for(settings(volume), "run-1", 2, has_rows)
+    assert len(asked) == 1, "where there is state nobody is asked"
 
 
 def test_a_run_without_parts_and_parts_without_a_run_are_refused(tmp_path: Path) -> None:
@@ -231,6 +253,11 @@ def test_rows_are_the_same_over_pods_with_volumes_of_their_own_stopped_killed_an
             later = pods.share(2, ["127.0.0.1:1"] * 3, first=2)
             assert later.returncode == 1
             assert "empty volume" in later.stderr
+            kept = pods.volume(1).rename(tmp_path / "kept")
+            lost = pods.share(1, ["127.0.0.1:1"] * 2, first=2)
+            assert lost.returncode == 1
+            assert "has written rows already" in lost.stderr
+            kept.rename(pods.volume(1))
             assert "each of 3 pods has 1 to 2" in pods.deal(3, count=3)
             pods.start(3, first=2)
             pods.wait_for_messages(share_of_log)

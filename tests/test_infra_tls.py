@@ -18,6 +18,7 @@ def test_the_database_is_spoken_to_over_tls_under_an_own_authority(tmp_path: Pat
         done = andon("migrate", "--clickhouse", dsn, cwd=tmp_path, SSL_CERT_FILE=str(ours))
         assert "up to date" in done.stdout
         assert andon("migrate", "--status", "--clickhouse", dsn, cwd=tmp_path, SSL_CERT_FILE=str(ours)).returncode == 0
+        assert front.versions
         assert front.versions <= {"TLSv1.2", "TLSv1.3"}
         for trusted in ({"SSL_CERT_FILE": str(theirs)}, {}):
             refused = andon("sql", "SELECT 1", "--clickhouse", dsn, cwd=tmp_path, check=False, **trusted)

@@ -1,6 +1,6 @@
 """Writes docs/detectors/thresholds.md: every threshold of every detector with its default.
 
-    python -m tests.thresholds > docs/detectors/thresholds.md
+python -m tests.thresholds > docs/detectors/thresholds.md
 """
 
 import sys

@@ -28,7 +28,7 @@ WHERE signal_id = {signal_id:String} ORDER BY incident_id
 """
 
 _WHERE = """
-WHERE handoff = {handoff:String} AND (scope_by = '' OR {scope:Map(String, String)}[scope_by] = scope)
+WHERE handoff = {handoff:String} AND (scope_by = '' OR has({places:Array(String)}, concat(scope_by, '=', scope)))
 """
 
 _SCORES = f"""
@@ -135,7 +135,7 @@ def _series(store: Store, signal: Found, metric: str) -> Sequence[tuple[Any, ...
     """The rows of one series around the signal: as the models scored it, else the handoff's windows."""
     parameters: Mapping[str, Any] = {
         "handoff": signal.handoff,
-        "scope": signal.scope,
+        "places": [f"{name}={value}" for name, value in signal.scope.items()],
         "metric": metric,
         "begin": signal.opened_us - BEFORE_US,
         "end": max(signal.found_us, signal.closed_us or 0) + AFTER_US,

@@ -4,12 +4,13 @@ The engine keeps state in as many files (parts) as there are lanes. Each part mu
 process; which one is all the same. Run in the image as `python /opt/andon/lib/andon/recovery_parts.py …`:
 
 - `share --run NAME --first N`, before each start of a pod: where there is state, leaves it alone; makes the pod's share
-  of empty parts where the volume is empty and the pod is one of the first N; refuses to start a pod of an empty volume
-  that came later, since a second set of empty parts beside the kept ones would be two states of one job.
+  of empty parts where the volume is empty and the run is new. An empty volume of a run that has written rows already is
+  refused: the state has been lost, or the pod came later; empty parts beside kept ones would be a state with holes.
 - `deal --to N DIRECTORY…`, while the job is stopped: deals all parts to the first N directories, which are in the
   order of the pods. Broken off, it is run again.
 
-Both are idempotent. A run's name gives its id, the same in each pod: a job that is begun anew gets a new name.
+Both are idempotent. A run's name gives its id, the same in each pod: a job that is begun anew gets a new name. Rows of
+a run are written only when all its pods run, so none can be there before each has had its share.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,15 +28,25 @@ from dataflows.engine import init_recovery
 from dataflows.job import RunRecord
 from dataflows.settings import Settings, load_settings
 from schemas.errors import AndonError, StateError
+from sinks.clickhouse.dsn import read_password
+from sinks.clickhouse.store import open_store
 
 _PART = re.compile(r"^part-(\d+)\.sqlite3$")
 _MAKING = ".making"
 _RUN_ID_LENGTH = 12
 _CHUNK = 1 << 20
+#: Every run writes here, whatever its input.
+_ROWS = "pipeline_health_log"
 
 
-def share(settings: Settings, run: str, first: int) -> str:
+def share(settings: Settings, run: str, first: int, has_rows: Callable[[str], bool]) -> str:
     """See to the pod's share of the parts; gives what was done in words.
+
+    Args:
+        settings: as the pod's process reads them.
+        run: the run's name.
+        first: with how many pods it began.
+        has_rows: whether a run, by its id, has written anything; asked only where the volume is empty.
 
     Raises:
         StateError: the volume can't be started from.
@@ -53,6 +64,9 @@ def share(settings: Settings, run: str, first: int) -> str:
         words = f"the job began with {first} pods and this is number {engine.process}, with an empty volume"
         raise StateError(f"{words}: deal the parts before it starts")
     if not making.exists():
+        if has_rows(_run_id(run)):
+            words = f"{recovery} is empty, and the run {run} has written rows already: its state has been lost"
+            raise StateError(f"{words}; restore it, or begin anew under another name")
         _make(making, engine.lanes, engine.process, first)
     for part in parts_in(making).values():
         part.replace(recovery / part.name)
@@ -117,9 +131,29 @@ def _make(making: Path, lanes: int, process: int, first: int) -> None:
 
 def _write_record(path: Path, settings: Settings, run: str) -> None:
     engine = settings.engine
-    run_id = hashlib.sha256(run.encode()).hexdigest()[:_RUN_ID_LENGTH]
-    record = RunRecord(run_id, engine.lanes, engine.case_groups, engine.item_groups, engine.site_groups)
+    record = RunRecord(_run_id(run), engine.lanes, engine.case_groups, engine.item_groups, engine.site_groups)
     _write(path, msgspec.json.encode(record))
+
+
+def _run_id(run: str) -> str:
+    return hashlib.sha256(run.encode()).hexdigest()[:_RUN_ID_LENGTH]
+
+
+def _rows_in(settings: Settings) -> Callable[[str], bool]:
+    def has_rows(run_id: str) -> bool:
+        password = read_password(settings.clickhouse.password_file)
+        with open_store(settings.clickhouse.dsn, password=password) as store:
+            there = store.query(
+                "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+                {"database": store.database, "table": _ROWS},
+            )
+            if not there.rows[0][0]:
+                return False
+            table = f"{store.database}.{_ROWS}"
+            written = store.query(f"SELECT count() FROM {table} WHERE run_id = {{run:String}}", {"run": run_id})  # noqa: S608 - a checked name
+            return bool(written.rows[0][0])
+
+    return has_rows
 
 
 def _one_record(directories: Sequence[Path]) -> bytes:
@@ -189,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = parser.parse_args(arguments)
     try:
         if told.command == "share":
-            words = share(load_settings(told.config), told.run, told.first)
+            settings = load_settings(told.config)
+            words = share(settings, told.run, told.first, _rows_in(settings))
         else:
             words = deal(told.directories, told.to)
     except (AndonError, OSError) as error:
