@@ -160,8 +160,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     stock: StockSettings = StockSettings()
     detectors: DetectorSettings = DetectorSettings()
     incidents: IncidentSettings = IncidentSettings()
-    alerting: AlertSettings = AlertSettings()
     models: ModelSettings = ModelSettings()
+    alerting: AlertSettings = AlertSettings()
     delivery: DeliverySettings = DeliverySettings()
 
     def windows(self, size: Duration, slide: Duration | None = None) -> WindowSettings:

@@ -1,4 +1,4 @@
-"""A log in which approvals of one channel run as ever, and then stop for a while: its backlog shifts."""
+"""A log in which one channel's orders come in one lump and their approvals stop for a while: its backlog shifts."""
 
 import random
 
@@ -8,18 +8,21 @@ from schemas.durations import SECOND_US, rfc3339
 from tests.harness import START_US
 
 MINUTES = 375
-#: Nothing of channel `c0` is approved from this minute on, for so many minutes.
-STOP, STOPPED = 310, 40
+#: So many orders of channel `c0` come in this minute, and none is approved for so many minutes from then on.
+LUMP, STOP, STOPPED = 40, 310, 40
 CHANNELS = ("c0", "c1")
 
 
 def shifted_log(seed: int = 5) -> dict[str, list[bytes]]:
-    """Some two orders a minute and channel, approved within some two minutes."""
+    """Some two orders a minute and channel, approved within two minutes."""
     draw = random.Random(seed)
     said: list[tuple[float, str, str, str]] = []
     for channel in CHANNELS:
-        for number in range(2 * MINUTES):
-            case, begun = f"{channel}-{number}", number * 30 + draw.random() * 25
+        begins = [number * 30 + draw.random() * 25 for number in range(2 * MINUTES)]
+        if channel == "c0":
+            begins += [STOP * 60 + draw.random() * 50 for _ in range(LUMP)]
+        for number, begun in enumerate(begins):
+            case = f"{channel}-{number}"
             end = begun + 30 + draw.random() * 90
             if channel == "c0" and STOP * 60 <= end < (STOP + STOPPED) * 60:
                 end = (STOP + STOPPED) * 60 + draw.random() * 600

@@ -337,7 +337,7 @@ def test_a_source_that_spoke_at_this_hour_yesterday_is_missed() -> None:
     sales(log, "1d 14:00", "1d 18:00", 0.1)
     findings = run(parts(), log.in_order(), "1d 18:00")
     first, last = opened(findings)
-    assert "1d 11:30" <= first <= "1d 11:36 feed_stopped source=till-1"
+    assert "1d 12:00" <= first <= "1d 12:06 feed_stopped source=till-1"
     assert last == "1d 14:01 over source=till-1"
 
 

@@ -22,6 +22,7 @@ from tests.clickhouse_front import ClickHouseFront
 from tests.infra_pods import PARTS, Pods
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Log, wait_for, whole_views
+from tests.processes import query
 
 SCRIPT: dict[str, Any] = runpy.run_path(str(PARTS))
 share_for: Callable[[Settings, str, int, Callable[[str], bool]], str] = SCRIPT["share"]
@@ -242,7 +243,7 @@ def test_rows_are_the_same_over_pods_with_volumes_of_their_own_stopped_killed_an
         log.produce(broker)
         with Job(tmp_path / "undisturbed", broker, front.dsn_of("undisturbed")) as job:
             job.run_to_end(log)
-            expected = whole_views(job.folder)
+            expected, findings = whole_views(job.folder), signals(job.folder)
         share_of_log = log.count // 6
         with pods_over(tmp_path / "pods", broker, front.dsn_of("pods")) as pods:
             front.faults(latency_s=0.1)  # slow enough to be disturbed in the middle
@@ -274,7 +275,14 @@ def test_rows_are_the_same_over_pods_with_volumes_of_their_own_stopped_killed_an
             wait_until_end(pods, job, log)
             pods.send(0, signal.SIGTERM)
             assert pods.codes() == [0]
+            assert signals(job.folder) ^ findings == set()
             assert whole_views(job.folder) == expected
+
+
+def signals(folder: Path) -> set[str]:
+    """As text, to see in which they differ."""
+    columns = "signal_id, kind, scope, opened_at, found_at, closed_at, severity, observed, explanation, evidence"
+    return {json.dumps(row, sort_keys=True) for row in query(f"SELECT {columns} FROM signals", folder)}
 
 
 def wait_until_end(pods: Pods, job: Job, log: Log) -> None:

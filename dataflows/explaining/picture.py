@@ -106,7 +106,7 @@ def _scores(points: Sequence[Judged], axis: TimeAxis, top: int) -> Markup:
     bottom = top + _SCORES
     least = bottom - LEAST / highest * _SCORES
     parts = [
-        tag("text", "anomaly score", x=_LEFT - 8, y=top + 10, text_anchor="end", class_="tick"),
+        tag("text", "score", x=_LEFT - 8, y=top + 10, text_anchor="end", class_="tick"),
         tag("line", x1=_LEFT, x2=f"{axis.right}", y1=bottom, y2=bottom, class_="grid"),
         tag("line", x1=_LEFT, x2=f"{axis.right}", y1=f"{least:.1f}", y2=f"{least:.1f}", class_="least"),
         tag("text", f"{LEAST}", x=_LEFT - 8, y=f"{least + 4:.1f}", text_anchor="end", class_="tick"),

@@ -28,7 +28,7 @@ WHERE signal_id = {signal_id:String} ORDER BY incident_id
 """
 
 _WHERE = """
-WHERE handoff = {handoff:String} AND (scope_by = '' OR has({places:Array(String)}, concat(scope_by, '=', scope)))
+WHERE handoff = {handoff:String} AND (scope = '' OR has({places:Array(String)}, concat(scope_by, '=', scope)))
 """
 
 _SCORES = f"""

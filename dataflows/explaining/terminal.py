@@ -71,7 +71,8 @@ def _plot(subject: Subject, columns: int) -> Iterator[str]:
     for number, one in _shown(points, column):
         _put(cells, number, one, row)
     place = f" at {subject.place}" if subject.place else ""
-    legend = f"{_VALUE} seen, {_EXPECTED} expected, {_BAND} band, {_ALARM} alarm, {_THIS} this one"
+    legend = f"{_VALUE} seen, {_EXPECTED} expected, {_BAND} band, {_ALARM} alarm"
+    legend += f", {_THIS} this one" if subject.judged_us is not None else ""
     yield f"{metric} of {subject.signal.handoff}{place} ({legend})"
     for level in reversed(range(_ROWS)):
         yield f"{labels[level]:>{margin}} ┤{''.join(cells[level])}".rstrip()

@@ -35,9 +35,9 @@ class LostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     settle: Duration = Duration(10 * MINUTE_US)
     least: float = 8.0
     share: float = 0.4
-    behind: float = 5.0
+    behind: float = 8.0
     behind_share: float = 0.05
-    score: float = 6.0
+    score: float = 8.0
     usual: float = 0.02
     quiet: Duration = Duration(2 * HOUR_US)
 

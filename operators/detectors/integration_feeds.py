@@ -47,8 +47,8 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """
 
     least: Duration = Duration(10 * MINUTE_US)
-    times: float = 3.0
-    source: Duration = Duration(30 * MINUTE_US)
+    times: float = 4.0
+    source: Duration = Duration(60 * MINUTE_US)
 
 
 class Feed(msgspec.Struct, array_like=True):

@@ -1,9 +1,9 @@
 """Work that waits longer than is usual: what began, what of it has ended, and how long the ended took.
 
-A scope's usual latency is kept as a fading sample of past latencies, from which its 95th percentile is taken. One that
-has waited `times` as long and is not over is late; where nothing is late by chance, of `n` that are old enough about
-5 % are, and how surprising more are is Chernoff's bound (rates.py). So a stop is found as soon as several have waited
-too long, hours before a deadline would pass, and a lone slow one is no finding.
+A scope's usual latency is kept as a sample of the latest latencies, from which its 95th percentile is taken. One that
+has waited `times` as long and is not over is late. By chance as large a share of those that are old enough is, as took
+so long in the sample; how surprising more are is Chernoff's bound (rates.py). So a stop is found as soon as several
+have waited too long, hours before a deadline would pass, and a lone slow one is no finding.
 """
 
 from bisect import bisect_left, insort
@@ -19,26 +19,27 @@ from schemas.durations import END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Dur
 
 #: How many latencies are remembered, and how many pending ones.
 _SAMPLE, _MOST_PENDING = 400, 20_000
-_BEYOND = 0.05
+#: A scope has been known for long enough when it is so many times the usual latency old.
+_LEARNING = 6
 
 
 class WaitRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When waiting is a finding.
 
     At least `least` must be late, the share `share` of those that are old enough, with a surprise of `score`. Late is
-    who has waited `times` the usual 95th percentile, and `at_least`; in the first `learning` of a scope no less than
-    `usual`, since of what began lately only what was quick is over. Before `young` latencies were seen nothing is late:
-    an end that nobody sends is awaited in vain. It closes when nobody late has waited for `quiet`.
+    who has waited `times` the usual 95th percentile, and `at_least`; in the first hours of a scope, six times that
+    percentile, no less than `usual`, since of what began lately only what was quick is over. Before `young` latencies
+    were seen nothing is late: an end that nobody sends is awaited in vain. It closes when nobody late has waited for
+    `quiet`.
     """
 
     least: int = 4
-    share: float = 0.3
+    share: float = 0.1
     score: float = 4.0
     times: float = 1.5
     at_least: Duration = Duration(30 * MINUTE_US)
     usual: Duration = Duration(8 * HOUR_US)
     young: int = 20
-    learning: Duration = Duration(24 * HOUR_US)
     quiet: Duration = Duration(30 * MINUTE_US)
 
 
@@ -86,7 +87,7 @@ class Waits(msgspec.Struct, array_like=True):
         if len(self.order) < rule.young:
             return END_OF_TIME_US
         usual = self.order[min(len(self.order) - 1, int(0.95 * len(self.order)))] * SECOND_US
-        young = now_us - self.first_us < rule.learning
+        young = now_us - self.first_us < _LEARNING * usual
         return max(rule.at_least, rule.usual if young else 0, round(usual * rule.times))
 
     def newly_late(self, now_us: int, rule: WaitRule) -> list[tuple[str, Impact | None, str]]:
@@ -108,7 +109,9 @@ class Waits(msgspec.Struct, array_like=True):
         oldest = (now_us - max(self.limit_us(rule, now_us), 2 * HOUR_US)) // CELL_US
         self.judged = [one for one in self.judged if one[0] > oldest]
         late = sum(is_late for _, is_late in self.judged)
-        return late, len(self.judged), surprise_of_share(late, len(self.judged), _BEYOND)
+        longer = len(self.order) - bisect_left(self.order, self.limit_us(rule, now_us) / SECOND_US)
+        usual = (longer + 1) / (len(self.order) + 2)
+        return late, len(self.judged), surprise_of_share(late, len(self.judged), usual)
 
     def forget(self, before_us: int) -> None:
         """Give up on those that wait since before."""

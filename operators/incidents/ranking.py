@@ -10,6 +10,14 @@ from operators.incidents.records import Finding, KindPart, Record
 from operators.incidents.settings import IncidentSettings
 from schemas.durations import HOUR_US
 
+#: (name, as what it shows, field, times): seen in one place (the field's value), it is the first that is broken, and
+#: the second only how that shows, where the first adds so many times the second's orders.
+_NEARER = (
+    ("posting_interface_down", "downstream_outage", "interface", 0.0),
+    ("posting_interface_down", "transport_fault", "interface", 0.0),
+    ("margin_leak", "price_error", "channel", 2.0),
+)
+
 
 class Candidate(msgspec.Struct, frozen=True):
     """A finding that may be the cause, how well that fits (0 to 1), and why."""
@@ -33,7 +41,24 @@ def ranked(record: Record, graph: CauseGraph, settings: IncidentSettings) -> lis
     if record.written and best.score - held.score < settings.cause_margin:
         candidates.remove(held)
         candidates.insert(0, held)
+    nearer = _nearer_name(record, candidates)
+    if nearer is not None:
+        candidates.remove(nearer)
+        candidates.insert(0, nearer)
     return candidates
+
+
+def _nearer_name(record: Record, candidates: list[Candidate]) -> Candidate | None:
+    """The candidate that is the first one by its nearer name, None where there is none."""
+    first = candidates[0].finding
+    for name, shows_as, field, times in _NEARER:
+        if first.kind != shows_as or name not in record.kinds:
+            continue
+        here, there = record.kinds[name], record.kinds[shows_as]
+        same_place = here.values.get(field, set()) & there.values.get(field, set())
+        if same_place and here.orders >= times * there.orders:
+            return next((one for one in candidates if one.finding.kind == name), None)
+    return None
 
 
 def _of_kind(record: Record, part: KindPart, settings: IncidentSettings) -> Finding:
