@@ -72,10 +72,11 @@ def read_truth(path: Path) -> list[Breakdown]:
 
 
 def read_found(store: Store, run_id: str) -> list[Found]:
-    """The signals of a run."""
+    """The signals of a run, without what models find unusual: that opens nothing by itself."""
     answer = store.query(
         "SELECT kind, handoff, scope, case_id, toUnixTimestamp64Micro(opened_at), "
-        "toUnixTimestamp64Micro(found_at), explanation FROM signal_log FINAL WHERE run_id = {run:String}",
+        "toUnixTimestamp64Micro(found_at), explanation FROM signal_log FINAL "
+        "WHERE run_id = {run:String} AND NOT startsWith(kind, 'unusual_')",
         {"run": run_id},
     )
     return [Found(*row) for row in answer.rows]
@@ -91,7 +92,8 @@ def judge(breakdowns: Sequence[Breakdown], found: Sequence[Found]) -> tuple[list
         mine = [
             signal
             for signal in found
-            if begin <= signal.opened_us <= end + AFTERMATH_US
+            if begin <= signal.found_us
+            and signal.opened_us <= end + AFTERMATH_US
             and (signal.case_id in orders or _shares(signal.scope, breakdown.scope, signal.opened_us <= end))
         ]
         explained.update(id(signal) for signal in mine)

@@ -20,7 +20,7 @@ _SECONDS = {OLDEST.metric, LATENCY.metric}
 _TERMS = {
     "novelty": "it left the range that this series had reached",
     "innovation": "the step from the window before is larger than usual at that time of the day",
-    "level": "it is far from its level of the last day",
+    "level": "it is far from its level of late",
     "sustained": "many windows lean to this side",
 }
 _KINDS: dict[Kind, str] = {"drift": "its daily mean has been drifting for days"}

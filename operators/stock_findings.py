@@ -24,7 +24,7 @@ def stock_signal(
     settle_us: int,
     closed: bool,
 ) -> Signal:
-    """The signal of a `stock_delta` or a `negative_atp`; `opened` says since when (arrival) and how much it was then."""
+    """The signal of a `stock_delta` or `negative_atp`; `opened` says since when (arrival) and how much it was then."""
     sku, node = names
     quantities = item.quantities(END_OF_TIME_US)
     stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())

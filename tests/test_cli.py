@@ -131,7 +131,7 @@ def test_the_demo_finds_what_it_injects(tmp_path: Path) -> None:
     found = json.loads(andon("demo", "--json", cwd=tmp_path).stdout)
     kinds = {one["kind"]: one for one in found["breakdowns"]}
     assert set(kinds) == {"feed_stopped", "queue_saturation", "posting_interface_down"}
-    assert kinds["feed_stopped"]["signals"]["feed_stopped"] == 1
+    assert kinds["feed_stopped"]["signals"]["feed_stopped"] >= 1
     saturation = kinds["queue_saturation"]
     assert saturation["signals"]["reservation overdue"] > 100
     assert saturation["orders_named"] >= 0.8 * saturation["orders"]

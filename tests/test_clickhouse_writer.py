@@ -62,7 +62,13 @@ def test_one_of_each_goes_in_and_comes_out(store: Store) -> None:
     assert writer.write(ONE_OF_EACH) == []
     assert writer.pending == len(ONE_OF_EACH)
     assert writer.flush() == []
-    assert (writer.pending, writer.rows, writer.blocks, writer.retries, writer.rejected) == (0, 16, 16, 0, 0)
+    assert (writer.pending, writer.rows, writer.blocks, writer.retries, writer.rejected) == (
+        0,
+        len(ONE_OF_EACH),
+        len(ONE_OF_EACH),
+        0,
+        0,
+    )
     for row in ONE_OF_EACH:
         table = TABLES[type(row)]
         found = store.query(

@@ -219,7 +219,7 @@ def test_what_is_not_the_state_of_one_run_is_not_dealt(tmp_path: Path, wrong: st
 
 @contextmanager
 def pods_over(folder: Path, broker: Broker, dsn: str) -> Iterator[Pods]:
-    with Job(folder, broker, dsn, engine={"batch": 500, "ahead": 2_000}) as job:
+    with Job(folder, broker, dsn, engine={"batch": 500, "ahead": 2_000, "stop_within": "60s"}) as job:
         pods = Pods(job)
         try:
             yield pods

@@ -7,9 +7,11 @@ import msgspec
 import pytest
 
 from operators.anomaly.settings import ModelSettings
+from operators.group_state import IncidentPiece
+from operators.incident_group import IncidentGroup
 from operators.incidents.kinds import KINDS
 from operators.pipeline import INCIDENT, PipelineSettings, group_name
-from operators.series_points import FIGURES, limits_of, window_points
+from operators.series_points import FIGURES, WindowPoint, limits_of, window_points
 from operators.series_scores import SeriesScores, SeriesScoresState
 from schemas.durations import MINUTE_US, SECOND_US
 from schemas.errors import StateError
@@ -76,6 +78,29 @@ def test_a_restart_goes_on_where_points_were_held_back() -> None:
     assert resumed.snapshot() == whole.snapshot()
 
 
+def test_points_wait_for_the_slowest_group_over_a_restart_too() -> None:
+    first, second = _window(3), _window(4, start_us=START_US + MINUTE_US)
+    names = chosen(groups=2).upstream_of_incidents()
+
+    def pieces(upto_us: int, points: list[WindowPoint], but: str = "") -> list[IncidentPiece]:
+        others = [IncidentPiece(name, upto_us, upto_us - 1, [], [], final=False) for name in names[1:] if name != but]
+        return [IncidentPiece(names[0], upto_us, upto_us - 1, [], [], final=False, points=points), *others]
+
+    group = IncidentGroup(group_name(INCIDENT, 0), chosen(groups=2))
+    both = [point for row in (second, first) for point in window_points(row, 5 * SECOND_US, {})]
+    assert not group.on_batch(pieces(second.arrival_us + 1, both, but=names[1])).rows
+    slowest = IncidentPiece(names[1], first.arrival_us + 1, first.arrival_us, [], [], final=False)
+    rows = group.on_batch([slowest]).rows
+    assert {row.at_us for row in kept(rows, SeriesScore)} == {first.window_end_us}
+    resumed = IncidentGroup(group_name(INCIDENT, 0), chosen(groups=2))
+    resumed.restore(group.snapshot())
+    slowest = IncidentPiece(names[1], second.arrival_us + 1, second.arrival_us, [], [], final=False)
+    rows += resumed.on_batch([slowest]).rows
+    once = IncidentGroup(group_name(INCIDENT, 0), chosen(groups=2))
+    assert encoded(rows) == encoded(once.on_batch(pieces(second.arrival_us + 1, both)).rows)
+    assert len(kept(rows, SeriesScore)) == len(both)
+
+
 def test_a_snapshot_is_made_anew_after_points_and_after_health() -> None:
     (point,) = window_points(_window(1), 5 * SECOND_US, {})[:1]
     scores = SeriesScores(OFTEN)
@@ -85,7 +110,7 @@ def test_a_snapshot_is_made_anew_after_points_and_after_health() -> None:
     assert scored != before
     assert scores.snapshot() == scored
     assert len(scores.advance(point.arrival_us + MINUTE_US)) == 1
-    assert scores.snapshot() != scored
+    assert scores.snapshot().models != scored.models, "points and alarms are counted from there on anew"
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
@@ -97,11 +122,11 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
 # --- points ------------------------------------------------------------------------------------------------
 
 
-def _window(completed: int, *, late_us: int = 0) -> HandoffWindow:
-    end_us = START_US + MINUTE_US
+def _window(completed: int, *, late_us: int = 0, start_us: int = START_US) -> HandoffWindow:
+    end_us = start_us + MINUTE_US
     arrival_us = end_us + 5 * SECOND_US + late_us
     latency = 90.0 if completed else None
-    head = ("pick", "node", "n1", START_US, end_us, 2, completed, 0, 0, 7, 120.0)
+    head = ("pick", "node", "n1", start_us, end_us, 2, completed, 0, 0, 7, 120.0)
     return HandoffWindow(*head, latency, latency, latency, latency, {}, arrival_us, arrival_us)
 
 

@@ -16,9 +16,9 @@ _UNITS = ((DAY_US, "d"), (HOUR_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s"), (1_
 
 _HEAD = """# Every threshold of the detectors
 
-Under `[detectors]` of the settings, and by these names in `set` of `[[detectors.override]]`. What they mean stands with the
-family's page, and for what has `window`, `least`, `share` … in [detection](../detection.md). This page is written by
-`python -m tests.thresholds`; a test holds it to the code.
+Under `[detectors]` of the settings, and by these names in `set` of `[[detectors.override]]`. What they mean stands with
+the family's page, and for what has `window`, `least`, `share` … in [detection](../detection.md). This page is written
+by `python -m tests.thresholds`; a test holds it to the code.
 """
 
 

@@ -25,6 +25,7 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
 
     from dataflows import verdicts as verdict  # noqa: PLC0415 - as above
     from dataflows.cli.progress import reading, share_of  # noqa: PLC0415 - as above
+    from dataflows.incident_table import render_incidents  # noqa: PLC0415 - as above
     from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from dataflows.summary import render, summarise  # noqa: PLC0415 - as above
@@ -47,11 +48,12 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
             run_id = run_job(settings, process_map_of(settings, None), sources, store, on_progress=on_progress)
         summary = summarise(store, run_id)
         verdicts, rest = verdict.judge(verdict.read_truth(events / "truth.jsonl"), verdict.read_found(store, run_id))
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(verdict.as_json(verdicts, rest)).decode() + "\n")
-        return
-    console = Console()
-    render(summary, console)
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(verdict.as_json(verdicts, rest)).decode() + "\n")
+            return
+        console = Console()
+        render(summary, console)
+        render_incidents(store, run_id, console)
     console.print(
         f"\n[bold]A simulated day of {sum(simulated.events.values()):,} events, with breakdowns injected:[/]\n",
         highlight=False,

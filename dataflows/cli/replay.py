@@ -51,6 +51,7 @@ def replay(
 
     from dataflows.cli.progress import reading  # noqa: PLC0415 - as above
     from dataflows.cli.store import store_from  # noqa: PLC0415 - as above
+    from dataflows.incident_table import render_incidents  # noqa: PLC0415 - as above
     from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from dataflows.summary import render, summarise  # noqa: PLC0415 - as above
@@ -86,10 +87,12 @@ def replay(
                 on_rows=rows.append,
             )
         summary = msgspec.structs.replace(summarise(store, run_id), rows=rows[0] if rows else None)
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
-    else:
-        render(summary, Console())
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
+        else:
+            console = Console()
+            render(summary, console)
+            render_incidents(store, run_id, console)
     if close_at is not None and summary.arrival_end is not None and close_at_us < Instant.parse(summary.arrival_end):
         words = f"is not later than the last event (until {summary.arrival_end}), and changes nothing"
         click.echo(f"--close-at {close_at}: {words}", err=True)

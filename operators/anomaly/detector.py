@@ -117,10 +117,10 @@ class SeriesDetector:
         terms = self._terms(value, residual, 0.0 if is_gap else step_scale, part, up=up, down=down)
         surprise = terms.novelty + terms.innovation + terms.level + terms.sustained
         is_return = abs(residual) < _BACK * abs(self.fast)
-        counted = surprise if surprise > self.record and not is_return else 0.0
-        self.record = max(surprise, self.record) if counted else self.record * _RECENT
         is_material = max(_bad(value - centre, up, down), _bad(residual, up, down)) >= least
-        is_alarm = is_material and seen >= BURN_IN and self.budget.spend(counted, cadence.per_week)
+        counted = surprise if is_material and surprise > self.record and not is_return else 0.0
+        self.record = max(surprise, self.record) if counted else self.record * _RECENT
+        is_alarm = seen >= BURN_IN and self.budget.spend(counted, cadence.per_week)
         is_step = terms.innovation >= _STEP
         kind: Kind = "gap" if is_gap else "none"
         if is_alarm:

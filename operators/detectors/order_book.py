@@ -74,7 +74,7 @@ class OrderFacts(msgspec.Struct, array_like=True):
     ) -> Impact:
         """What is touched when these lines are: units, what they sell for, and the margin where costs are known."""
         lines = self.lines_of(sku, line_id)
-        value = sum(line.qty * line.price for line in lines if line.price is not None)
+        value = sum((line.qty * line.price for line in lines if line.price is not None), 0.0)
         costs = [
             line.qty * (line.price - line.cost) for line in lines if line.price is not None and line.cost is not None
         ]

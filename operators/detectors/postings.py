@@ -35,10 +35,10 @@ class Awaited(NamedTuple):
 
 
 AWAITED = (
-    Awaited("posting_wait:goods_issue", "goods_issue", ""),
-    Awaited("posting_wait:invoice", "invoice", "goods_issue"),
-    Awaited("posting_wait:invoice_of_dispatch", "invoice", ""),
-    Awaited("posting_wait:payment", "payment", "invoice"),
+    Awaited("posting_wait_goods_issue", "goods_issue", ""),
+    Awaited("posting_wait_invoice", "invoice", "goods_issue"),
+    Awaited("posting_wait_invoice_of_dispatch", "invoice", ""),
+    Awaited("posting_wait_payment", "payment", "invoice"),
 )
 
 

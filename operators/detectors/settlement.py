@@ -163,7 +163,7 @@ class MissingWatch(AgeWatch):
     State = MissingState
 
     def __init__(self, awaited: Awaited, policy: Policy[AgeRule]) -> None:
-        name = awaited.metric.replace("posting_wait:", "missing_")
+        name = awaited.metric.replace("posting_wait_", "missing_")
         handoff = _HANDOFFS[awaited.posting_type]
         super().__init__(name, "posting_missing", awaited.metric, POSTING_AGES, policy, _missing_words, handoff=handoff)
         self._of_dispatch = awaited.posting_type == "invoice" and not awaited.after
