@@ -50,8 +50,9 @@ def store_from(config: str | None, clickhouse: str | None, *, readonly: bool = F
 def sql(query: str, form: str | None, limit: int, clickhouse: str | None, config: str | None) -> None:
     """Run QUERY against Andon's views, read-only; `-` reads it from standard input.
 
-    Names without a database mean Andon's: stock_deltas, handoff_latency, handoffs, signals, dead_letters,
-    late_events, duplicate_events, pipeline_health. `DESCRIBE handoffs` explains the columns of one.
+    Names without a database mean Andon's: incidents, incident_orders, incident_signals, signals, handoffs,
+    handoff_latency, stock_deltas, alerts, alert_decisions, alert_deliveries, silences, series_scores, model_health,
+    dead_letters, late_events, duplicate_events, pipeline_health. `DESCRIBE handoffs` explains the columns of one.
     """
     from dataflows.cli.answers import as_csv, as_json, as_table, footer, refuse_format  # noqa: PLC0415 - as in store_from
 
