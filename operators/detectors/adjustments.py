@@ -21,6 +21,8 @@ _SPANS, _LEVELS = (10, 20, 40, 60), (2, 10, 40, 120)
 _KNOWN, _PRIOR = 30.0, 50.0
 #: Messages of a node that come late, against its changes, from which on nothing is said to be lost.
 _MANY_LATE = 0.1
+#: While nothing is open a node is looked at once in so many minutes.
+_LOOKS = 3
 
 
 class LostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,6 +80,7 @@ class NodeState(msgspec.Struct, array_like=True):
     learnt: int = 0
     recent: list[tuple[int, int, str, str, str, float]] = []
     open: dict[str, Open] = {}
+    looked: int = 0
 
 
 class AdjustmentsLost(ScopeDetector):
@@ -105,6 +108,9 @@ class AdjustmentsLost(ScopeDetector):
         number = end_us // CELL_US - 1
         self._take(state, cells, number)
         self._learn(state, number)
+        if not state.open and number // _LOOKS == state.looked:
+            return
+        state.looked = number // _LOOKS
         for system in sorted(state.usual.keys() | state.open.keys()):
             missing, score = self._missing(state, system, rule, number)
             behind, surprise = self._behind(state, system, rule, number)

@@ -116,13 +116,21 @@ class ScopeDetectors:
 
     def update(self, tallies: Sequence[Tally]) -> None:
         """Take counts; they are judged when time passes the end of their cell."""
+        readers = self._readers
         for tally in tallies:
-            cell = tally.arrival_us // CELL_US
-            for index in self._readers.get(tally.metric, ()):
-                metrics = self._cells.setdefault(cell, {}).setdefault((index, tally.scope), {})
-                found = metrics.get(tally.metric)
+            metric = tally.metric
+            indexes = readers.get(metric)
+            if indexes is None:
+                continue
+            scopes = self._cells.setdefault(tally.arrival_us // CELL_US, {})
+            for index in indexes:
+                key = index, tally.scope
+                metrics = scopes.get(key)
+                if metrics is None:
+                    metrics = scopes[key] = {}
+                found = metrics.get(metric)
                 if found is None:
-                    found = metrics[tally.metric] = Cell(members=[])
+                    found = metrics[metric] = Cell(members=[])
                 found.add(tally)
 
     def advance(self, watermark_us: int) -> list[ScopeFinding]:
