@@ -15,6 +15,8 @@ from schemas.errors import StateError
 
 #: How many touched cases a cell keeps of one metric and scope; beyond, they only count.
 MOST_MEMBERS = 5_000
+#: A scope that is not idle, and of which nothing comes, is judged once in so many cells.
+_IDLE_CELLS = 5
 
 
 class Cell(msgspec.Struct, array_like=True):
@@ -61,7 +63,8 @@ class ScopeDetector:
     """One detector's second part: judges each scope that has counts of its metrics, a cell at a time.
 
     `State` is what is kept of a scope: a msgspec record that can be made without arguments. `judge` may change it in
-    place. A scope for which `idle` holds is not judged in cells without counts, and forgotten after `FORGET_US`.
+    place. A scope for which `idle` holds is not judged in cells without counts (others are, in every fifth), and
+    forgotten after `FORGET_US`.
     """
 
     NAME: ClassVar[str]
@@ -137,12 +140,15 @@ class ScopeDetectors:
         """Judge every cell that is over."""
         upto = watermark_us // CELL_US
         out: list[ScopeFinding] = []
+        counted = sorted((cell for cell in self._cells if cell < upto), reverse=True)
         while True:
-            cell = min(self._cells) if self._cells else upto
+            cell = counted[-1] if counted else upto
             if self._busy:
-                cell = min(cell, self._judged + 1)
+                cell = min(cell, (self._judged // _IDLE_CELLS + 1) * _IDLE_CELLS)
             if cell >= upto:
                 break
+            if counted and counted[-1] == cell:
+                counted.pop()
             self._judge_cell(cell, out)
         self._judged = max(self._judged, upto - 1)
         return out
@@ -150,7 +156,7 @@ class ScopeDetectors:
     def _judge_cell(self, cell: int, out: list[ScopeFinding]) -> None:
         counts = self._cells.pop(cell, {})
         end_us = (cell + 1) * CELL_US
-        for key in sorted(counts.keys() | self._busy):
+        for key in sorted(counts.keys() | self._busy if cell % _IDLE_CELLS == 0 else counts):
             index, scope = key
             detector, metrics = self._detectors[index], counts.get(key, {})
             for counted in metrics.values():
