@@ -35,7 +35,7 @@ class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     after `memory`.
     """
 
-    age: Duration = Duration(2 * MINUTE_US)
+    age: Duration = Duration(3 * MINUTE_US)
     depth: float = 30.0
     times: float = 3.0
     samples: int = 3
