@@ -11,7 +11,6 @@ the log of deduplication tokens.
 import argparse
 import http.client
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import msgspec
 
 from tests.clickhouse_http import FAULTS_PATH, Engine, Script, Seen, Server
 from tests.processes import ROOT, environment
+from tests.readable import readable
 
 _PASSWORD = "FRONT_PASSWORD"  # noqa: S105 - the name of the variable, not a secret
 _LISTENING = "listening on 127.0.0.1:"
@@ -91,7 +91,7 @@ class ClickHouseFront:
             text=True,
         )
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], _START_S)
+        ready = readable([self._process.stdout], _START_S)
         line = self._process.stdout.readline() if ready else ""
         if not line.startswith(_LISTENING):
             self.kill()

@@ -1,6 +1,5 @@
 """A throw-away authority, and a proxy that ends TLS before a plain port."""
 
-import select
 import shutil
 import socket
 import ssl
@@ -10,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.readable import readable
 
 
 def authority(folder: Path, name: str) -> Path:
@@ -63,7 +64,7 @@ class TlsFront:
             with socket.create_connection(("127.0.0.1", self._to)) as server:
                 other: dict[socket.socket, socket.socket] = {client: server, server: client}
                 while True:
-                    ready = [client] if client.pending() else select.select(list(other), [], [])[0]
+                    ready = [client] if client.pending() else readable(other)
                     for source in ready:
                         data = source.recv(1 << 16)
                         if not data:

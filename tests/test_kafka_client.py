@@ -411,7 +411,7 @@ def test_check_is_content_with_secrets_in_their_places(
         [
             (
                 "andon.toml: settings: 2 keys set; database chdb:///./andon.db, process map default; "
-                f"broker {BOOTSTRAP}, 8 topics"
+                f"broker {BOOTSTRAP}, 9 topics"
             )
         ],
     )

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pty
-import select
 import signal
 import socket
 import subprocess
@@ -32,6 +31,7 @@ from dataflows.telemetry import REQUIRED, Telemetry
 from schemas import metrics
 from schemas.durations import Duration
 from tests.processes import ROOT, environment
+from tests.readable import readable
 
 GOLDEN = Path(__file__).parent / "golden"
 URL = "http://127.0.0.1:9464"
@@ -479,10 +479,10 @@ def test_on_a_real_terminal_it_is_live_and_ctrl_c_ends_it_in_order(server: Serve
         end = time.monotonic() + 60
         while seen.count(b"messages/s") < 4:  # the heading and the column, twice
             assert time.monotonic() < end, seen.decode(errors="replace")
-            if select.select([ours], [], [], 1.0)[0]:
+            if readable([ours], 1.0):
                 seen += os.read(ours, 65_536)
         process.send_signal(signal.SIGINT)
-        while select.select([ours], [], [], 10.0)[0]:
+        while readable([ours], 10.0):
             try:
                 chunk = os.read(ours, 65_536)
             except OSError:
