@@ -1,4 +1,4 @@
-"""Which of some files can be read now. `select` knows no descriptor past 1,024, and embedded engines leave some open."""
+"""Which files can be read now. `select` knows no descriptor past 1,024, and embedded engines leave some open."""
 
 import selectors
 from collections.abc import Iterable
