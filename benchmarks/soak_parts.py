@@ -240,6 +240,23 @@ def _settings(scale: Scale, process_map: Path) -> dict[str, dict[str, object]]:
         },
         "stock": {"window": _text(scale.stock_window_s), "settle": _text(scale.of(10, 1))},
         "process": {"map": str(process_map)},
+        "detectors": _forgetful(scale),
+        "incidents": {"recover_after": "1m", "resolve_after": "1m", "reopen_within": "2m"},
+        "alerting": {"retention": _text(max(scale.day_s, 60))},
+    }
+
+
+def _forgetful(scale: Scale) -> dict[str, object]:
+    """The detectors' memory of cases: half a day after an order's last event, a day of what goes on for longer."""
+    half, day = _text(scale.day_s / 2), _text(scale.day_s)
+    return {
+        "order_retention": half,
+        "returns": {"retention": day},
+        "supply": {"retention": day},
+        "routing": {"retention": half},
+        "settlement": {"retention": half, "remembered": half},
+        "warehouse": {"remembered": half},
+        "carriers": {"remembered": half},
     }
 
 

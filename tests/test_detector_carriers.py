@@ -10,7 +10,8 @@ from tests.detector_days import Day, at, named, run, with_book
 def parts(settings: DetectorSettings = DetectorSettings()):  # noqa: ANN201, B008 - as `Parts`; frozen
     policy = settings.policy
     return with_book(
-        lambda book: [Parcels(book)], lambda: carrier_judges(policy("carriers.late"), policy("carriers.exceptions"))
+        lambda book: [Parcels(book, HOUR_US)],
+        lambda: carrier_judges(policy("carriers.late"), policy("carriers.exceptions")),
     )
 
 

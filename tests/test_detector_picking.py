@@ -13,7 +13,10 @@ ENDS = at(17)
 
 
 def parts(settings: DetectorSettings = DetectorSettings()):  # noqa: ANN201, B008 - as `Parts`; frozen
-    return with_book(lambda book: [Picks(book)], lambda: warehouse_judges(settings.policy("warehouse.backlog")))
+    return with_book(
+        lambda book: [Picks(book, settings.warehouse.remembered)],
+        lambda: warehouse_judges(settings.policy("warehouse.backlog")),
+    )
 
 
 def picked_day(pickers: dict[int, int], queued: dict[int, int], *, node: str = "dc-1", started: bool = True) -> Day:

@@ -6,7 +6,7 @@ from operators.detectors.policy import Override
 from operators.detectors.routing import Routes
 from operators.detectors.routing_watch import routing_judges
 from operators.detectors.settings import DetectorSettings
-from schemas.durations import MINUTE_US
+from schemas.durations import DAY_US, MINUTE_US
 from tests.detector_days import Day, at, named, run, with_book
 
 ENDS = at(18)
@@ -17,7 +17,7 @@ BROKEN = range(240, 420)  # ordered from 10:00 to 13:00
 def parts(settings: DetectorSettings = DetectorSettings()):  # noqa: ANN201, B008 - as `Parts`; frozen
     policy = settings.policy
     return with_book(
-        lambda book: [Routes(book)], lambda: routing_judges(policy("routing.elsewhere"), policy("routing.late"))
+        lambda book: [Routes(book, DAY_US)], lambda: routing_judges(policy("routing.elsewhere"), policy("routing.late"))
     )
 
 

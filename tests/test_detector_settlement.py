@@ -138,5 +138,7 @@ def test_amounts_that_disagree_and_postings_that_repeat_are_told_of_their_order(
 
 def told(day: Day):  # noqa: ANN201 - signals
     settings, book = DetectorSettings(), OrderBook(48 * HOUR_US)
-    first = EventDetectors([book, Postings(book, settings.settlement.late_after, settings.settlement.tolerance)])
+    rule = settings.settlement
+    postings = Postings(book, rule.late_after, rule.tolerance, rule.retention)
+    first = EventDetectors([book, postings])
     return first.update(day.events, [], at(12)).signals

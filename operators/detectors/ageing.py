@@ -17,7 +17,7 @@ from operators.detectors.rates import RateRule, RateState, RateWatch, Seen, Word
 from operators.detectors.records import Impact, Scoped, ScopeFinding
 from operators.detectors.scopes import Cell
 from operators.process_map import Severity
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 from schemas.errors import StateError
 from schemas.events import Arrived
 
@@ -38,7 +38,7 @@ class Waiting(msgspec.Struct, array_like=True):
 
 
 class AgeingState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of an `Ageing`: what goes on, and in which hour what was over is forgotten."""
+    """Snapshot of an `Ageing`: what goes on, and when what is over ended (negative: heard of before its begin)."""
 
     version: int
     waiting: dict[str, Waiting]
@@ -61,10 +61,11 @@ class Ageing(EventDetector):
 
     VERSION = 1
 
-    def __init__(self, name: str, ages: Sequence[int], remembered_us: int = 2 * HOUR_US) -> None:
+    def __init__(self, name: str, ages: Sequence[int], remembered_us: int) -> None:
         super().__init__()
         self.NAME = name  # type: ignore[misc] # an instance is a detector of its own
         self._ages, self._remembered_us = tuple(ages), remembered_us
+        self._span_us = max(SECOND_US, min(HOUR_US, remembered_us // 24))
         self._metrics = age_metrics(name, len(self._ages))
         self._waiting: dict[str, Waiting] = {}
         self._ended: dict[str, int] = {}
@@ -136,11 +137,11 @@ class Ageing(EventDetector):
             del self._waiting[key]
 
     def _sweep(self, now_us: int) -> None:
-        """Forget, every hour, what ended long ago."""
-        if now_us // HOUR_US <= self._swept:
+        """Forget, every now and then (a 24th of how long it is remembered, at most an hour), what ended long ago."""
+        if now_us // self._span_us <= self._swept:
             return
-        self._swept = now_us // HOUR_US
-        before = self._swept * HOUR_US - self._remembered_us
+        self._swept = now_us // self._span_us
+        before = self._swept * self._span_us - self._remembered_us
         self._ended = {key: at_us for key, at_us in self._ended.items() if abs(at_us) >= before}
 
     def sizes(self) -> Mapping[str, int]:

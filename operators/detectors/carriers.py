@@ -28,7 +28,7 @@ class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Thresholds for carriers.
 
     `late` judges parts of the promised time in the place of ages. It names those whose promised time is over:
-    `named_from` and `named_usual` do nothing here.
+    `named_from` and `named_usual` do nothing here. Which parcels arrived is remembered for `remembered`.
     """
 
     late: AgeRule = AgeRule(share=0.25, quiet=Duration(HOUR_US), learnt=20, most_usual=0.1, early=1.0)
@@ -42,13 +42,14 @@ class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         quiet=Duration(2 * HOUR_US),
         memory=Duration(7 * DAY_US),
     )
+    remembered: Duration = Duration(6 * HOUR_US)
 
 
 class Parcels(Ageing):
     """The first part: parcels from dispatch to delivery, and obstacles among deliveries."""
 
-    def __init__(self, book: OrderBook) -> None:
-        super().__init__(_TRANSIT, _PARTS, remembered_us=6 * HOUR_US)
+    def __init__(self, book: OrderBook, remembered_us: int) -> None:
+        super().__init__(_TRANSIT, _PARTS, remembered_us)
         self._book = book
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.records import Impact
-from operators.resting import Resting
-from schemas.durations import HOUR_US, to_us
-from schemas.errors import StateError
+from schemas.durations import to_us
 from schemas.events import (
     Arrived,
     EventBase,
@@ -19,9 +18,6 @@ from schemas.events import (
     ShipmentDelivered,
     ShipmentDispatched,
 )
-
-#: Of how many orders that are asked for are objects before those not asked for lately are packed.
-_AWAKE = 20_000
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -91,14 +87,6 @@ class OrderFacts(msgspec.Struct, array_like=True):
         )
 
 
-class OrderBookState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of an `OrderBook`: packed orders, and which are to be looked at in which hour."""
-
-    version: int
-    orders: dict[str, bytes]
-    hours: dict[int, list[str]]
-
-
 class OrderBook(EventDetector):
     """The orders of a key group, whom other detectors ask for impacts.
 
@@ -107,13 +95,11 @@ class OrderBook(EventDetector):
     """
 
     NAME = "order_book"
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, retention_us: int) -> None:
         super().__init__()
-        self._retention_us = retention_us
-        self._orders: Resting[OrderFacts] = Resting(msgspec.msgpack.encode, msgspec.msgpack.Decoder(OrderFacts).decode)
-        self._hours: dict[int, list[str]] = {}
+        self._orders = CaseMemory(OrderFacts, self.VERSION, retention_us, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -140,17 +126,9 @@ class OrderBook(EventDetector):
         return facts.impact(order_id or "", sku, line_id, case_id=case_id)
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
-        """An hour in which orders are looked at: those that had nothing for long are dropped."""
+        """As `EventDetector`: orders of which nothing was heard for long are forgotten."""
         del out
-        hour = int(key)
-        for order_id in self._hours.pop(hour, []):
-            facts = self._orders.peek(order_id)
-            if facts is None:
-                continue
-            if facts.last_us + self._retention_us <= due_us:
-                self._orders.drop(order_id)
-            else:
-                self._look_at(order_id, facts.last_us)
+        self._orders.due(key, due_us)
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""
@@ -158,43 +136,17 @@ class OrderBook(EventDetector):
 
     def snapshot(self) -> bytes:
         """As `EventDetector`."""
-        return msgspec.msgpack.encode(OrderBookState(self.VERSION, dict(self._orders.snapshot()), self._hours))
+        return self._orders.snapshot()
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=OrderBookState)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"what the order book kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"order book of version {kept.version}; this code reads {self.VERSION}")
-        self._orders.restore(dict(kept.orders))
-        self._hours = {hour: list(orders) for hour, orders in kept.hours.items()}
-
-    def _facts(self, order_id: str, now_us: int) -> OrderFacts:
-        facts = self._orders.get(order_id)
-        if facts is None:
-            if len(self._orders.young) > _AWAKE:
-                self._orders.rest()
-            facts = OrderFacts()
-            self._orders.put(order_id, facts)
-            self._look_at(order_id, now_us)
-        facts.last_us = max(facts.last_us, now_us)
-        return facts
-
-    def _look_at(self, order_id: str, last_us: int) -> None:
-        hour = (last_us + self._retention_us) // HOUR_US + 1
-        orders = self._hours.get(hour)
-        if orders is None:
-            orders = self._hours[hour] = []
-            self.set_timer(hour * HOUR_US, str(hour))
-        orders.append(order_id)
+        self._orders.restore(state)
 
     def _created(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, OrderCreated)
-        facts = self._facts(event.order_id, arrived.arrival_us)
+        facts = self._orders.heard(event.order_id, arrived.arrival_us)
         if facts.created_us is not None:
             return
         facts.created_us = arrived.occurred_us
@@ -211,13 +163,13 @@ class OrderBook(EventDetector):
         del out
         event = arrived.event
         assert isinstance(event, OrderPromiseChanged)
-        self._facts(event.order_id, arrived.arrival_us).promised_us = to_us(event.promised_at)
+        self._orders.heard(event.order_id, arrived.arrival_us).promised_us = to_us(event.promised_at)
 
     def _allocated(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, OrderAllocated)
-        facts = self._facts(event.order_id, arrived.arrival_us)
+        facts = self._orders.heard(event.order_id, arrived.arrival_us)
         facts.node = event.node
         facts.region = facts.region or event.region or ""
 
@@ -226,19 +178,19 @@ class OrderBook(EventDetector):
         event = arrived.event
         assert isinstance(event, OrderCancelled)
         if event.line_id is None:
-            self._facts(event.order_id, arrived.arrival_us).cancelled = True
+            self._orders.heard(event.order_id, arrived.arrival_us).cancelled = True
 
     def _dispatched(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, ShipmentDispatched)
-        self._facts(event.order_id, arrived.arrival_us).dispatched = True
+        self._orders.heard(event.order_id, arrived.arrival_us).dispatched = True
 
     def _delivered(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, ShipmentDelivered)
-        self._facts(event.order_id, arrived.arrival_us).delivered = True
+        self._orders.heard(event.order_id, arrived.arrival_us).delivered = True
 
 
 def amount(money: str | None) -> float | None:

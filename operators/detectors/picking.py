@@ -16,7 +16,7 @@ from operators.detectors.policy import Policy
 from operators.detectors.rates import Seen
 from operators.detectors.records import Impact, Scoped, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
-from schemas.durations import MINUTE_US
+from schemas.durations import HOUR_US, MINUTE_US, Duration
 from schemas.events import Arrived, EventBase, TaskCompleted, TaskQueued, TaskRejected, TaskStarted
 
 #: Ages (min) at which a waiting pick is looked at.
@@ -41,9 +41,10 @@ class BacklogRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class WarehouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Thresholds for work at nodes."""
+    """Thresholds for work at nodes. Which picks are over is remembered for `remembered`."""
 
     backlog: BacklogRule = BacklogRule()
+    remembered: Duration = Duration(2 * HOUR_US)
 
 
 class Picks(Ageing):
@@ -52,8 +53,8 @@ class Picks(Ageing):
     The latter are counted among those that were done: `short:pick` in (node, sku), `pick_rejected` in (node).
     """
 
-    def __init__(self, book: OrderBook) -> None:
-        super().__init__(_WAIT, _AGES)
+    def __init__(self, book: OrderBook, remembered_us: int) -> None:
+        super().__init__(_WAIT, _AGES, remembered_us)
         self._book = book
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from operators.detectors.ageing import Ageing, Waiting, decoded_state
+from operators.detectors.ageing import Ageing, Waiting
+from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.records import Impact, scoped
 from operators.findings import next_version, signal_id
-from schemas.durations import HOUR_US, MINUTE_US
-from schemas.errors import StateError
+from schemas.durations import MINUTE_US
 from schemas.events import Arrived, EventBase, OrderCancelled, PostingFailed, PostingRecorded, ShipmentDispatched
 from schemas.rows import Signal
 
@@ -43,10 +43,10 @@ AWAITED = (
 
 
 class PostingWait(Ageing):
-    """How long orders wait for one posting. Remembers for twelve hours which have it."""
+    """How long orders wait for one posting. Remembers for `remembered_us` which have it."""
 
-    def __init__(self, awaited: Awaited, book: OrderBook) -> None:
-        super().__init__(awaited.metric, POSTING_AGES, remembered_us=12 * HOUR_US)
+    def __init__(self, awaited: Awaited, book: OrderBook, remembered_us: int) -> None:
+        super().__init__(awaited.metric, POSTING_AGES, remembered_us)
         self._awaited, self._book = awaited, book
         self._scope = scoped(posting_type=awaited.posting_type)
 
@@ -103,13 +103,6 @@ class Documents(msgspec.Struct, array_like=True):
     last_us: int = 0
 
 
-class DocumentsState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of `Postings`."""
-
-    version: int
-    orders: dict[str, Documents]
-
-
 class Postings(EventDetector):
     """Counts failed postings among all of their type, and holds an order's documents against each other.
 
@@ -120,12 +113,12 @@ class Postings(EventDetector):
     """
 
     NAME = "postings"
-    VERSION = 1
+    VERSION = 2
 
-    def __init__(self, book: OrderBook, late_us: int, tolerance: float, retention_us: int = 48 * HOUR_US) -> None:
+    def __init__(self, book: OrderBook, late_us: int, tolerance: float, retention_us: int) -> None:
         super().__init__()
-        self._book, self._late_us, self._tolerance, self._retention_us = book, late_us, tolerance, retention_us
-        self._orders: dict[str, Documents] = {}
+        self._book, self._late_us, self._tolerance = book, late_us, tolerance
+        self._orders = CaseMemory(Documents, self.VERSION, retention_us, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -135,19 +128,11 @@ class Postings(EventDetector):
             PostingFailed: self._failed,
         }
 
-    def _of(self, order_id: str, now_us: int) -> Documents:
-        found = self._orders.get(order_id)
-        if found is None:
-            found = self._orders[order_id] = Documents()
-            self.set_timer(now_us + self._retention_us, order_id)
-        found.last_us = now_us
-        return found
-
     def _dispatched(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, ShipmentDispatched)
-        documents = self._of(event.order_id, arrived.arrival_us)
+        documents = self._orders.heard(event.order_id, arrived.arrival_us)
         documents.parcels += 1
         documents.dispatched_us = documents.dispatched_us or arrived.occurred_us
 
@@ -169,12 +154,9 @@ class Postings(EventDetector):
         assert isinstance(event, PostingRecorded)
         scope = scoped(posting_type=event.posting_type)
         out.good(FAILED, scope, arrived.arrival_us)
-        documents = self._orders.get(event.reference)
-        if documents is None:
-            if self._book.get(event.reference) is None:
-                return
-            documents = self._of(event.reference, arrived.arrival_us)
-        documents.last_us = arrived.arrival_us
+        if self._orders.get(event.reference) is None and self._book.get(event.reference) is None:
+            return
+        documents = self._orders.heard(event.reference, arrived.arrival_us)
         if (
             event.posting_type == "goods_issue"
             and documents.dispatched_us
@@ -245,15 +227,9 @@ class Postings(EventDetector):
         out.signal(signal)
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
-        """As `EventDetector`: an order can be forgotten, or is looked at again."""
+        """As `EventDetector`: orders that can be forgotten."""
         del out
-        documents = self._orders.get(key)
-        if documents is None:
-            return
-        if documents.last_us + self._retention_us <= due_us:
-            del self._orders[key]
-        else:
-            self.set_timer(documents.last_us + self._retention_us, key)
+        self._orders.due(key, due_us)
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""
@@ -261,14 +237,11 @@ class Postings(EventDetector):
 
     def snapshot(self) -> bytes:
         """As `EventDetector`."""
-        return msgspec.msgpack.encode(DocumentsState(self.VERSION, self._orders))
+        return self._orders.snapshot()
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        kept = decoded_state(state, DocumentsState, self.NAME)
-        if kept.version != self.VERSION:
-            raise StateError(f"postings of version {kept.version}; this code reads {self.VERSION}")
-        self._orders = kept.orders
+        self._orders.restore(state)
 
 
 def failure_parts(shown: str) -> tuple[str, str, str]:

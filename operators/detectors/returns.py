@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import amount
 from operators.detectors.pending import WaitRule, Waits, impacts_of, take
@@ -13,7 +14,6 @@ from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration
-from schemas.errors import StateError
 from schemas.events import (
     Arrived,
     EventBase,
@@ -27,6 +27,8 @@ from schemas.rows import Signal
 
 REFUNDS: Scoped = scoped(posting_type="refund")
 _EVIDENCE = 20
+#: Begins the key of a timer: whether the receipt of a refund has come meanwhile.
+_RECEIPT = "refund "
 
 
 class ReturnsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,11 +69,6 @@ class _Return(msgspec.Struct, array_like=True):
     last_us: int = 0
 
 
-class _Kept(msgspec.Struct, frozen=True, array_like=True):
-    version: int
-    returns: dict[str, _Return]
-
-
 class Returns(EventDetector):
     """Follows each return from its first event to its refund.
 
@@ -79,12 +76,12 @@ class Returns(EventDetector):
     """
 
     NAME = "returns"
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, settings: ReturnsSettings) -> None:
         super().__init__()
         self._settings = settings
-        self._returns: dict[str, _Return] = {}
+        self._returns = CaseMemory(_Return, self.VERSION, settings.retention, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -95,14 +92,6 @@ class Returns(EventDetector):
             ReturnRestocked: self._received,
             PostingRecorded: self._posted,
         }
-
-    def _of(self, return_id: str, now_us: int) -> _Return:
-        found = self._returns.get(return_id)
-        if found is None:
-            found = self._returns[return_id] = _Return()
-            self.set_timer(now_us + self._settings.retention, f"forget {return_id}")
-        found.last_us = now_us
-        return found
 
     def _ordered(self, arrived: Arrived, out: Collected) -> None:
         """What is sold is what returns are held against."""
@@ -117,7 +106,7 @@ class Returns(EventDetector):
     def _seen(self, arrived: Arrived, out: Collected) -> _Return:
         event = arrived.event
         assert isinstance(event, ReturnAuthorized | ReturnReceived | ReturnRestocked)
-        known = self._of(event.return_id, arrived.arrival_us)
+        known = self._returns.heard(event.return_id, arrived.arrival_us)
         known.order_id = event.order_id
         known.units = event.qty if event.qty is not None else known.units
         known.amount = amount(event.amount) or known.amount
@@ -148,7 +137,7 @@ class Returns(EventDetector):
             return
         known = self._returns.get(event.reference)
         if known is None:
-            known = self._of(event.reference, arrived.arrival_us)
+            known = self._returns.heard(event.reference, arrived.arrival_us)
             known.order_id = event.order_id or ""
         if known.refund_us is not None:
             return
@@ -160,19 +149,15 @@ class Returns(EventDetector):
             out.bad("return_refunded", REFUNDS, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
             out.good("refund_unreceived", REFUNDS, arrived.arrival_us)
         else:
-            self.set_timer(arrived.arrival_us + self._settings.receipt_grace, f"refund {event.reference}")
+            self.set_timer(arrived.arrival_us + self._settings.receipt_grace, _RECEIPT + event.reference)
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: whether a refund's receipt has come meanwhile; or a return to be forgotten."""
-        what, _, return_id = key.partition(" ")
+        if self._returns.due(key, due_us):
+            return
+        return_id = key.removeprefix(_RECEIPT)
         known = self._returns.get(return_id)
         if known is None:
-            return
-        if what == "forget":
-            if known.last_us + self._settings.retention <= due_us:
-                del self._returns[return_id]
-            else:
-                self.set_timer(known.last_us + self._settings.retention, key)
             return
         if known.received_us is not None and known.refund_us is not None and known.received_us <= known.refund_us:
             out.good("refund_unreceived", REFUNDS, due_us)
@@ -221,17 +206,11 @@ class Returns(EventDetector):
 
     def snapshot(self) -> bytes:
         """As `EventDetector`."""
-        return msgspec.msgpack.encode(_Kept(self.VERSION, self._returns))
+        return self._returns.snapshot()
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=_Kept)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"what the returns detector kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"returns of version {kept.version}; this code reads {self.VERSION}")
-        self._returns = kept.returns
+        self._returns.restore(state)
 
 
 class _LagState(msgspec.Struct, array_like=True):

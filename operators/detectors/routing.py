@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from operators.detectors.ageing import decoded_state
+from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Scoped, Tally, scoped
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
-from schemas.errors import StateError
 from schemas.events import (
     Arrived,
     EventBase,
@@ -24,7 +23,6 @@ from schemas.events import (
 #: All allocations are judged in one place, since what most of the wrong ones have in common is to be found.
 ALLOCATIONS: Scoped = scoped(handoff="allocation")
 ROUTE = "route"
-_RETENTION_US = 2 * DAY_US
 _MOST_NODES = 20
 
 
@@ -45,12 +43,16 @@ class RoutingRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class RoutingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Thresholds for routing: allocations elsewhere than expected, and allocations that come too late."""
+    """Thresholds for routing: allocations elsewhere than expected, and allocations that come too late.
+
+    `retention` is how long an order's allocations are remembered after the last of them.
+    """
 
     elsewhere: RoutingRule = RoutingRule()
     late: RateRule = RateRule(
         window=Duration(30 * MINUTE_US), least=15, share=0.3, times=5, score=8, usual=0.02, quiet=Duration(HOUR_US)
     )
+    retention: Duration = Duration(2 * DAY_US)
 
 
 class Route(msgspec.Struct, frozen=True, array_like=True):
@@ -76,29 +78,23 @@ class Allocations(msgspec.Struct, array_like=True):
     last_us: int = 0
 
 
-class AllocationsState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of `Routes`."""
-
-    version: int
-    orders: dict[str, Allocations]
-
-
 class Routes(EventDetector):
     """Says of each allocation whether it is where it belongs.
 
     What is allocated anew because a node refused it is right wherever it goes. What goes back to a node that it was
     taken from, or to a third one, without a refusal, goes to and fro.
 
-    Memory: some 250 bytes for each order that was allocated and not yet dispatched, for two days at most.
+    Memory: some 250 bytes for each order that was allocated and not yet dispatched, dropped `retention_us` after its
+    last allocation.
     """
 
     NAME = "routes"
-    VERSION = 1
+    VERSION = 2
 
-    def __init__(self, book: OrderBook) -> None:
+    def __init__(self, book: OrderBook, retention_us: int) -> None:
         super().__init__()
         self._book = book
-        self._orders: dict[str, Allocations] = {}
+        self._orders = CaseMemory(Allocations, self.VERSION, retention_us, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -110,18 +106,10 @@ class Routes(EventDetector):
             ShipmentDispatched: self._done,
         }
 
-    def _of(self, order_id: str, now_us: int) -> Allocations:
-        found = self._orders.get(order_id)
-        if found is None:
-            found = self._orders[order_id] = Allocations()
-            self.set_timer(now_us + _RETENTION_US, order_id)
-        found.last_us = now_us
-        return found
-
     def _allocated(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, OrderAllocated)
-        order = self._of(event.order_id, arrived.arrival_us)
+        order = self._orders.heard(event.order_id, arrived.arrival_us)
         line = event.line_id or ""
         before = order.nodes.get(line, [])
         order.nodes[line] = [*before[-_MOST_NODES:], event.node]
@@ -151,24 +139,18 @@ class Routes(EventDetector):
         event = arrived.event
         assert isinstance(event, ReservationRejected | TaskRejected)
         if event.order_id is not None:
-            self._of(event.order_id, arrived.arrival_us).refused = True
+            self._orders.heard(event.order_id, arrived.arrival_us).refused = True
 
     def _done(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, OrderCancelled | ShipmentDispatched)
-        self._orders.pop(event.order_id, None)
+        self._orders.drop(event.order_id)
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
-        """As `EventDetector`: an order can be forgotten, or is looked at again."""
+        """As `EventDetector`: orders that can be forgotten."""
         del out
-        order = self._orders.get(key)
-        if order is None:
-            return
-        if order.last_us + _RETENTION_US <= due_us:
-            del self._orders[key]
-        else:
-            self.set_timer(order.last_us + _RETENTION_US, key)
+        self._orders.due(key, due_us)
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""
@@ -176,11 +158,8 @@ class Routes(EventDetector):
 
     def snapshot(self) -> bytes:
         """As `EventDetector`."""
-        return msgspec.msgpack.encode(AllocationsState(self.VERSION, self._orders))
+        return self._orders.snapshot()
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        kept = decoded_state(state, AllocationsState, self.NAME)
-        if kept.version != self.VERSION:
-            raise StateError(f"routes of version {kept.version}; this code reads {self.VERSION}")
-        self._orders = kept.orders
+        self._orders.restore(state)

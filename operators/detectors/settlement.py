@@ -35,7 +35,8 @@ class SettlementSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Thresholds for postings.
 
     A goods issue is late `late_after` after its dispatch; an order that is, while postings of the type fail, is touched
-    by that. Amounts may differ by `tolerance` (a share).
+    by that. Amounts may differ by `tolerance` (a share). An order's documents are remembered for `retention` after the
+    last of them, and which orders have a posting for `remembered`.
     """
 
     failures: RateRule = RateRule(
@@ -53,6 +54,8 @@ class SettlementSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     )
     late_after: Duration = Duration(10 * MINUTE_US)
     tolerance: float = 0.01
+    retention: Duration = Duration(2 * DAY_US)
+    remembered: Duration = Duration(12 * HOUR_US)
 
 
 class FailureState(RateState, array_like=True):
@@ -191,8 +194,8 @@ def _missing_words(seen: Seen) -> tuple[str, str, str]:
 
 def settlement_parts(settings: SettlementSettings, book: OrderBook) -> list[EventDetector]:
     """The first parts."""
-    waits = [PostingWait(awaited, book) for awaited in AWAITED]
-    return [Postings(book, settings.late_after, settings.tolerance), *waits]
+    waits = [PostingWait(awaited, book, settings.remembered) for awaited in AWAITED]
+    return [Postings(book, settings.late_after, settings.tolerance, settings.retention), *waits]
 
 
 def settlement_judges(failures: Policy[RateRule], missing: Policy[AgeRule]) -> list[ScopeDetector]:

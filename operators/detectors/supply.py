@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import amount
 from operators.detectors.policy import Policy
@@ -16,7 +17,6 @@ from operators.detectors.records import Impact, scoped
 from operators.detectors.scopes import ScopeDetector
 from operators.findings import next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, to_us
-from schemas.errors import StateError
 from schemas.events import (
     Arrived,
     AsnReceived,
@@ -94,11 +94,6 @@ class _Po(msgspec.Struct, array_like=True):
     last_us: int = 0
 
 
-class _Kept(msgspec.Struct, frozen=True, array_like=True):
-    version: int
-    orders: dict[str, _Po]
-
-
 class Supply(EventDetector):
     """Follows each purchase order from its creation to its invoice.
 
@@ -106,12 +101,12 @@ class Supply(EventDetector):
     """
 
     NAME = "supply"
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, settings: SupplySettings) -> None:
         super().__init__()
         self._settings = settings
-        self._orders: dict[str, _Po] = {}
+        self._orders = CaseMemory(_Po, self.VERSION, settings.retention, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -123,13 +118,9 @@ class Supply(EventDetector):
         }
 
     def _of(self, po_id: str, supplier: str | None, now_us: int) -> _Po:
-        found = self._orders.get(po_id)
-        if found is None:
-            found = self._orders[po_id] = _Po()
-            self.set_timer(now_us + self._settings.retention, f"forget {po_id}")
-        found.supplier = found.supplier or supplier or ""
-        found.last_us = now_us
-        return found
+        po = self._orders.heard(po_id, now_us)
+        po.supplier = po.supplier or supplier or ""
+        return po
 
     def _created(self, arrived: Arrived, out: Collected) -> None:
         del out
@@ -201,16 +192,13 @@ class Supply(EventDetector):
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: an order is due, its documents can be matched, or it can be forgotten."""
+        if self._orders.due(key, due_us):
+            return
         what, _, po_id = key.partition(" ")
         po = self._orders.get(po_id)
         if po is None:
             return
-        if what == "forget":
-            if po.last_us + self._settings.retention <= due_us:
-                del self._orders[po_id]
-            else:
-                self.set_timer(po.last_us + self._settings.retention, key)
-        elif what == "due" and not po.due_judged and po.supplier:
+        if what == "due" and not po.due_judged and po.supplier:
             po.due_judged = True
             self._judge_due(po_id, po, due_us, due_us + 1, po.po_event, out)
         elif what == "match" and not po.matched and po.last_us + self._settings.match_grace <= due_us:
@@ -319,17 +307,11 @@ class Supply(EventDetector):
 
     def snapshot(self) -> bytes:
         """As `EventDetector`."""
-        return msgspec.msgpack.encode(_Kept(self.VERSION, self._orders))
+        return self._orders.snapshot()
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=_Kept)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"what the supply detector kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"supply of version {kept.version}; this code reads {self.VERSION}")
-        self._orders = kept.orders
+        self._orders.restore(state)
 
 
 def _add(quantities: dict[str, float], lines: Iterable[SupplyLine] | None) -> None:
