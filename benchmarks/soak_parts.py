@@ -251,12 +251,13 @@ def _forgetful(scale: Scale) -> dict[str, object]:
     half, day = _text(scale.day_s / 2), _text(scale.day_s)
     return {
         "order_retention": half,
-        "returns": {"retention": day},
-        "supply": {"retention": day},
-        "routing": {"retention": half},
-        "settlement": {"retention": half, "remembered": half},
-        "warehouse": {"remembered": half},
-        "carriers": {"remembered": half},
+        "returns.retention": day,
+        "supply.retention": day,
+        "routing.retention": half,
+        "settlement.retention": half,
+        "settlement.remembered": half,
+        "warehouse.remembered": half,
+        "carriers.remembered": half,
     }
 
 
