@@ -241,7 +241,13 @@ def _settings(scale: Scale, process_map: Path) -> dict[str, dict[str, object]]:
         "stock": {"window": _text(scale.stock_window_s), "settle": _text(scale.of(10, 1))},
         "process": {"map": str(process_map)},
         "detectors": _forgetful(scale),
-        "incidents": {"recover_after": "1m", "resolve_after": "1m", "reopen_within": "2m"},
+        "incidents": {
+            "recover_after": "1m",
+            "resolve_after": "1m",
+            "reopen_within": "2m",
+            "most_findings": 1_000,
+            "most_orders": 1_000,
+        },
         "alerting": {"retention": _text(max(scale.day_s, 60))},
     }
 
