@@ -105,6 +105,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """False incidents a day while nothing was broken."""
         return self.false_in_clean / self.clean_days if self.clean_days else None
 
+    def document(self) -> dict[str, object]:
+        """All of it for machines."""
+        return {"summary": self.summary(), "verdicts": self.verdicts, "false": self.false}
+
     def summary(self) -> dict[str, float | int | None]:
         """The figures that goals are set for."""
         found = [verdict for verdict in self.verdicts if verdict.found]

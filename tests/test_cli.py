@@ -129,16 +129,17 @@ def test_files_are_merged_by_arrival_and_a_bad_clock_bends_nobodys_time(tmp_path
 
 def test_the_demo_finds_what_it_injects(tmp_path: Path) -> None:
     found = json.loads(andon("demo", "--json", cwd=tmp_path).stdout)
-    kinds = {one["kind"]: one for one in found["breakdowns"]}
+    kinds = {one["kind"]: one for one in found["verdicts"]}
     assert set(kinds) == {"feed_stopped", "queue_saturation", "posting_interface_down"}
-    assert kinds["feed_stopped"]["signals"]["feed_stopped"] >= 1
+    assert all(one["right_kind"] and one["right_scope"] for one in kinds.values())
     saturation = kinds["queue_saturation"]
-    assert saturation["signals"]["reservation overdue"] > 100
-    assert saturation["orders_named"] >= 0.8 * saturation["orders"]
+    assert saturation["orders"] > 300
+    assert saturation["recall"] >= 0.9
+    assert saturation["precision"] >= 0.9
     down = kinds["posting_interface_down"]
-    assert down["signals"]["posting_failed"] > 100
-    assert down["orders_named"] == down["orders"]
-    assert found["signals_besides"] < 60
+    assert down["orders"] > 100
+    assert down["recall"] == down["precision"] == 1.0
+    assert not found["false"]
     database = "chdb:///./demo-out/andon.db"
     shown = andon("sql", "SELECT DISTINCT kind FROM signals", "--clickhouse", database, cwd=tmp_path)
     assert "posting_failed" in shown.stdout

@@ -21,14 +21,45 @@ COLUMNS = (
     "incidents",
     "false",
 )
+#: The kind of a run in which two kinds of breakdowns come together.
+PAIRS = "two at once"
+#: Breakdowns that show in what goes on: the goal is five minutes. The others show in what does not come (within one
+#: deadline), or in what stock and suppliers turn out to be.
+FLOW = frozenset(
+    {
+        "queue_saturation",
+        "posting_interface_down",
+        "oversell",
+        "picking_backlog",
+        "misrouting",
+        "duplicate_orders",
+        "incomplete_orders",
+        "clock_skew",
+        "downstream_outage",
+        "rule_failure",
+        "schema_change",
+        "transport_fault",
+        "refund_without_receipt",
+        "return_surge",
+        "price_error",
+        "margin_leak",
+    }
+)
 _BEGIN, _END = "<!-- BEGIN {} -->", "<!-- END {} -->"
 
 
 def by_kind(runs: list[Json]) -> list[Json]:
-    """One row for each kind of breakdown, in the order in which they were run, and `all`."""
-    kinds = list(dict.fromkeys(run["kind"] for run in runs if run["kind"] != "none"))
-    rows = [_row(kind, [run for run in runs if run["kind"] == kind]) for kind in kinds]
-    return [*rows, _row("all", [run for run in runs if run["kind"] != "none"])]
+    """One row for each kind of breakdown, in the order in which they were run; flow, the others, all; pairs."""
+    single = [run for run in runs if run["kind"] not in ("none", PAIRS)]
+    kinds = list(dict.fromkeys(run["kind"] for run in single))
+    rows = [_row(kind, [run for run in single if run["kind"] == kind]) for kind in kinds]
+    sums = {
+        "all of flow": [run for run in single if run["kind"] in FLOW],
+        "all others": [run for run in single if run["kind"] not in FLOW],
+        "all": single,
+        PAIRS: [run for run in runs if run["kind"] == PAIRS],
+    }
+    return [*rows, *(_row(name, some) for name, some in sums.items() if some)]
 
 
 def _row(kind: str, runs: list[Json]) -> Json:
@@ -89,10 +120,23 @@ def show(report: Json, console: Console) -> None:
     for row in report["kinds"]:
         table.add_row(*cells(row))
     console.print(table)
+    for run in report["runs"]:
+        if run["kind"] == PAIRS:
+            console.print(f"{run['name']}: {_pair_words(run)}", highlight=False)
     for row in clean_rows(report["runs"]):
         console.print(f"{row['name']}: {row['days']:.1f} days, {len(row['false'])} false")
         for false in row["false"]:
             console.print(f"  {false['kind']} {false['scope']}: {false['summary']}")
+
+
+def _pair_words(run: Json) -> str:
+    """What became of a day on which two things broke."""
+    said = []
+    for verdict in run["verdicts"]:
+        one = "not found" if not verdict["found"] else verdict["said_kind"]
+        said.append(one if verdict["right_kind"] and verdict["right_scope"] else f"{verdict['kind']}: {one}, wrong")
+    merged = len({verdict["incident_id"] for verdict in run["verdicts"]}) < len(run["verdicts"])
+    return "; ".join(said) + ("; one incident for both" if merged else "") + f"; {len(run['false'])} false"
 
 
 def put_into_docs(report: Json, docs: Path) -> None:
@@ -115,7 +159,7 @@ def put_into_docs(report: Json, docs: Path) -> None:
     prefix = "" if report["generator"] == "own" else "other-"
     for row in report["kinds"]:
         runs = [run for run in report["runs"] if run["kind"] == row["kind"]]
-        if runs:
+        if runs and row["kind"] != PAIRS:
             (docs / "detection" / f"{prefix}{row['kind']}.svg").write_text(_plot(row["kind"], runs), encoding="utf-8")
 
 

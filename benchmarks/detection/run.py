@@ -2,12 +2,14 @@
 
 Each run is a simulated day of a 40-node retailer (of the simulator, or with `--other` of the second generator, which
 was written from the contract alone) through `andon evaluate`, in a process of its own. The clean days come in one log,
-so that what is usual is learnt as it would be. Prints a table by kind; `--json FILE` keeps everything, `--write` puts
-the table and the plots into docs/detection.md.
+so that what is usual is learnt as it would be. On the days of `--pairs` two things break, which must stay two
+incidents. Prints a table by kind; `--json FILE` keeps everything, `--write` puts the table and the plots into
+docs/detection.md.
 """
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from machine import facts
-from report import by_kind, put_into_docs, show
+from report import PAIRS, by_kind, put_into_docs, show
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
@@ -95,6 +97,9 @@ def _own_runs(asked: argparse.Namespace) -> list[Run]:
         for kind in kinds
         for seed in range(asked.first_seed, asked.first_seed + asked.seeds)
     ]
+    for first, second in _pairs(kinds, asked.pairs, asked.first_seed):
+        both = ["--breakdown", first, "--breakdown", second]
+        runs.append(Run(f"{first} + {second}", PAIRS, asked.first_seed, [*simulate, "--seed", "77", *both]))
     if asked.clean_days:
         hours = str(24 * asked.clean_days)
         runs.append(Run("clean", "none", 1, [*simulate, "--seed", "1001", "--hours", hours]))
@@ -103,6 +108,19 @@ def _own_runs(asked: argparse.Namespace) -> list[Run]:
         chain = [_andon(), "simulate", "--preset", "chain", "--seed", "1003", "--hours", str(24 * asked.chain_days)]
         runs.append(Run("clean chain", "none", 3, chain))
     return runs
+
+
+def _pairs(kinds: Sequence[str], count: int, seed: int) -> list[tuple[str, str]]:
+    """So many pairs of different kinds, drawn without a repeat; every kind is drawn before one is drawn again."""
+    drawn, bag = list[tuple[str, str]](), list[str]()
+    chance = random.Random(seed)
+    while len(drawn) < min(count, len(kinds) * (len(kinds) - 1) // 2):
+        if len(bag) < 2:
+            bag = chance.sample(list(kinds), len(kinds))
+        pair = bag.pop(), bag.pop()
+        if pair not in drawn and pair[::-1] not in drawn:
+            drawn.append(pair)
+    return drawn
 
 
 def _other_runs(asked: argparse.Namespace) -> list[Run]:
@@ -137,6 +155,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kind", action="append", metavar="KIND", help="only these; may be repeated")
     parser.add_argument("--clean-days", type=int, default=14, metavar="N", help="in one log (14)")
     parser.add_argument("--chain-days", type=int, default=3, metavar="N", help="clean days of 600 stores (3)")
+    parser.add_argument("--pairs", type=int, default=0, metavar="N", help="days with two kinds at once (0)")
     parser.add_argument(
         "--hazard", action="append", default=[], metavar="KIND", help="a day with this; may be repeated"
     )

@@ -23,8 +23,9 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
     import msgspec  # noqa: PLC0415 - as above
     from rich.console import Console  # noqa: PLC0415 - as above
 
-    from dataflows import verdicts as verdict  # noqa: PLC0415 - as above
     from dataflows.cli.progress import reading, share_of  # noqa: PLC0415 - as above
+    from dataflows.evaluation import judge, read_truth  # noqa: PLC0415 - as above
+    from dataflows.evaluation_table import incidents_of, render_side_by_side  # noqa: PLC0415 - as above
     from dataflows.incident_table import render_incidents  # noqa: PLC0415 - as above
     from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
@@ -47,9 +48,10 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
         with reading("running the job", sources) as on_progress:
             run_id = run_job(settings, process_map_of(settings, None), sources, store, on_progress=on_progress)
         summary = summarise(store, run_id)
-        verdicts, rest = verdict.judge(verdict.read_truth(events / "truth.jsonl"), verdict.read_found(store, run_id))
+        truths, incidents = read_truth(events / "truth.jsonl"), incidents_of(store)
+        report = judge(truths, incidents)
         if as_json:
-            sys.stdout.write(msgspec.json.encode(verdict.as_json(verdicts, rest)).decode() + "\n")
+            sys.stdout.write(msgspec.json.encode(report.document()).decode() + "\n")
             return
         console = Console()
         render(summary, console)
@@ -58,5 +60,5 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
         f"\n[bold]A simulated day of {sum(simulated.events.values()):,} events, with breakdowns injected:[/]\n",
         highlight=False,
     )
-    verdict.render_verdicts(verdicts, rest, console)
+    render_side_by_side(truths, report, incidents, console)
     console.print(f"\nEverything is in {database}; the events are in {events}.", highlight=False)

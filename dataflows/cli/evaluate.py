@@ -11,20 +11,7 @@ import click
 from dataflows.cli.store import clickhouse_option, config_option
 
 if TYPE_CHECKING:
-    from dataflows.evaluation import Found, Report
-    from sinks.clickhouse.store import Store
-
-_INCIDENTS = """
-SELECT incident_id, kind, scope, toUnixTimestamp64Micro(opened_at), toUnixTimestamp64Micro(found_at),
-    toUnixTimestamp64Micro(closed_at), value_at_risk, summary, orders, cases
-FROM incidents
-LEFT JOIN (
-    SELECT incident_id, groupArray(order_id) AS orders, groupArrayIf(case_id, case_id != '') AS cases
-    FROM incident_orders GROUP BY incident_id
-) AS named USING (incident_id)
-WHERE signals > 0 -- one that was merged into another has none left
-ORDER BY found_at, incident_id
-"""
+    from dataflows.evaluation import Found
 
 
 @click.command()
@@ -50,8 +37,10 @@ def evaluate(
     A replay goes into a database of its own that is thrown away. Exit code 0 whatever the figures are.
     """
     import msgspec  # noqa: PLC0415 - `andon --help` loads none of this
+    from rich.console import Console  # noqa: PLC0415 - as above
 
     from dataflows.evaluation import judge, read_truth  # noqa: PLC0415 - as above
+    from dataflows.evaluation_table import render_report  # noqa: PLC0415 - as above
     from schemas.durations import Duration  # noqa: PLC0415 - as above
 
     try:
@@ -63,15 +52,15 @@ def evaluate(
         raise click.UsageError("give SOURCE files or --clickhouse, not both")
     report = judge(truths, _found(sources, clickhouse, config), grace_us)
     if as_json:
-        body = {"summary": report.summary(), "verdicts": report.verdicts, "false": report.false}
-        sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(report.document()).decode() + "\n")
     else:
-        _show(report)
+        render_report(report, Console())
 
 
 def _found(sources: tuple[str, ...], clickhouse: str | None, config: str | None) -> "list[Found]":
     from dataflows.cli.progress import reading  # noqa: PLC0415 - `andon --help` loads none of this
     from dataflows.cli.store import store_from  # noqa: PLC0415 - as above
+    from dataflows.evaluation_table import incidents_of  # noqa: PLC0415 - as above
     from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from sinks.clickhouse.migrate import migrate  # noqa: PLC0415 - as above
@@ -86,60 +75,3 @@ def _found(sources: tuple[str, ...], clickhouse: str | None, config: str | None)
         with reading("replaying", sources) as on_progress:
             run_job(settings, process_map_of(settings, None), sources, store, on_progress=on_progress)
         return incidents_of(store)
-
-
-def incidents_of(store: "Store") -> "list[Found]":
-    """The incidents of a database, with their orders."""
-    from dataflows.evaluation import Found  # noqa: PLC0415 - as above
-
-    return [
-        Found(
-            incident_id=row[0],
-            kind=row[1],
-            scope=dict(row[2]),
-            opened_us=row[3],
-            found_us=row[4],
-            closed_us=row[5],
-            value=row[6],
-            summary=row[7],
-            orders=frozenset(row[8]),
-            cases=frozenset(row[9]),
-        )
-        for row in store.query(_INCIDENTS).rows
-    ]
-
-
-def _show(report: "Report") -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - as above
-    from rich.console import Console  # noqa: PLC0415 - as above
-    from rich.table import Table  # noqa: PLC0415 - as above
-
-    from schemas.durations import SECOND_US, people_duration, people_time  # noqa: PLC0415 - as above
-
-    console = Console()
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("breakdown", "said to be", "found after", "scope", "orders", "recall", "precision", "incidents"):
-        table.add_column(name, justify="right" if name in ("orders", "recall", "precision", "incidents") else "left")
-    for verdict in report.verdicts:
-        after = "" if verdict.detection_s is None else people_duration(round(verdict.detection_s) * SECOND_US)
-        table.add_row(
-            verdict.breakdown_id,
-            verdict.said_kind or "not found",
-            after,
-            "" if not verdict.found else "right" if verdict.right_scope else "other",
-            str(verdict.orders),
-            _share(verdict.recall),
-            _share(verdict.precision),
-            str(verdict.incidents),
-        )
-    console.print(table)
-    for found in report.false:
-        where = ", ".join(f"{name} {value}" for name, value in sorted(found.scope.items()))
-        console.print(f"belongs to nothing: {found.kind} ({where}), {people_time(found.found_us)}: {found.summary}")
-    for name, value in report.summary().items():
-        shown = "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-        console.print(f"{name.replace('_', ' '):<24} {shown}")
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
