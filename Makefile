@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-kafka test-ops check format bench bench-compare bench-sweep bench-latency bench-peers bench-detection soak clean
+.PHONY: setup demo test test-kafka test-ops check format bench bench-compare bench-sweep bench-latency bench-peers bench-detection soak docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,8 +12,8 @@ help:
 	@echo "make demo    simulate a retailer's day, run the job over it, show what it found"
 	@echo "make test    all tests"
 	@echo "make test-kafka  tests that use a broker, over Apache Kafka itself (needs java and maven)"
-	@echo "make test-ops  manifests, alert rules, dashboards, with kustomize and promtool (fetches them: apt-get, go)"
-	@echo "make check   format, lint, types, import contracts"
+	@echo "make test-ops  manifests, alert rules, dashboards, monitoring, with kustomize, Prometheus and Alertmanager (fetches them)"
+	@echo "make check   format, lint, types, import contracts; licences, pins, known vulnerabilities, bill of materials"
 	@echo "make format  let the formatter and the linter mend what they can"
 	@echo "make bench   events per second and memory, stage by stage"
 	@echo "make bench-compare BASE=REF  is a hot path slower than at another commit, beyond the noise?"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-peers    the same work by Andon and its peers (installs them into .peers; hours)"
 	@echo "make bench-detection  every kind of breakdown ten times, and clean days: what is found of them (an hour)"
 	@echo "make soak    an hour under load, with kills and outages: nothing lost, memory and latency flat"
+	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make clean   remove .venv and what runs leave behind"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -47,13 +48,19 @@ test-kafka: $(STAMP)
 test-ops: $(STAMP)
 	sh infra/get_tools.sh .ops
 	ANDON_TEST_OPS=1 PROMTOOL=$(CURDIR)/.ops/bin/promtool KUSTOMIZE=$(CURDIR)/.ops/bin/kustomize \
+		PROMETHEUS=$(CURDIR)/.ops/bin/prometheus ALERTMANAGER=$(CURDIR)/.ops/bin/alertmanager ANDON_TEST_KAFKA_HOME=$(CURDIR)/.kafka \
 		$(BIN)/python -m pytest -n 2 --dist loadscope tests/test_infra_*.py
 
-check: $(STAMP)
+check: $(STAMP) build/sbom.json
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python infra/supply_chain/check.py --audit
+
+# the bill takes some seconds, and changes only with what is installed
+build/sbom.json: $(STAMP) $(wildcard infra/supply_chain/*.py)
+	$(BIN)/python infra/supply_chain/check.py --sbom $@
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -82,6 +89,20 @@ bench-detection: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py
+
+# The site's tool has a .venv of its own: Andon does not need it, nor does it need Andon.
+DOCS := build/docs-venv
+$(DOCS)/.installed: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not Python 3.11 or newer: name one with make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "setting up $(DOCS) ..."
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material
+	@touch $@
+
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --config-file infra/docs/mkdocs.yml
+	@echo "build/site/index.html"
 
 clean:
 	rm -rf $(VENV) andon.db demo-out build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache soak-out

@@ -59,7 +59,7 @@ def accepted(declared: Any, value: object, said: str) -> str:  # noqa: ANN401 - 
         return f"must be one of {listed}" if len(get_args(bare)) > 1 else f"must be {listed}"
     limits = _limits(kind)
     if _shape(kind) is not _shape_of(value) or (limits and not _is_a(bare, value)):
-        return f"must be {_words(kind)}{' ' + limits if limits else ''}"
+        return f"must be {accepts(kind)}"
     if limits:
         return f"must be {limits}"
     if said.startswith("Expected `"):
@@ -68,6 +68,12 @@ def accepted(declared: Any, value: object, said: str) -> str:  # noqa: ANN401 - 
     if said.startswith("Expected "):
         return "must be " + said.removeprefix("Expected ").rpartition(", got ")[0]
     return said
+
+
+def accepts(kind: Any) -> str:  # noqa: ANN401 - a type expression
+    """What the type `kind` accepts: "a whole number between 1 and 1024"."""
+    limits = _limits(kind)
+    return f"{_words(kind)}{' ' + limits if limits else ''}"
 
 
 def as_toml(value: object) -> str:

@@ -314,7 +314,17 @@ def test_work_that_moves_stock_shows_that_a_node_s_only_feed_is_silent() -> None
     day(log, "06:00", "12:00")
     stock(log, "06:00", "10:00", "wms-2", 90)
     stock(log, "06:00", "12:00", "wms-3", 90, node="n2")
-    assert opened(run(parts(), log.in_order(), "11:00")) == ["10:10 feed_stopped node=n1 source=wms-2"]
+    assert opened(run(parts(), log.in_order(), "11:00")) == ["10:11 feed_stopped node=n1 source=wms-2"]
+
+
+def test_a_feed_that_speaks_less_and_less_towards_the_night_is_not_silent() -> None:
+    log = Log()
+    stock(log, "06:00", "14:00", "oms-1", 60)
+    stock(log, "06:00", "10:00", "wms-1", 60)
+    stock(log, "10:00", "10:30", "wms-1", 150)
+    stock(log, "10:30", "11:00", "wms-1", 240)
+    stock(log, "11:13", "14:00", "wms-1", 240)  # 16 minutes, three times and more of any pause before
+    assert opened(same_in_pieces(parts(), log.in_order(), "14:00")) == []
 
 
 def test_a_feed_that_speaks_once_an_hour_and_a_night_in_which_all_are_quiet_are_no_finding() -> None:

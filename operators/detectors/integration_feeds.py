@@ -35,27 +35,35 @@ _CLOSED = 2 * _HOUR
 #: Pauses count as usual for so many hours in which it spoke; how many minutes others were heard in in a pause is halved
 #: in so many minutes.
 _RECENT, _MEMORY = 4, 3 * DAY_US // CELL_US
+#: Sooner than what is sure, a feed must be missed in so many minutes; how often it was heard lately is an average that
+#: fades by half in half an hour.
+_MISSED, _LATELY = 8.0, 0.5 ** (1 / 30)
 #: This share of the sources that spoke in this hour yesterday, of so many, has to speak today.
 _TODAY, _SOURCES = 0.7, 3
 
 
 class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A feed is silent after `least`, and `times` its longest pause of the last hours.
+    """A node's feed is silent after `least`, and `times` its longest pause of the last hours.
 
-    Counted is only time in which others speak. A whole source must also have been silent for `source`, in hours in
-    which it spoke on the day before.
+    Sooner than `sure` only if it would have been heard in several minutes of that, as often as it was lately: what
+    speaks less and less towards the night is not silent. Counted is only time in which others speak. A whole source,
+    beside which less speaks that would speak if it did, is silent after `source`, and `source_times` its longest pause,
+    in hours in which it spoke on the day before.
     """
 
     least: Duration = Duration(10 * MINUTE_US)
-    times: float = 4.0
+    sure: Duration = Duration(20 * MINUTE_US)
+    times: float = 3.0
     source: Duration = Duration(60 * MINUTE_US)
+    source_times: float = 4.0
 
 
 class Feed(msgspec.Struct, array_like=True):
     """What is kept of a feed. Times are minutes; `hours` (sources only) has a bit for each hour it spoke in, by day.
 
     `pause` and `witnesses` are the minutes of this pause in which others count as speaking, and were heard; `recent`
-    has the longest pause of each of the last hours in which it spoke, `most` the most witnesses of a pause (it fades).
+    has the longest pause of each of the last hours in which it spoke, `most` the most witnesses of a pause (it fades);
+    `presence` is the share of minutes in which it was heard lately.
     """
 
     first: int
@@ -68,6 +76,7 @@ class Feed(msgspec.Struct, array_like=True):
     learnt: int = 0
     is_silent: bool = False
     hours: dict[int, int] = {}
+    presence: float = 0.0
 
     def hear(self, number: int) -> bool:
         """It spoke; returns whether it had been silent."""
@@ -75,6 +84,7 @@ class Feed(msgspec.Struct, array_like=True):
         pause, hour = number - self.last - 1, number // _HOUR
         if pause > _CLOSED:
             pause = 0
+        self.presence = self.presence * _LATELY ** min(number - self.last, _CLOSED) + (1.0 - _LATELY)
         self.recent[hour] = max(pause, self.recent.get(hour, 0))
         if len(self.recent) > _RECENT:
             del self.recent[min(self.recent)]
@@ -85,14 +95,13 @@ class Feed(msgspec.Struct, array_like=True):
         self.last, self.pause, self.witnesses = number, 0, 0
         return was_silent
 
-    def is_too_long(self, settings: FeedSettings) -> bool:
-        """Whether the pause is longer than it may be, as far as the feed is known."""
+    def is_too_long(self, least_us: int, times: float) -> bool:
+        """Whether the pause is longer than this and so many times the longest one, as far as the feed is known."""
+        if self.pause * CELL_US <= least_us or self.witnesses < max(_WITNESSES, _TIMES * self.most):
+            return False
         if self.heard < _HEARD or self.last - self.first < _KNOWN:
             return False
-        longest_us = max(self.recent.values(), default=0) * CELL_US
-        if self.witnesses < max(_WITNESSES, _TIMES * self.most):
-            return False
-        return self.pause * CELL_US > max(settings.least, settings.times * longest_us)
+        return self.pause > times * max(self.recent.values(), default=0)
 
 
 class Feeds:
@@ -134,20 +143,21 @@ class Feeds:
 
     def _pause(self, node: str, feeds: dict[str, Feed], minute: Minute, out: Collected) -> None:
         number, heard = minute.number, minute.stock.get(node, ())
-        latest = sorted((feed.last for feed in feeds.values()), reverse=True)[:2]
-        if len(latest) < 2 or number - latest[0] > _SPEAKS:
+        rule, latest = self._settings, sorted([feed.last for feed in feeds.values()])[-2:]
+        if len(latest) < 2 or number - latest[1] > _SPEAKS:
             return
+        before, last = latest
         for source, feed in feeds.items():
-            other = latest[1] if feed.last == latest[0] else latest[0]
-            if source == WORK or source in heard or number - other > _SPEAKS:
+            if source in heard or source == WORK or number - (before if feed.last == last else last) > _SPEAKS:
                 continue
             feed.pause += 1
             feed.witnesses += bool(heard)
-            if not feed.is_silent and feed.is_too_long(self._settings):
+            least_us = rule.least if feed.pause * feed.presence >= _MISSED else rule.sure
+            if not feed.is_silent and feed.is_too_long(least_us, rule.times):
                 self._stop(feed, source, scoped(node=node), minute, out)
 
     def _sources_pause(self, minute: Minute, out: Collected) -> None:
-        number = minute.number
+        number, rule = minute.number, self._settings
         was_day, hour = divmod(number // _HOUR - 24, 24)
         silent = []
         spoke = speaks = 0
@@ -159,7 +169,7 @@ class Feeds:
             speaks += number - feed.last < _HOUR
             if source not in minute.sources and not feed.is_silent:
                 feed.pause += 1
-                if feed.pause * CELL_US > self._settings.source and feed.is_too_long(self._settings):
+                if feed.is_too_long(rule.source, rule.source_times):
                     silent.append((source, feed))
         if spoke >= _SOURCES and speaks >= _TODAY * spoke:
             for source, feed in silent:
