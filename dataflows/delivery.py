@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 from dataflows.delivery_log import DeliveryLog
+from dataflows.delivery_telemetry import KEEPER, DeliveryTelemetry, Watches
+from dataflows.observe import serve
 from schemas.durations import HOUR_US
 from schemas.errors import SettingsError, StateError, StoreUnavailable
 from schemas.problems import Problem
@@ -28,7 +30,7 @@ from sinks.webhooks.outbox import Outbox
 from sinks.webhooks.posting import Poster, Timeouts
 from sinks.webhooks.receivers.choice import Endpoint, endpoint_of
 from sinks.webhooks.settings import DeliverySettings
-from sinks.webhooks.worker import Worker, rules_of
+from sinks.webhooks.worker import DeliveryWatch, Worker, rules_of
 
 _STORE_PAUSE_S, _STORE_LONGEST_S = 1.0, 30.0
 _STRANGERS = 500
@@ -44,8 +46,16 @@ class _Stop:
 class _Intake:
     """The way to and from the database, over a connection that is made anew when it fails."""
 
-    def __init__(self, settings: DeliverySettings, dsn: str, password: str | None, log: DeliveryLog) -> None:
-        self._settings, self._target, self._password, self._log = settings, parse_dsn(dsn), password, log
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        dsn: str,
+        password: str | None,
+        log: DeliveryLog,
+        telemetry: DeliveryTelemetry,
+    ) -> None:
+        self._settings, self._target, self._password = settings, parse_dsn(dsn), password
+        self._log, self._telemetry = log, telemetry
         self._store: Store | None = None
         self._away_since_s: float | None = None
         self._next_s, self._pause_s = 0.0, _STORE_PAUSE_S
@@ -69,11 +79,13 @@ class _Intake:
             if self._away_since_s is None:
                 self._away_since_s = now_s
             self._log.store_away(error)
+            self._telemetry.store_away(error)
             self._next_s, self._pause_s = now_s + self._pause_s, min(self._pause_s * 2, _STORE_LONGEST_S)
             return 0
         if self._away_since_s is not None:
             self._log.store_back(now_s - self._away_since_s)
         self._away_since_s, self._next_s, self._pause_s = None, 0.0, _STORE_PAUSE_S
+        self._telemetry.took_in(taken)
         return taken
 
     def close(self) -> None:
@@ -93,10 +105,12 @@ class _Keeper:
         outbox: Outbox,
         intake: _Intake | None,
         settings: DeliverySettings,
-        log: DeliveryLog,
+        telemetry: DeliveryTelemetry,
+        watch: DeliveryWatch,
         wake: Callable[[], None],
     ) -> None:
-        self._outbox, self._intake, self._settings, self._log, self._wake = outbox, intake, settings, log, wake
+        self._outbox, self._intake, self._settings, self._wake = outbox, intake, settings, wake
+        self._telemetry, self._watch = telemetry, watch
         self._known = {receiver.name for receiver in settings.receiver}
         self._forgot_us = 0
 
@@ -116,6 +130,8 @@ class _Keeper:
         if now_us >= self._forgot_us + HOUR_US:
             self._outbox.forget(now_us - self._settings.keep)
             self._forgot_us = now_us
+        self._telemetry.look(self._outbox, now_us)
+        self._watch.turned(KEEPER)
 
     def _turn_away(self, now_us: int) -> None:
         """Alerts to receivers that the settings don't have go to the dead letters, from where they can be replayed."""
@@ -125,7 +141,7 @@ class _Keeper:
             why = f"the settings have no [[delivery.receiver]] named {receiver!r}"
             for waiting in self._outbox.aged(receiver, now_us + 1, _STRANGERS):
                 self._outbox.give_up(waiting.alert, delivery_of(waiting.alert, 0, "dead", why, now_us), now_us)
-                self._log.given_up(waiting.alert, why)
+                self._watch.given_up(waiting.alert, why)
 
 
 class _Threads:
@@ -214,14 +230,20 @@ def run_delivery(
         open_now.enter_context(_alone(outbox_path.with_name(f"{outbox_path.name}.lock")))
         outbox = open_now.enter_context(Outbox(outbox_path))
         lost = outbox.recover(_now_us())
+        embedded = isinstance(parse_dsn(dsn), Embedded)
+        names, stalled_after_s = [one.name for one in endpoints], settings.stalled_after.seconds
+        telemetry = DeliveryTelemetry(names, intake=not embedded, stalled_after_s=stalled_after_s)
+        if settings.listen and not drain:
+            open_now.enter_context(serve(telemetry.telemetry, settings.listen, stalled_after_s, "delivery.listen"))
         intake = None
-        if not isinstance(parse_dsn(dsn), Embedded):
-            intake = _Intake(settings, dsn, read_password(password_file), log)
+        if not embedded:
+            intake = _Intake(settings, dsn, read_password(password_file), log, telemetry)
             open_now.callback(intake.close)
-        workers = [_worker(one, outbox, settings, timeouts, log) for one in endpoints]
+        watch = Watches(log, telemetry)
+        workers = [_worker(one, outbox, settings, timeouts, watch) for one in endpoints]
         log.begun(endpoints, f"of {dsn}" if intake else f"in {settings.outbox}", lost)
         threads = _Threads()
-        keeper = _Keeper(outbox, intake, settings, log, threads.wake)
+        keeper = _Keeper(outbox, intake, settings, telemetry, watch, threads.wake)
         if drain:
             _drain(workers, keeper, stop)
             done = True
@@ -256,7 +278,7 @@ def _drain(workers: Sequence[Worker], keeper: _Keeper, stop: _Stop) -> None:
 
 
 def _worker(
-    endpoint: Endpoint, outbox: Outbox, settings: DeliverySettings, timeouts: Timeouts, log: DeliveryLog
+    endpoint: Endpoint, outbox: Outbox, settings: DeliverySettings, timeouts: Timeouts, watch: DeliveryWatch
 ) -> Worker:
     return Worker(
         endpoint.name,
@@ -267,7 +289,7 @@ def _worker(
         now_us=_now_us,
         monotonic_s=time.monotonic,
         jitter=random.Random(),  # noqa: S311 - spreads attempts in time, no secret
-        watch=log,
+        watch=watch,
     )
 
 

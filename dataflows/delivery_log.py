@@ -16,6 +16,9 @@ class DeliveryLog:
     def __init__(self) -> None:
         self._log = get_log("delivery")
 
+    def turned(self, thread: str) -> None:
+        """Nothing: a turn is normal running."""
+
     def attempted(self, alert: Alert, attempt: int, verdict: Verdict, latency_ms: float) -> None:
         """An attempt was made."""
         words = f"{alert.receiver}: {verdict.outcome}, {verdict.detail}"

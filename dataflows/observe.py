@@ -65,13 +65,14 @@ class Server:
         self.close()
 
 
-def serve(telemetry: Telemetry, listen: str, stalled_after_s: float) -> Server:
+def serve(telemetry: Telemetry, listen: str, stalled_after_s: float, key: str = "observe.listen") -> Server:
     """Answer at `listen` (`HOST:PORT`; port 0 takes a free one, no host means all interfaces).
 
     Args:
         telemetry: what to answer from.
         listen: where.
         stalled_after_s: without progress for longer than this, `/healthz` fails.
+        key: the setting that `listen` comes from.
 
     Raises:
         SettingsError: that is no address, or one that can't be listened at (it is taken, or not of this machine).
@@ -80,16 +81,16 @@ def serve(telemetry: Telemetry, listen: str, stalled_after_s: float) -> Server:
     try:
         host, port = split_address(listen)
     except ValueError as error:
-        raise SettingsError([_problem(listen, str(error))]) from None
+        raise SettingsError([_problem(key, listen, str(error))]) from None
     try:
         return Server(telemetry, host, port)
     except OSError as error:
         words = f"can't listen there: {error.strerror or error}; name another address, or port 0 for any that is free"
-        raise SettingsError([_problem(listen, words)]) from error
+        raise SettingsError([_problem(key, listen, words)]) from error
 
 
-def _problem(listen: str, words: str) -> Problem:
-    return Problem("settings", "observe.listen", f'"{listen}"', words)
+def _problem(key: str, listen: str, words: str) -> Problem:
+    return Problem("settings", key, f'"{listen}"', words)
 
 
 class _HttpServer(ThreadingHTTPServer):

@@ -26,7 +26,7 @@ from dataflows.logs import get_log, redacted
 from dataflows.status import Condition, ProcessStatus, Series, histogram_series
 from schemas import metrics
 from schemas.durations import SECOND_US, rfc3339
-from schemas.metrics import METRICS, Metric
+from schemas.metrics import JOB_METRICS, METRICS, Metric
 
 Labels: TypeAlias = tuple[str, ...]
 Counts: TypeAlias = npt.NDArray[np.int64]
@@ -107,6 +107,7 @@ class Telemetry:
         required: conditions that fail until they are said to hold.
         stalled_after_s: without progress for longer, the process is not alive.
         limit: when there are too many dead letters.
+        reported: what of the catalogue this process reports; the rest would be zeros that say nothing.
 
     Memory: a number per series, and the counters of the last minute, second by second.
     """
@@ -120,8 +121,10 @@ class Telemetry:
         required: Iterable[str] = REQUIRED,
         stalled_after_s: float = 60.0,
         limit: InputLimit = InputLimit(),  # noqa: B008 - frozen
+        reported: Sequence[Metric] = JOB_METRICS,
     ) -> None:
         self.process = process
+        self._reported = reported
         self.stalled_after_s = stalled_after_s
         self._clock, self._wall, self._limit = clock, wall, limit
         self._log = get_log("telemetry", clock)
@@ -286,7 +289,7 @@ class Telemetry:
         conditions = self._derive()
         now = self._clock()
         with self._lock:
-            listed = {metric.name: list(self._series_of(metric, now)) for metric in METRICS}
+            listed = {metric.name: list(self._series_of(metric, now)) for metric in self._reported}
         status = ProcessStatus(
             process=self.process,
             version=self.version,
@@ -305,7 +308,7 @@ class Telemetry:
     def families(self) -> Iterator[Family]:
         """What Prometheus' client wants to be told."""
         self._derive()
-        for metric in METRICS:
+        for metric in self._reported:
             if metric.kind == "histogram":
                 histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
                 with self._lock:

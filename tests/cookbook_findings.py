@@ -121,7 +121,7 @@ def _members(rows: Rows, day: Day) -> None:
     assert all(kinds[name] == incident["kind"] for name, incident in day.incidents.items())
 
 
-@fact("Recompute an incident")
+@fact("Recompute an incident from what is under it")
 def _recomputed(rows: Rows, day: Day) -> None:
     assert len(rows) == len(day.incidents)
     for row in rows:
@@ -132,6 +132,16 @@ def _recomputed(rows: Rows, day: Day) -> None:
     assert queue["value"] == pytest.approx(queue["value_at_risk"], abs=0.01)
     assert queue["score_recomputed"] == pytest.approx(queue["score"], abs=0.001)
     assert queue["priority_recomputed"] == queue["priority"]
+
+
+@fact("Recompute an incident's life")
+def _life(rows: Rows, day: Day) -> None:
+    assert {row["incident_id"] for row in rows} == set(day.incidents)
+    for row in rows:
+        assert row["opened_recomputed"] == row["opened_at"] == day.incidents[row["incident_id"]]["opened_at"]
+        assert row["closed_recomputed"] == row["closed_at"] == day.incidents[row["incident_id"]]["closed_at"]
+        assert row["status_recomputed"] == row["status"] == day.incidents[row["incident_id"]]["status"]
+    assert any(row["closed_at"] for row in rows)
 
 
 # --- alerts and feeds --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dataflows.status import ProcessStatus, Series, quantile
 from dataflows.telemetry import REQUIRED, InputLimit, Telemetry
 from schemas import metrics
-from schemas.metrics import METRICS, Metric
+from schemas.metrics import JOB_METRICS, Metric
 
 
 class Clock:
@@ -444,7 +444,7 @@ def test_status_says_all_of_it_in_json(telemetry: Telemetry, clock: Clock) -> No
     assert (found.alive, found.healthy, found.ready) == (True, True, False)
     assert found.at == "2026-03-02T06:16:45Z"
     assert [one.name for one in found.conditions] == ["progress", *REQUIRED]
-    assert list(found.metrics) == [metric.name for metric in METRICS]
+    assert list(found.metrics) == [metric.name for metric in JOB_METRICS]
 
 
 # --- exposition and threads -------------------------------------------------------------------------------------------
@@ -454,7 +454,7 @@ def test_a_prometheus_can_read_it_with_help_types_and_odd_labels(telemetry: Tele
     odd = 'a "quoted"\\ name\nof two lines – ü'
     telemetry.count(metrics.MESSAGES, 1, odd)
     families = {family.name: family for family in text_string_to_metric_families(telemetry.render().decode())}
-    for metric in METRICS:
+    for metric in JOB_METRICS:
         family = families[metric.name.removesuffix("_total")]
         assert (family.type, family.documentation) == (metric.kind, metric.help)
     assert [sample.labels["topic"] for sample in families["andon_messages"].samples] == [odd]

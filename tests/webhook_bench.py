@@ -25,6 +25,9 @@ class Told:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
+    def turned(self, thread: str) -> None:
+        pass
+
     def attempted(self, alert: Alert, attempt: int, verdict: Verdict, latency_ms: float) -> None:
         del latency_ms
         self.lines.append(f"{alert.sequence}/{attempt} {verdict.outcome}")

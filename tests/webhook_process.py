@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.incident_rows import Alert
 from sinks.webhooks.outbox import Outbox
+from tests.kafka_job import free_ports
 from tests.processes import start
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the one of the published vector
@@ -29,6 +30,7 @@ dsn = "{dsn}"
 level = "debug"
 log = "json"
 [delivery]
+listen = "127.0.0.1:{port}"
 poll = "50ms"
 stale_after = "3650d"
 keep = "3650d"
@@ -49,8 +51,9 @@ class Process:
 
     def __init__(self, folder: Path, dsn: str = "chdb:///./andon.db", **urls: str) -> None:
         self.folder = folder
+        self.port = free_ports(1)
         receivers = "".join(RECEIVER.format(name=name, url=url) for name, url in urls.items())
-        (folder / "andon.toml").write_text(DELIVERY.format(dsn=dsn) + receivers, encoding="utf-8")
+        (folder / "andon.toml").write_text(DELIVERY.format(dsn=dsn, port=self.port) + receivers, encoding="utf-8")
         self.outbox = Outbox(folder / "andon-outbox.db")
         self.output = ""
         self._running: subprocess.Popen[str] | None = None

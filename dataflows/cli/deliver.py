@@ -26,7 +26,8 @@ def deliver(
 
     A process of its own beside `andon run`: new alerts come from ClickHouse into a durable outbox, go out in the order
     of their group, are tried again until they are taken or given up, and each attempt is on record. Killed, it goes on
-    where it was: what it had under way is sent again under the same idempotency key.
+    where it was: what it had under way is sent again under the same idempotency key. Metrics and its health are
+    answered over HTTP at `delivery.listen`.
     """
     if context.invoked_subcommand is not None:
         return

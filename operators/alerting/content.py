@@ -25,6 +25,11 @@ def told_of(incident: Incident) -> Told:
     )
 
 
+def is_given_up(incident: Incident) -> bool:
+    """Whether it turned out to be part of another one, which has all that it had; its summary says of which."""
+    return incident.status == RESOLVED and not incident.signals
+
+
 def is_worse(now: int, before: int) -> bool:
     """Whether a priority has risen: 1 is the most urgent."""
     return now < before

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     CHANGED = "what was told has changed"
     SOME_OVER = "some of the group are over"
     ALL_OVER = "all of the group are over"
+    MERGED = "it turned out to be part of another incident"
     REPEAT = "still open after repeat_interval"
     SEEN_TO = "somebody sees to it"
 

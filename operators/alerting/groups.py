@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from operators.alerting.acknowledgements import acknowledgement_of
-from operators.alerting.content import told_of
+from operators.alerting.content import is_given_up, told_of
 from operators.alerting.decisions import AlertRow, Decision, Judged, Reason, decide
 from operators.alerting.matchers import Matcher
 from operators.alerting.notices import make_notice
@@ -159,7 +159,8 @@ class Groups:
             group.acknowledged = False
         out: list[AlertRow] = [notice]
         for tracked in (*firing, *over):
-            held = Judged(Decision.NOTIFIED, notice.alert_id, reason.value)
+            why = Reason.MERGED if is_given_up(tracked.incident) else reason
+            held = Judged(Decision.NOTIFIED, notice.alert_id, why.value)
             out += decide(tracked, group.route, group.receiver, held, now_us)
         return out
 
@@ -193,7 +194,9 @@ class Groups:
                 del group.told[incident_id]
                 held = Judged(Decision.MUTED, "send_resolved", "the route tells no ends")
             elif tracked.verdicts[group.route].decision != Decision.NOTIFIED:
-                held = Judged(Decision.DEDUPLICATED, group.route, "it was over before it was told")
+                given_up = is_given_up(tracked.incident)
+                why = tracked.incident.summary if given_up else "it was over before it was told"
+                held = Judged(Decision.DEDUPLICATED, group.route, why)
             if held is not None:
                 out += decide(tracked, group.route, group.receiver, held, now_us)
             del group.members[incident_id], tracked.groups[group.route], tracked.verdicts[group.route]

@@ -1,7 +1,7 @@
 """Whether a group has to be told again, or was told the same already."""
 
 from operators.alerting.acknowledgements import acknowledgement_of
-from operators.alerting.content import is_worse, told_of
+from operators.alerting.content import is_given_up, is_worse, told_of
 from operators.alerting.decisions import Reason
 from operators.alerting.routes import RouteNode
 from operators.alerting.standing import Standing
@@ -24,7 +24,10 @@ def reason_to_tell(group: Group, standing: Standing, route: RouteNode, now_us: i
     if not told:
         return Reason.FIRST if firing else None
     if not firing:
-        return None if told.keys() & standing.held.keys() else Reason.ALL_OVER
+        if told.keys() & standing.held.keys():
+            return None
+        ended = [tracked.incident for one, tracked in standing.over.items() if one in told]
+        return Reason.MERGED if ended and all(map(is_given_up, ended)) else Reason.ALL_OVER
     if firing.keys() - told.keys():
         return Reason.ANOTHER
     known = [

@@ -72,6 +72,14 @@ def _of_times(settings: DeliverySettings) -> Iterator[_Told]:
         if getattr(settings, longer) < getattr(settings, shorter):
             least = _text(getattr(settings, shorter))
             yield (longer,), as_toml(_text(getattr(settings, longer))), f'must be at least {shorter} ("{least}")'
+    for part in ("poll", "total_timeout"):  # a turn of a thread takes so long where nothing is wrong with it
+        if settings.stalled_after < 2 * getattr(settings, part):
+            least = _text(Duration(2 * getattr(settings, part)))
+            yield (
+                ("stalled_after",),
+                as_toml(_text(settings.stalled_after)),
+                f'must be at least twice {part} ("{least}")',
+            )
 
 
 def _of_receiver(receiver: ReceiverSettings, environment: Mapping[str, str] | None) -> Iterator[_Told]:

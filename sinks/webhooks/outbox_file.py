@@ -91,6 +91,14 @@ def _opened(path: Path) -> sqlite3.Connection:
     return database
 
 
+def _size_of(path: Path) -> int:
+    """0 where it is not there: the log comes and goes with connections."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 class Statements:
     """Runs statements on one connection."""
 
@@ -137,6 +145,10 @@ class OutboxFile:
                 yield Statements(self._database)
             except sqlite3.Error as error:
                 raise StateError(f"the outbox {self.path} can't be read: {error}") from error
+
+    def size_bytes(self) -> int:
+        """What it takes on disk, with its write-ahead log."""
+        return sum(map(_size_of, (self.path, self.path.with_name(f"{self.path.name}-wal"))))
 
     def close(self) -> None:
         """Let go of the file."""

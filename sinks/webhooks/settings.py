@@ -61,4 +61,6 @@ class DeliverySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     breaker_pause: Duration = Duration(30 * SECOND_US)
     breaker_longest: Duration = Duration(10 * MINUTE_US)
     stop_within: Duration = Duration(8 * SECOND_US)
+    listen: str = "127.0.0.1:9463"
+    stalled_after: Duration = Duration(5 * MINUTE_US)
     receiver: tuple[ReceiverSettings, ...] = ()

@@ -27,7 +27,10 @@ _SWEPT = 200
 
 
 class DeliveryWatch(Protocol):
-    """Who is told; logs hang on it."""
+    """Who is told; logs and metrics hang on it."""
+
+    def turned(self, thread: str) -> None:
+        """A worker has looked after what it has to do, with or without success; at least every `poll`."""
 
     def attempted(self, alert: Alert, attempt: int, verdict: Verdict, latency_ms: float) -> None:
         """An attempt was made, and what came of it."""
@@ -106,6 +109,7 @@ class Worker:
         """Deliver until `stop`; `woken` says that something new may wait."""
         while not stop.is_set():
             next_us = self.step()
+            self._watch.turned(self.name)
             now_us = self._now_us()
             if next_us > now_us:
                 woken.wait(min(next_us - now_us, self._rules.poll_us) / SECOND_US)
