@@ -1,5 +1,6 @@
-"""A throw-away authority, and a proxy that ends TLS before a plain port."""
+"""A throw-away authority, a proxy that ends TLS before a plain port, and brokers that are spoken to over TLS."""
 
+import os
 import shutil
 import socket
 import ssl
@@ -10,7 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
+from tests.kafka_broker import SERVER_VARIABLE, ApacheKafka, Broker
 from tests.readable import readable
+from tests.tcp_proxy import HOST, TcpProxy
 
 
 def authority(folder: Path, name: str) -> Path:
@@ -70,3 +75,73 @@ class TlsFront:
                         if not data:
                             return
                         other[source].sendall(data)
+
+
+class TansuBehindTls(Broker):
+    """Tansu, which speaks no TLS itself, behind a proxy that does: the address it tells its clients is the proxy's.
+
+    The job speaks TLS to it, and so does the test: `client` is what both need.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if os.environ.get(SERVER_VARIABLE):
+            pytest.skip(f"the server that {SERVER_VARIABLE} names can't be put behind TLS")
+        super().__init__()
+        self.client = {"security.protocol": "SSL", "ssl.ca.location": str(folder / "ca.pem")}
+        self._plain = f"{HOST}:{self.port}"
+        self._front = TlsFront(folder, self.port)
+        self.direct = self.bootstrap = f"{HOST}:{self._front.port}"
+
+    @property
+    def versions(self) -> set[str | None]:
+        """Of TLS, that were spoken."""
+        return self._front.versions
+
+    def start(self) -> None:
+        self._front.__enter__()
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._front.__exit__(None, None, None)
+
+    def _command(self) -> list[str]:
+        command = super()._command()
+        command[command.index("--listener-url") + 1] = f"tcp://{self._plain}"
+        return command
+
+
+class ApacheOverTls(ApacheKafka):
+    """Apache Kafka with a listener of its own over TLS, which asks clients for a certificate of the same authority.
+
+    The test itself writes to the plain listener beside it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.client = {
+            "security.protocol": "SSL",
+            "ssl.ca.location": str(folder / "ca.pem"),
+            "ssl.certificate.location": str(folder / "server.pem"),
+            "ssl.key.location": str(folder / "server.key"),
+        }
+        self._certificates = folder
+        super().__init__(proxy=TcpProxy())
+
+    def stop(self) -> None:
+        super().stop()
+        if self.proxy is not None:
+            self.proxy.close()
+
+    def _properties(self) -> str:
+        (self._certificates / "kafka.pem").write_text(
+            (self._certificates / "server.key").read_text() + (self._certificates / "server.pem").read_text()
+        )
+        secured = {
+            "ssl.client.auth": "required",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": self._certificates / "kafka.pem",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": self._certificates / "ca.pem",
+        }
+        lines = "".join(f"listener.name.proxied.{name}={value}\n" for name, value in secured.items())
+        return super()._properties().replace("PROXIED:PLAINTEXT", "PROXIED:SSL") + lines

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from sinks.clickhouse.dsn import Target
     from sinks.clickhouse.store import Store
 
 _NAME = "clickhouse"
@@ -23,15 +24,22 @@ def store_from(config: str | None, clickhouse: str | None, *, readonly: bool = F
         SettingsError: settings or DSN can't be used.
         StoreError: the store can't be reached or refuses.
     """
-    from dataflows.settings import load_settings  # noqa: PLC0415 - `andon --help` loads none of this
-    from sinks.clickhouse.dsn import parse_dsn, read_password  # noqa: PLC0415 - as above
+    from sinks.clickhouse.dsn import read_password  # noqa: PLC0415 - `andon --help` loads none of this
     from sinks.clickhouse.store import open_store  # noqa: PLC0415 - as above
+
+    target, password_file = _target_from(config, clickhouse)
+    return open_store(target, password=read_password(password_file), readonly=readonly)
+
+
+def _target_from(config: str | None, clickhouse: str | None) -> "tuple[Target, str | None]":
+    """The database that options and settings name, and the file of its password."""
+    from dataflows.settings import load_settings  # noqa: PLC0415 - as in store_from
+    from sinks.clickhouse.dsn import parse_dsn  # noqa: PLC0415 - as in store_from
 
     overrides: dict[str, Any] = {} if clickhouse is None else {"clickhouse": clickhouse}
     settings = load_settings(config, **overrides)
-    password = read_password(settings.clickhouse.password_file)
     target = parse_dsn(settings.clickhouse.dsn, "--clickhouse" if clickhouse else config or "settings")
-    return open_store(target, password=password, readonly=readonly)
+    return target, settings.clickhouse.password_file
 
 
 @click.command()
@@ -77,25 +85,38 @@ def sql(query: str, form: str | None, limit: int, clickhouse: str | None, config
     is_flag=True,
     help="Only say what the database has and lacks; exit code 1 when it lacks something.",
 )
+@click.option("--roles", is_flag=True, help="The server's roles instead of the schema; for an administrator.")
+@click.option("--print", "print_", is_flag=True, help="With --roles: only print the SQL, to run or keep elsewhere.")
 @clickhouse_option
 @config_option
-def migrate(clickhouse: str | None, config: str | None, *, status: bool) -> None:
+def migrate(clickhouse: str | None, config: str | None, *, status: bool, roles: bool, print_: bool) -> None:
     """Bring the database's schema up to date, making the database where there is none."""
     from sinks.clickhouse import migrate as migrations  # noqa: PLC0415 - as in store_from
+    from sinks.clickhouse.roles import ROLES, as_sql, migrate_roles, missing_roles  # noqa: PLC0415 - as in store_from
 
+    if print_ and (status or not roles):
+        raise click.UsageError("--print goes with --roles, and not with --status")
+    if print_:
+        click.echo(as_sql(_target_from(config, clickhouse)[0].database), nl=False)
+        return
+    series = ROLES if roles else migrations.SCHEMA
     with store_from(config, clickhouse) as store:
         if not status:
-            done = migrations.migrate(store)
+            done = migrate_roles(store) if roles else migrations.migrate(store)
             for migration in done:
                 click.echo(f"applied {migration}")
-            click.echo(f"{store.target}: {'up to date' if done else 'was up to date, nothing to do'}")
+            what = "roles of " if roles else ""
+            click.echo(f"{what}{store.target}: {'up to date' if done else 'was up to date, nothing to do'}")
             return
-        missing = migrations.pending(store)
-        for entry in migrations.applied(store):
+        absent = missing_roles(store) if roles else []
+        missing = migrations.pending(store, series=series)
+        for entry in migrations.applied(store, series):
             click.echo(f"applied {entry.number:04}_{entry.name}  {entry.applied_at:%Y-%m-%dT%H:%M:%SZ}")
         for migration in missing:
             click.echo(f"missing {migration}")
-    if missing:
+        for role in absent:
+            click.echo(f"missing role {role}")
+    if missing or absent:
         raise click.exceptions.Exit(1)
 
 

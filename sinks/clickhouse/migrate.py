@@ -25,7 +25,7 @@ from sinks.clickhouse.store import Store
 
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _HISTORY = """
-CREATE TABLE IF NOT EXISTS {database}.schema_migrations
+CREATE TABLE IF NOT EXISTS {database}.{history}
 (
     number UInt32 COMMENT 'The number in the file name; applied in this order',
     name String COMMENT 'The rest of the file name',
@@ -61,6 +61,16 @@ class Migration(msgspec.Struct, frozen=True):
         return [part.strip() for part in parts if part.strip()]
 
 
+class Series(msgspec.Struct, frozen=True):
+    """Migrations that are numbered together: the folder beside this file, and the table that says which are applied."""
+
+    folder: str
+    history: str
+
+
+SCHEMA = Series("migrations", "schema_migrations")
+
+
 class Applied(msgspec.Struct, frozen=True):
     """A migration that a database has."""
 
@@ -70,37 +80,37 @@ class Applied(msgspec.Struct, frozen=True):
     applied_at: datetime
 
 
-def shipped() -> tuple[Migration, ...]:
+def shipped(series: Series = SCHEMA) -> tuple[Migration, ...]:
     """The migrations that come with this code, in order."""
     found = []
-    for entry in (files("sinks.clickhouse") / "migrations").iterdir():
+    for entry in (files("sinks.clickhouse") / series.folder).iterdir():
         name = _NAME.match(entry.name)
         if name is not None:
             found.append(Migration(int(name.group(1)), name.group(2), entry.read_text(encoding="utf-8")))
     return tuple(sorted(found, key=lambda migration: migration.number))
 
 
-def applied(store: Store) -> tuple[Applied, ...]:
+def applied(store: Store, series: Series = SCHEMA) -> tuple[Applied, ...]:
     """What the database has, in order; nothing where there is no database or no schema yet."""
     there = store.query(
-        "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'",
-        {"database": store.database},
+        "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {history:String}",
+        {"database": store.database, "history": series.history},
     )
     if not there.rows[0][0]:
         return ()
-    table = f"{store.database}.schema_migrations"
+    table = f"{store.database}.{series.history}"
     history = store.query(f"SELECT number, name, checksum, applied_at FROM {table} FINAL ORDER BY number")  # noqa: S608 - a checked name
     return tuple(Applied(*row) for row in history.rows)
 
 
-def pending(store: Store, known: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
+def pending(store: Store, known: Sequence[Migration] | None = None, series: Series = SCHEMA) -> tuple[Migration, ...]:
     """The migrations the database lacks, in order.
 
     Raises:
         StoreRefused: its history is not a beginning of ours: edited, skipped, or made by a newer Andon.
     """
-    ours = tuple(shipped() if known is None else known)
-    theirs = {entry.number: entry for entry in applied(store)}
+    ours = tuple(shipped(series) if known is None else known)
+    theirs = {entry.number: entry for entry in applied(store, series)}
     for migration in ours:
         entry = theirs.pop(migration.number, None)
         if entry is not None and entry.checksum != migration.checksum:
@@ -116,7 +126,7 @@ def pending(store: Store, known: Sequence[Migration] | None = None) -> tuple[Mig
             f"database {store.database!r} was migrated by a newer Andon "
             f"(to {newest:04}_{theirs[newest].name}, this one knows up to {latest:04}): run that version"
         )
-    have = {entry.number for entry in applied(store)}
+    have = {entry.number for entry in applied(store, series)}
     missing = tuple(migration for migration in ours if migration.number not in have)
     if missing and have and missing[0].number < max(have):
         raise StoreRefused(
@@ -125,8 +135,12 @@ def pending(store: Store, known: Sequence[Migration] | None = None) -> tuple[Mig
     return missing
 
 
-def migrate(store: Store, known: Sequence[Migration] | None = None) -> tuple[Migration, ...]:
+def migrate(
+    store: Store, known: Sequence[Migration] | None = None, series: Series = SCHEMA, *, again: bool = False
+) -> tuple[Migration, ...]:
     """Bring the database up to date, making it where it does not exist; returns what was applied now.
+
+    With `again` every migration is applied, those too that the database has.
 
     Raises:
         StoreRefused: the history does not fit (see `pending`), or the user lacks the rights.
@@ -134,16 +148,18 @@ def migrate(store: Store, known: Sequence[Migration] | None = None) -> tuple[Mig
     if not store.use_database():
         store.command(f"CREATE DATABASE IF NOT EXISTS {store.database}")
         store.use_database()
-    todo = pending(store, known)
+    todo = pending(store, known, series)
+    if again:
+        todo = tuple(shipped(series) if known is None else known)
     if not todo:
         return ()
     places = _places(store)
-    store.command(_filled(_HISTORY, places))
+    store.command(_filled(_HISTORY, places | {"{history}": series.history}))
     for migration in todo:
         for statement in migration.statements():
             store.command(_filled(statement, places))
         store.insert(
-            f"{store.database}.schema_migrations",
+            f"{store.database}.{series.history}",
             [[migration.number], [migration.name], [migration.checksum]],
             ["number", "name", "checksum"],
             f"{migration}:{migration.checksum}",
