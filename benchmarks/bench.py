@@ -35,6 +35,7 @@ STAGES = {
     "handoffs": "HandoffTracker",
     "handoff_windows": "HandoffWindows, per change of a pass",
     "stock": "StockReconciler",
+    "groups": "all key groups, everything on: slices to rows",
     "snapshot_cases": "HandoffTracker to bytes, per case",
     "snapshot_items": "StockReconciler to bytes, per item",
     "replay.counting": "the whole replay, rows only counted",

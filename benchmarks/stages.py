@@ -13,11 +13,13 @@ from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from operators.dedup import Dedup
 from operators.findings import PassChange
+from operators.group_state import Piece
+from operators.groups import make_group
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
 from operators.lane_state import Merged
 from operators.ordering import Reorder
-from operators.pipeline import CASE, INTERFACE, ITEM, group_names
+from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, group_names
 from operators.routing import Router
 from operators.slices import Slice
 from operators.stock import StockReconciler
@@ -108,6 +110,7 @@ def stages(prepared: Prepared) -> dict[str, Run]:
         "handoffs": lambda: _handoffs(prepared),
         "handoff_windows": lambda: _handoff_windows(prepared),
         "stock": lambda: _stock(prepared),
+        "groups": lambda: _groups(prepared),
         "snapshot_cases": lambda: _snapshot(prepared.trackers, "a case"),
         "snapshot_items": lambda: _snapshot(prepared.stocks, "an item"),
     }
@@ -220,6 +223,29 @@ def _stock(prepared: Prepared) -> Sample:
         for batch in batches:
             out += len(stock.update(batch.events)) + len(stock.advance(batch.clock_us))
     return Sample(_held(chosen), time.process_time() - began, out)
+
+
+def _groups(prepared: Prepared) -> Sample:
+    """Every group of every space with all that it does (detectors, models, incidents), as the flow feeds them."""
+    settings = pipeline_settings(prepared.work.settings, prepared.work.process)
+    names = [*prepared.slices, *group_names(SITE, settings.site_groups), *group_names(INCIDENT, 1)]
+    groups = {name: make_group(name, settings) for name in names}
+    spent: dict[str, float] = dict.fromkeys((CASE, ITEM, INTERFACE, SITE, INCIDENT), 0.0)
+    rows = 0
+    for slices in zip(*prepared.slices.values(), strict=True):
+        waiting: dict[str, list[Piece]] = {name: [] for name in names}
+        for name, piece in zip(prepared.slices, slices, strict=True):
+            waiting[name].append(piece)
+        for name, group in groups.items():  # each space after those that feed it
+            began = time.process_time()
+            emitted = group.on_batch(waiting[name])  # type: ignore[arg-type] # a space's pieces are its own
+            spent[name.partition(":")[0]] += time.process_time() - began
+            rows += len(emitted.rows)
+            for target, given in (*emitted.pieces, *emitted.incidents):
+                waiting[target].append(given)
+    shares = ", ".join(f"{space} {seconds:.2f}" for space, seconds in spent.items())
+    events = sum(len(merged.events) for merged in prepared.merged)
+    return Sample(events, sum(spent.values()), rows, f"{rows:,} rows; s by space: {shares}")
 
 
 def _snapshot(operators: Sequence[HandoffTracker | StockReconciler], what: str) -> Sample:

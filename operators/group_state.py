@@ -8,7 +8,7 @@ import msgspec
 from operators.alerting.state import AlertingState
 from operators.case_state import HandoffState
 from operators.dedup_state import DedupState
-from operators.detectors.events import EventDetectorsState
+from operators.detectors.events import Counted, EventDetectorsState
 from operators.detectors.integration import TrafficState
 from operators.detectors.records import ScopeFinding, Tally
 from operators.detectors.scopes import ScopeDetectorsState
@@ -16,6 +16,7 @@ from operators.feed_state import Beat, FeedState
 from operators.findings import PassChange
 from operators.handoff_windows import HandoffWindowsState
 from operators.incidents.state import IncidentsState
+from operators.series_counts import SeriesCountsState
 from operators.series_points import WindowPoint
 from operators.series_scores import SeriesScoresState
 from operators.slices import FrontierState, Refused, ReorderState, Slice
@@ -39,6 +40,7 @@ class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     beats: list[Beat]
     final: bool
     tallies: list[Tally] = []
+    counts: list[Counted] = []
 
 
 class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -104,6 +106,7 @@ class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
     windows: HandoffWindowsState
     feeds: FeedState
     detectors: ScopeDetectorsState
+    counts: SeriesCountsState | None = None
 
 
 class IncidentGroupState(msgspec.Struct, frozen=True, array_like=True):

@@ -11,12 +11,18 @@ from typing import TypeAlias
 import msgspec
 
 from operators.case_plan import bucket_of, compile_plans
+from operators.dealing import dealt, wanted_metrics
 from operators.dedup import Dedup, duplicate_row
 from operators.detectors.case_findings import COUNTED
-from operators.detectors.catalogue import case_detectors, interface_detectors, item_detectors, scope_detectors
+from operators.detectors.catalogue import (
+    case_detectors,
+    interface_detectors,
+    item_detectors,
+    scope_detectors,
+)
 from operators.detectors.events import CELL_US, Collected, EventDetectors
 from operators.detectors.integration import Traffic
-from operators.detectors.records import Scoped, Tally, bucket_key, scoped
+from operators.detectors.records import bucket_key, scoped
 from operators.detectors.refusals import Refusals
 from operators.detectors.scopes import ScopeDetectors
 from operators.detectors.window_counts import feed_tallies, window_tallies
@@ -42,6 +48,7 @@ from operators.incident_group import IncidentGroup
 from operators.ordering import Frontier, Reorder
 from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, PipelineSettings, group_name
 from operators.routing import item_bucket
+from operators.series_counts import SeriesCounts, stock_tallies
 from operators.series_points import WindowPoint, limits_of, window_points
 from operators.slices import Slice
 from operators.stock import StockReconciler
@@ -85,9 +92,12 @@ class CaseGroup:
         self._input = _Input(settings)
         groups, mine = settings.case_groups, int(name.rpartition(":")[2])
         self._handoffs = HandoffTracker(settings.process, lambda case_id: bucket_of(case_id, groups) == mine)
-        self._detectors = EventDetectors(case_detectors(settings.detectors, settings.process))
+        self._read = wanted_metrics(settings)
+        self._detectors = EventDetectors(case_detectors(settings.detectors, settings.process), self._read)
         self._sites: dict[tuple[int, str], int] = {}
         self._scopes = [(handoff.name, handoff.scope) for handoff in settings.process.handoff]
+        counted = [[f"{kind}:{handoff.name}" for kind in COUNTED] for handoff in settings.process.handoff]
+        self._counted = [[metric for metric in metrics if metric in self._read] for metrics in counted]
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
         """Process what can be released."""
@@ -112,9 +122,9 @@ class CaseGroup:
         found = self._detectors.update(events, signals, _known_to(clock_us, ended, self._settings))
         self._count(passed, found)
         rows.extend(found.signals)
-        parts = _dealt(found, self._settings.site_groups)
+        parts = dealt(found, self._settings.site_groups)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, part, [], ended, parts[index]))
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, part, [], ended, *parts[index]))
             for index, part in enumerate(changes)
         ]
         return Emitted(rows, pieces)
@@ -132,10 +142,13 @@ class CaseGroup:
     def _count(self, passed: Iterable[PassChange], found: Collected) -> None:
         """Count completed passes, among which findings about passes are counted."""
         for change in passed:
-            handoff, by = self._scopes[change.handoff]
+            metrics = self._counted[change.handoff]
+            if not metrics:
+                continue
+            by = self._scopes[change.handoff][1]
             scope = scoped(**{by: change.scope}) if by else ()
-            for kind in COUNTED:
-                found.good(f"{kind}:{handoff}", scope, change.arrival_us)
+            for metric in metrics:
+                found.good(metric, scope, change.arrival_us)
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
@@ -167,7 +180,7 @@ class ItemGroup:
             settings.stock, settings.stock_windows, lambda sku, node: item_bucket(sku, node, groups) == mine
         )
         self._beats = FeedBeats(settings.stock.stale_after)
-        self._detectors = EventDetectors(item_detectors(settings.detectors))
+        self._detectors = EventDetectors(item_detectors(settings.detectors), wanted_metrics(settings))
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
         """Process what can be released."""
@@ -180,12 +193,14 @@ class ItemGroup:
         found = self._detectors.update(events, signals, _known_to(clock_us, ended, self._settings))
         rows.extend(stock)
         rows.extend(found.signals)
-        parts = _dealt(found, self._settings.site_groups)
+        if self._settings.models.enabled:
+            found.tallies.extend(stock_tallies(stock, self._settings.stock_windows.grace_us))
+        parts = dealt(found, self._settings.site_groups)
         beats: list[list[Beat]] = [[] for _ in range(self._settings.site_groups)]
         for beat in self._beats.update(events):
             beats[bucket_of(bucket_key(scoped(node=beat.node)), self._settings.site_groups)].append(beat)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], part, ended, parts[index]))
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], part, ended, *parts[index]))
             for index, part in enumerate(beats)
         ]
         return Emitted(rows, pieces)
@@ -227,7 +242,7 @@ class InterfaceGroup:
         self._traffic = Traffic(settings.detectors.integration)
         # Orders at capture are in a case group too where the process map knows them: repeats are on record from there.
         self._elsewhere = type_name(OrderCreated) if OrderCreated in compile_plans(settings.process) else ""
-        self._detectors = EventDetectors(interface_detectors(settings.detectors))
+        self._detectors = EventDetectors(interface_detectors(settings.detectors), wanted_metrics(settings))
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
         """Process what can be released."""
@@ -242,8 +257,8 @@ class InterfaceGroup:
         self._traffic.count(clock_us, found, ended=ended)
         rows.extend(found.signals)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], [], ended, part))
-            for index, part in enumerate(_dealt(found, self._settings.site_groups))
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], [], ended, *part))
+            for index, part in enumerate(dealt(found, self._settings.site_groups))
         ]
         controls = [arrived for arrived in events if isinstance(arrived.event, CONTROL_TYPES)]
         said = IncidentPiece(self.name, clock_us, clock_us - 1, [], controls, ended)
@@ -287,8 +302,10 @@ class SiteGroup:
         self._frontier = Frontier(settings.upstream_of_sites())
         self._windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
         self._feeds = FeedWatch(settings.stock.stale_after)
+        self._read = wanted_metrics(settings)
         self._detectors = ScopeDetectors(scope_detectors(settings.detectors, settings.stock.currency))
         self._limits = limits_of(settings.process.handoff)
+        self._counts = SeriesCounts(settings.handoff_windows, settings.stock_windows.grace_us)
 
     def on_batch(self, pieces: Sequence[SitePiece]) -> Emitted:
         """Process what all upstream groups have passed."""
@@ -298,6 +315,10 @@ class SiteGroup:
             self._windows.update(piece.changes)
             self._feeds.update(piece.beats)
             self._detectors.update(piece.tallies)
+            self._detectors.count(piece.counts)
+            if self._settings.models.enabled:
+                self._counts.update(piece.tallies)
+                self._counts.count(piece.counts)
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
         clock_us = self._frontier.clock_us
@@ -310,12 +331,13 @@ class SiteGroup:
         points: list[WindowPoint] = []
         for row in rows:
             if isinstance(row, HandoffWindow):
-                self._detectors.update(window_tallies(row, grace_us))
+                self._detectors.update(window_tallies(row, grace_us, self._read))
                 if self._settings.models.enabled:
                     points.extend(window_points(row, grace_us, self._limits))
             elif isinstance(row, Signal):
                 self._detectors.update(list(feed_tallies(row)))
         judged_us = _known_to(clock_us, ended, self._settings)
+        points.extend(self._counts.advance(judged_us))
         # Input that has ended ends its last minute, too.
         findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
         rows.extend(finding.signal for finding in findings)
@@ -325,14 +347,21 @@ class SiteGroup:
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
         return sizes_of(
-            handoff_windows=self._windows.sizes(), feeds=self._feeds.sizes(), scope_detectors=self._detectors.sizes()
+            handoff_windows=self._windows.sizes(),
+            feeds=self._feeds.sizes(),
+            scope_detectors=self._detectors.sizes(),
+            series_counts=self._counts.sizes(),
         )
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
             SiteGroupState(
-                self._frontier.snapshot(), self._windows.snapshot(), self._feeds.snapshot(), self._detectors.snapshot()
+                self._frontier.snapshot(),
+                self._windows.snapshot(),
+                self._feeds.snapshot(),
+                self._detectors.snapshot(),
+                self._counts.snapshot(),
             )
         )
 
@@ -343,6 +372,8 @@ class SiteGroup:
         self._windows.restore(kept.windows)
         self._feeds.restore(kept.feeds)
         self._detectors.restore(kept.detectors)
+        if kept.counts is not None and self._settings.models.enabled:
+            self._counts.restore(kept.counts)
 
 
 Group: TypeAlias = CaseGroup | ItemGroup | InterfaceGroup | SiteGroup | IncidentGroup
@@ -364,15 +395,3 @@ def make_group(name: str, settings: PipelineSettings) -> Group:
 def _known_to(clock_us: int, ended: bool, settings: PipelineSettings) -> int:  # noqa: FBT001 - as it is released
     """How far time has come for timers: to the asked-for end of the log where the input has ended."""
     return max(clock_us, settings.close_at_us) if ended else clock_us
-
-
-def _dealt(found: Collected, groups: int) -> list[list[Tally]]:
-    """What was counted, for each site group."""
-    parts: list[list[Tally]] = [[] for _ in range(groups)]
-    sites: dict[Scoped, list[Tally]] = {}
-    for tally in found.all_tallies():
-        part = sites.get(tally.scope)
-        if part is None:
-            part = sites[tally.scope] = parts[bucket_of(bucket_key(tally.scope), groups)]
-        part.append(tally)
-    return parts

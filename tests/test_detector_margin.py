@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from operators.detectors.events import EventDetectors
-from operators.detectors.margin import Prices, PublishedPrices, margin_judges
+from operators.detectors.margin import margin_judges
 from operators.detectors.order_book import OrderBook
+from operators.detectors.prices import Prices, PublishedPrices
 from operators.detectors.records import ScopeFinding
 from operators.detectors.scopes import ScopeDetectors, ScopeDetectorsState
 from operators.detectors.settings import DetectorSettings
@@ -53,12 +54,15 @@ def run(log: list[Arrived], *, keep: bool = False, step_us: int = 10 * MINUTE_US
     return out
 
 
-def usual(hours: int = 30) -> list[Arrived]:
-    """Twelve orders an hour of four items, in two channels, at prices that move a little."""
+def usual(hours: int = 30, skus: str = "abcd") -> list[Arrived]:
+    """Twelve orders an hour of some items, in two channels, at prices that move a little."""
     return [
-        order(n, START_US + n * 5 * MINUTE_US, 20 + n % 5, f"{'abcd'[n % 4]}", ("web", "market")[n // 4 % 2])
+        order(n, START_US + n * 5 * MINUTE_US, 20 + n % 5, skus[n % len(skus)], ("web", "market")[n // len(skus) % 2])
         for n in range(hours * 12)
     ]
+
+
+MANY = "abcdefghij"
 
 
 BEGIN = START_US + 24 * HOUR_US
@@ -85,6 +89,34 @@ def test_a_published_price_is_found_before_anybody_buys() -> None:
     assert "published" in found[0].signal.explanation
 
 
+def test_a_published_price_without_a_channel_is_held_against_what_each_channel_sold_at() -> None:
+    slips = [event(5_000, "price.changed", BEGIN, sku="b", price="9.90", currency="EUR")]
+    lines = [order(5_001 + n, BEGIN + (5 + n) * MINUTE_US, 9.9 * (0.95 + n / 40), "b", "market") for n in range(2)]
+    mended = event(5_010, "price.changed", BEGIN + HOUR_US, sku="b", price="20.00", currency="EUR")
+    found = run([*usual(), *slips, *lines, mended])
+    assert [one.signal.scope for one in found[:2]] == [
+        {"sku": "b", "channel": "market"},
+        {"sku": "b", "channel": "web"},
+    ]
+    assert {one.signal.found_at_us for one in found} == {BEGIN + MINUTE_US}, "less than half the usual, and below cost"
+    assert [impact.order_id for one in found for impact in one.impacts] == ["o5001", "o5002"]
+    assert run([*usual(), *slips, *lines, mended], keep=True) == found
+    above = event(5_000, "price.changed", BEGIN, sku="b", price="12.10", currency="EUR")
+    assert run([*usual(), above]) == []
+
+
+def test_a_price_list_that_slipped_is_found_however_many_items_it_has() -> None:
+    slips = [
+        event(5_000 + n, "price.changed", BEGIN, sku=sku, price="2.00", currency="EUR") for n, sku in enumerate(MANY)
+    ]
+    found = run([*usual(skus=MANY), *slips])
+    assert {one.signal.scope["sku"] for one in found} == set(MANY)
+    leak = [order(1_000 + n, BEGIN - (40 - n) * MINUTE_US, 10.5, MANY[n % 10], "market") for n in range(40)]
+    found = run([*usual(skus=MANY), *leak, *slips[:1]])
+    told = {(one.signal.scope["sku"], one.signal.scope["channel"]) for one in found if one.signal.kind == "price_error"}
+    assert told == {("a", "market"), ("a", "web")}, "leak or no leak"
+
+
 @pytest.mark.parametrize("price", [12, 15, 40])
 def test_markdowns_and_rises_within_reason_are_no_errors(price: float) -> None:
     sale = [order(1_000 + n, BEGIN + n * 7 * MINUTE_US, price) for n in range(20)]
@@ -109,3 +141,15 @@ def test_lines_below_cost_all_over_a_channel() -> None:
     assert named == {f"o{1_000 + n}" for n in range(40)}
     assert found[0].impacts[0].margin == -3.0
     assert run([*usual(), *leak], keep=True) == found
+
+
+def test_lines_below_cost_of_a_few_items_are_no_leak_of_the_channel() -> None:
+    leak = [order(1_000 + n, BEGIN + n * 2 * MINUTE_US, 10.5, "ab"[n % 2], "market") for n in range(40)]
+    assert run([*usual(), *leak]) == []
+
+
+def test_what_a_leak_explains_is_no_price_error_when_it_is_over() -> None:
+    leak = [order(1_000 + n, BEGIN + n * MINUTE_US, 10.5, MANY[n % 10], "market") for n in range(40)]
+    leak += [order(2_000 + n, BEGIN + (20 + n) * MINUTE_US, 6.0, "c", "market") for n in range(2)]
+    found = run([*usual(skus=MANY), *leak, order(3_000, BEGIN + 3 * HOUR_US, 21, "c", "market")])
+    assert {one.signal.kind for one in found} == {"margin_leak"}

@@ -1,11 +1,12 @@
 """Picking backlogs: missing labour is one; a peak, a batch, a closed store and a log that was held back are none."""
 
+import msgspec
 import pytest
 
 from operators.detectors.picking import Picks, warehouse_judges
 from operators.detectors.policy import Override
 from operators.detectors.settings import DetectorSettings
-from schemas.durations import MINUTE_US
+from schemas.durations import DAY_US, MINUTE_US
 from schemas.events import Arrived
 from tests.detector_days import Day, at, named, run, with_book
 
@@ -46,7 +47,7 @@ def test_missing_labour_is_found_and_names_who_waited_and_closes(started: bool) 
     assert {(signal.kind, tuple(signal.scope.items())) for signal in signals} == {
         ("picking_backlog", (("node", "dc-1"),))
     }
-    assert at(10) < signals[0].found_at_us <= at(11.1)  # at half the pace, the first has waited 30 min at 11:00
+    assert at(10) < signals[0].found_at_us <= at(10.2 if started else 11.1)  # slow at once; stopped, it may be closed
     assert signals[0].opened_at_us >= at(10)
     assert signals[-1].closed_at_us is not None
     begun, done = {}, {}
@@ -61,6 +62,44 @@ def test_missing_labour_is_found_and_names_who_waited_and_closes(started: bool) 
     assert len(waited) >= 0.9 * len(set(named(found)))
     assert found[0].impacts == [] or found[0].impacts[0].value == 20.0
     assert signals[0].evidence
+
+
+def test_a_node_that_stops_is_found_at_once_when_it_is_known_to_work_at_this_time() -> None:
+    yesterday, today = picked_day({}, {}), picked_day({10: 0, 11: 0}, {})
+    later = [
+        Arrived(one.arrival_us + DAY_US, one.topic, one.partition, one.offset, one.occurred_us + DAY_US, one.event)
+        for one in today.events
+    ]
+    assert [f for f in run([*yesterday.events, *later], parts(), DAY_US + at(9.9)) if not f.signal.closed_at_us] == []
+    found = run([*renamed(yesterday.events), *later], parts(), DAY_US + at(10.5))
+    assert DAY_US + at(10) < found[0].signal.found_at_us <= DAY_US + at(10.2)
+
+
+def test_a_node_that_closes_on_its_first_evening_is_none() -> None:
+    day = picked_day(dict.fromkeys(range(14, 17), 0), {14: 1, 15: 1})
+    assert run(day.events, parts(), at(14.8)) == []
+
+
+def test_what_was_as_slow_at_this_time_of_the_day_before_is_none() -> None:
+    first = picked_day({10: 1}, {})
+    again = [
+        Arrived(one.arrival_us + DAY_US, one.topic, one.partition, one.offset, one.occurred_us + DAY_US, one.event)
+        for one in first.events
+    ]
+    found = run([*renamed(first.events), *again], parts(), DAY_US + at(10.4))
+    assert {finding.signal.found_at_us // DAY_US for finding in found} == {at(0) // DAY_US}
+
+
+def renamed(events: list[Arrived]) -> list[Arrived]:
+    """The same events about other orders and tasks."""
+    out = []
+    for one in events:
+        names = {"order_id": f"y{one.event.order_id}"}
+        if hasattr(one.event, "task_id"):
+            names["task_id"] = f"y{one.event.task_id}"
+        event = msgspec.structs.replace(one.event, **names)
+        out.append(Arrived(one.arrival_us, one.topic, one.partition, one.offset, one.occurred_us, event))
+    return out
 
 
 def test_a_restart_changes_nothing_and_neither_do_smaller_batches() -> None:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.dealing import wanted_metrics
+from operators.detectors.catalogue import read_metrics, scope_detectors
 from operators.detectors.events import CELL_US, Collected, EventDetector, EventDetectors, Handler
 from operators.detectors.policy import Override, Policy, find_problems
-from operators.detectors.rates import RateRule, RateWatch, Seen, surprise_of_number, surprise_of_share
+from operators.detectors.rates import RateRule, RateState, RateWatch, Seen, surprise_of_number, surprise_of_share
 from operators.detectors.records import Impact, Scoped, ScopeFinding, Tally, scoped
 from operators.detectors.scopes import MOST_MEMBERS, ScopeDetectors
 from operators.detectors.settings import DetectorSettings
@@ -18,6 +20,7 @@ from schemas.durations import HOUR_US, MINUTE_US, Duration
 from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, OrderCreated
 from schemas.rows import Signal
+from tests.harness import settings
 from tests.logs import START_US
 
 WEB = scoped(channel="web")
@@ -119,6 +122,63 @@ def test_counts_without_a_total_are_held_against_the_usual_number() -> None:
     opened = run(watch(rule, counts=True), burst)
     assert opened[0].signal.found_at_us <= START_US + 123 * MINUTE_US
     assert opened[-1].signal.closed_at_us is not None, "it closes without anything coming"
+
+
+def test_what_is_counted_at_once_is_as_what_is_counted_one_by_one() -> None:
+    out = Collected()
+    for minute in (0, 0, 1, 61):
+        out.good("incomplete", WEB, START_US + minute * MINUTE_US, 2.0)
+    out.good("incomplete", scoped(channel="pos"), START_US)
+    out.bad("incomplete", WEB, START_US, START_US, "e1", impact=Impact("o1"))
+    one_by_one, at_once = ScopeDetectors([watch()]), ScopeDetectors([watch()])
+    one_by_one.update(out.all_tallies())
+    at_once.update(out.told())
+    at_once.count(out.counted())
+    assert at_once.snapshot() == one_by_one.snapshot()
+    assert at_once.sizes() == {"scopes": 2, "busy": 0, "cells": 3}
+    assert sum(tally.total for tally in out.all_tallies()) == 10.0
+
+
+def test_what_nobody_judges_is_not_told() -> None:
+    out = Collected(frozenset({"incomplete"}))
+    for metric in ("incomplete", "idle"):
+        out.good(metric, WEB, START_US)
+        out.bad(metric, WEB, START_US, START_US)
+    assert [counted.metric for counted in out.counted()] == ["incomplete"]
+    assert [tally.metric for tally in out.told()] == ["incomplete"]
+    assert {tally.metric for tally in out.all_tallies()} == {"incomplete"}
+    wanted = wanted_metrics(settings())
+    assert {metric for detector in scope_detectors(DetectorSettings()) for metric in detector.METRICS} < wanted
+    assert "cancelled" not in read_metrics(DetectorSettings())
+
+
+class Thorough(RateWatch):
+    """Looks at every window."""
+
+    def is_clean(self, state: RateState, rule: RateRule, number: int) -> bool:
+        del state, rule, number
+        return False
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 0, 0, 0, 1, 4]), st.integers(0, 9)), max_size=80),
+    st.booleans(),
+)
+def test_a_window_without_bad_ones_needs_no_look(minutes: list[tuple[int, int, int]], counts: bool) -> None:
+    policy = Policy(RULE, [], {}, "capture.incomplete")
+    thorough = Thorough("capture", "incomplete_orders", "incomplete", policy, words, counts=counts)
+    days: list[list[Tally]] = []
+    for gap, bad, good in minutes:
+        days += [[]] * gap
+        days.append(tallies(len(days), bad, good))
+    days += [[]] * 20
+    assert run(watch(counts=counts), days) == run(thorough, days)
+
+
+def test_a_rate_can_open_in_a_minute_in_which_all_is_well() -> None:
+    counts = [(0, 60), (2, 0), (0, 0), (2, 0), (0, 1)]  # only now do four minutes leave out the many good ones
+    found = run(watch(), [tallies(minute, *some) for minute, some in enumerate(counts)])
+    assert [finding.signal.found_at_us for finding in found] == [START_US + 5 * MINUTE_US]
 
 
 def test_scopes_that_nothing_comes_of_are_forgotten() -> None:

@@ -1,6 +1,8 @@
 """Stock adjustments that one system does not hear of: a node's books drift apart."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 import msgspec
 
@@ -16,7 +18,12 @@ from schemas.rows import Signal
 
 _EVIDENCE = 20
 #: Over how many cells back missing changes are looked for, and over how many levels.
-_SPANS, _LEVELS = (10, 20, 40, 60), (2, 10, 40, 120)
+_SPANS, _LEVELS = (3, 5, 10, 20, 40, 60), (2, 10, 40, 120)
+#: A change that was not told after so many minutes is missing; how many are then all the same is learnt for each, over
+#: so many minutes.
+_SETTLED, _LEARN_OVER = (1, 2, 4), 20
+#: Before `settle` only a system that tells of nothing at all is said to miss changes: it may be behind in some.
+_ALL = 0.9
 #: So many changes must have been seen to know whether a system tells of them; so many levels are taken as seen.
 _KNOWN, _PRIOR = 30.0, 50.0
 #: Messages of a node that come late, against its changes, from which on nothing is said to be lost.
@@ -28,18 +35,19 @@ _LOOKS = 3
 class LostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a system is held not to hear of a node's changes.
 
-    Either of the changes that are older than `settle` at least `least`, and the share `share` of those it usually
-    tells of, it did not tell, though it goes on to say something; or of its levels, of two minutes up to two hours,
-    `behind` of them and `behind_share` have newly stayed behind. `score` is how surprising that must be, where the
-    share `usual` is held to be lost anyway before anything was seen. It closes after `quiet`.
+    Either of the changes that are older than `settle` at least `least`, and the share `share` of those it usually tells
+    of (or nearly all of those that are older than a few minutes, as far as it has been seen to tell of changes sooner),
+    it did not tell, though it goes on to say something; or of its levels, of two minutes up to two hours, of items that
+    have moved `behind` of them and `behind_share` have newly stayed behind. `score` is how surprising that must be,
+    where the share `usual` is held to be lost anyway before anything was seen. It closes after `quiet`.
     """
 
     settle: Duration = Duration(10 * MINUTE_US)
-    least: float = 8.0
+    least: float = 5.0
     share: float = 0.4
-    behind: float = 8.0
-    behind_share: float = 0.05
-    score: float = 8.0
+    behind: float = 4.0
+    behind_share: float = 0.1
+    score: float = 6.0
     usual: float = 0.02
     quiet: Duration = Duration(2 * HOUR_US)
 
@@ -71,12 +79,14 @@ class Open(msgspec.Struct, array_like=True):
 class NodeState(msgspec.Struct, array_like=True):
     """The last two hours by minute, what is usual, and what is open by system.
 
-    `usual` says by system: (changes, of them told, levels, of them newly behind), counting by half after a day.
+    `usual` says by system: (changes, of them told, levels, of them newly behind), counting by half after a day, and
+    `misses` for each of the times after which a change is missing: (expected, of them missing), in the same way.
     `recent` are levels that were behind: (arrival, event time, event id, system, sku, value).
     """
 
     minutes: list[Minute] = []
     usual: dict[str, tuple[float, float, float, float]] = {}
+    misses: dict[str, list[tuple[float, float]]] = {}
     learnt: int = 0
     recent: list[tuple[int, int, str, str, str, float]] = []
     open: dict[str, Open] = {}
@@ -162,10 +172,12 @@ class AdjustmentsLost(ScopeDetector):
 
     def _learn(self, state: NodeState, number: int) -> None:
         """What leaves the two hours is usual, unless something is open."""
-        gone = [one for one in state.minutes if one.number <= number - _LEVELS[-1]]
-        if not gone:
+        minutes, oldest = state.minutes, number - _LEVELS[-1]
+        if not minutes or minutes[0].number > oldest:
             return
-        state.minutes = state.minutes[len(gone) :]
+        upto = next((place for place, one in enumerate(minutes) if one.number > oldest), len(minutes))
+        gone = minutes[:upto]
+        del minutes[:upto]
         systems = {system for minute in gone for system in (*minute.echoes, *minute.levels)}
         fade = 0.5 ** ((number - (state.learnt or number)) * CELL_US / DAY_US)
         state.learnt = number
@@ -178,6 +190,9 @@ class AdjustmentsLost(ScopeDetector):
             levels = sum(minute.levels.get(system, (0.0, 0.0))[0] for minute in gone)
             behind = sum(minute.levels.get(system, (0.0, 0.0))[1] for minute in gone)
             more = (moves, told, levels, behind)
+            state.misses[system] = [
+                (expected * fade, missing * fade) for expected, missing in state.misses.get(system, [])
+            ]
             state.usual[system] = tuple(one * fade + new for one, new in zip(seen, more, strict=True))
 
     def _delayed(self, state: NodeState, number: int) -> bool:
@@ -192,30 +207,36 @@ class AdjustmentsLost(ScopeDetector):
         if moves < _KNOWN or told < 0.5 * moves:
             return 0.0, 0.0
         ratio = min(1.0, told / moves)
-        settled = number - rule.settle // CELL_US
         best = (0.0, 0.0)
-        late = [minute for minute in state.minutes if minute.number > settled]
-        if not any(system in minute.levels or system in minute.echoes for minute in late):
-            return best  # it says nothing at all: that is another finding
-        for span in _SPANS:
-            wanted = heard = 0.0
-            for minute in reversed(state.minutes):
-                if minute.number <= settled - span:
-                    break
-                if minute.number <= settled:
-                    wanted += minute.moves
-                heard += minute.echoes.get(system, 0.0)
-            expected = wanted * ratio
-            missing = expected - heard
-            if missing < rule.least or missing < rule.share * expected:
-                continue
-            score = surprise_of_share(missing, expected, max(rule.usual, 0.05))
-            if score >= rule.score and score > best[1]:
-                best = missing, score
+        settle = rule.settle // CELL_US
+        said = next((one.number for one in reversed(state.minutes) if system in one.levels or system in one.echoes), -1)
+        sums = _Sums(state.minutes, system)
+        known = state.misses.get(system) or [(0.0, 0.0)] * len(_SETTLED)
+        for place, after in enumerate((*_SETTLED, settle)):
+            usual = max(rule.usual, 0.05)
+            if after < settle:
+                expected, missing = known[place]
+                usual = (missing + usual * _PRIOR) / (expected + _PRIOR)
+                if system not in state.open:
+                    seen = sums.told(ratio, number - after, _LEARN_OVER)
+                    known[place] = expected + seen[0], missing + max(0.0, seen[1])
+            if said <= number - after:
+                continue  # it has said nothing at all since: that is another finding
+            for span in _SPANS:
+                expected, missing = sums.told(ratio, number - after, span)
+                share = rule.share if after == settle else max(rule.share, _ALL)
+                if missing < rule.least or missing < share * expected:
+                    continue
+                score = surprise_of_share(missing, expected, usual)
+                if score >= rule.score and score > best[1]:
+                    best = missing, score
+        state.misses[system] = known
         return best
 
     def _behind(self, state: NodeState, system: str, rule: LostRule, number: int) -> tuple[float, float]:
         """How many levels have newly stayed behind, and how surprising that is; 0 where that is no finding."""
+        if not any(one[3] == system for one in state.recent):  # each that was behind is among them
+            return 0.0, 0.0
         _, _, levels, behind = state.usual.get(system, (0.0, 0.0, 0.0, 0.0))
         usual = (behind + rule.usual * _PRIOR) / (levels + _PRIOR)
         best = (0.0, 0.0)
@@ -286,3 +307,21 @@ class AdjustmentsLost(ScopeDetector):
             version=next_version(0, end_us),
         )
         return ScopeFinding(signal, [], round(max(sum(found.behind.values()), found.moved), 2), self._currency)
+
+
+class _Sums:
+    """A node's changes and those that one system told of, added up: of any stretch of minutes without a walk over it.
+
+    Both are whole numbers, so differences of sums are exact.
+    """
+
+    def __init__(self, minutes: list[Minute], system: str) -> None:
+        self._numbers = [minute.number for minute in minutes]
+        self._moves = [0.0, *accumulate([minute.moves for minute in minutes])]
+        self._echoes = [0.0, *accumulate([minute.echoes.get(system, 0.0) for minute in minutes])]
+
+    def told(self, ratio: float, settled: int, span: int) -> tuple[float, float]:
+        """How many changes it was to tell of in so many minutes up to that one, and how many it had not by now."""
+        begin = bisect_right(self._numbers, settled - span)
+        wanted = self._moves[bisect_right(self._numbers, settled)] - self._moves[begin]
+        return wanted * ratio, wanted * ratio - (self._echoes[-1] - self._echoes[begin])

@@ -57,16 +57,19 @@ class Ageing(EventDetector):
     Args:
         name: the metrics' name: `name:0` are those judged at the first age, `name:heard` are begins and ends.
         ages: the ages, ascending, in microseconds.
+        early: further ages, at which what is not over is only counted: `name:early:0` are those not over at the first.
     """
 
     VERSION = 1
 
-    def __init__(self, name: str, ages: Sequence[int], remembered_us: int) -> None:
+    def __init__(self, name: str, ages: Sequence[int], remembered_us: int, early: Sequence[int] = ()) -> None:
         super().__init__()
         self.NAME = name  # type: ignore[misc] # an instance is a detector of its own
-        self._ages, self._remembered_us = tuple(ages), remembered_us
+        self._ages, self._remembered_us = tuple(sorted((*ages, *early))), remembered_us
         self._span_us = max(SECOND_US, min(HOUR_US, remembered_us // 24))
-        self._metrics = age_metrics(name, len(self._ages))
+        judged, counted = iter(age_metrics(name, len(ages))), iter(early_metrics(name, len(early)))
+        self._judged = tuple(age not in early for age in self._ages)
+        self._metrics = (*(next(judged if is_judged else counted) for is_judged in self._judged), *judged)
         self._waiting: dict[str, Waiting] = {}
         self._ended: dict[str, int] = {}
         self._swept = 0
@@ -88,19 +91,21 @@ class Ageing(EventDetector):
         out: Collected,
         *,
         until_us: int = 0,
-    ) -> None:
-        """It began."""
+    ) -> bool:
+        """It began. Returns whether that is new."""
         out.good(self._metrics[-1], scope, arrived.arrival_us)
         if key in self._waiting:
-            return
+            return False
         work = Waiting(arrived.arrival_us, arrived.occurred_us, scope, order_id, arrived.event.event_id, until_us)
         ended_us = self._ended.get(key)
         if ended_us is None:
             self._waiting[key] = work
             self.set_timer(self.due_us(work, 0), key)
-        elif ended_us < 0:  # its end was heard of first
+            return True
+        if ended_us < 0:  # its end was heard of first
             self._ended[key] = -ended_us
             self._over(work, out)
+        return ended_us < 0
 
     def end(self, key: str, arrived: Arrived, out: Collected) -> Waiting | None:
         """It is over. Returns what it was, None where that it began was not heard of."""
@@ -121,7 +126,8 @@ class Ageing(EventDetector):
     def _over(self, work: Waiting, out: Collected) -> None:
         """It counts as over at every age that it has yet to reach."""
         for index in range(work.next, len(self._ages)):
-            out.good(self._metrics[index], work.scope, self.due_us(work, index))
+            if self._judged[index]:
+                out.good(self._metrics[index], work.scope, self.due_us(work, index))
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: it reaches an age and is not over."""
@@ -129,7 +135,10 @@ class Ageing(EventDetector):
         if work is None or self.due_us(work, work.next) > due_us:
             return
         metric = self._metrics[work.next]
-        out.bad(metric, work.scope, due_us, work.at_us, work.event_id, impact=self.impact(key, work))
+        if self._judged[work.next]:
+            out.bad(metric, work.scope, due_us, work.at_us, work.event_id, impact=self.impact(key, work))
+        else:
+            out.good(metric, work.scope, due_us)
         work.next += 1
         if work.next < len(self._ages):
             self.set_timer(max(due_us, self.due_us(work, work.next)), key)
@@ -178,6 +187,11 @@ def decoded_state(state: bytes, record: type[_State], name: str) -> _State:
 def age_metrics(name: str, ages: int) -> tuple[str, ...]:
     """The metric of each age, and that of what is heard of at all."""
     return (*(f"{name}:{index}" for index in range(ages)), f"{name}:heard")
+
+
+def early_metrics(name: str, ages: int) -> tuple[str, ...]:
+    """The metric of each age at which what is not over is only counted."""
+    return tuple(f"{name}:early:{index}" for index in range(ages))
 
 
 class AgeRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -279,7 +293,7 @@ class AgeWatch(RateWatch):
             self._slide(age, number - width, rule)
             if cell is not None and not silent:
                 self._add(age, number, cell, width)
-                age.recent = [*age.recent, *cell.members] if cell.members else age.recent
+                age.recent.extend(cell.members)
             if not age.recent or not self.is_known(age, index, rule) or self._usual(age, rule, 1) > rule.most_usual:
                 continue
             span, judged = self._most_surprising(age, rule, number, width)
@@ -353,7 +367,14 @@ class AgeWatch(RateWatch):
 
     def _slide(self, state: RateState, oldest: int, rule: RateRule) -> None:
         """As `RateWatch`, but much that comes at once (a night's orders) counts as a little for what is usual."""
-        state.cells = [one if one[0] > oldest or one[2] <= _MOST_OF_CELL else _as_little(one) for one in state.cells]
+        cells = state.cells
+        if not cells or cells[0][0] > oldest:
+            return
+        for place, one in enumerate(cells):
+            if one[0] > oldest:
+                break
+            if one[2] > _MOST_OF_CELL:
+                cells[place] = _as_little(one)
         super()._slide(state, oldest, rule)
 
     def naming_age(self, state: AgeState, rule: AgeRule) -> int:
@@ -369,7 +390,10 @@ class AgeWatch(RateWatch):
     def _is_silent(state: AgeState, cell: Cell | None, number: int) -> bool:
         """Whether nothing is heard of the scope although much usually is."""
         if cell is not None:
-            state.heard = [*(one for one in state.heard if one[0] > number - 60), (number, cell.total)]
+            heard = state.heard
+            while heard and heard[0][0] <= number - 60:
+                del heard[0]
+            heard.append((number, cell.total))
             return False
         if not state.heard:
             return False

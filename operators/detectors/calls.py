@@ -86,11 +86,17 @@ class CallFailures(ScopeDetector):
 
     def judge(self, scope: Scoped, state: CallState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
+        for status in KINDS:
+            state.classes.setdefault(status, RateState())
+        if self._is_clean(scope, state, cells, end_us):
+            for status, watch in self._watches.items():
+                yield from watch.judge(scope, state.classes[status], cells, end_us)
+            return
         settings = self._policy.of(scope)
         oldest = (end_us - self._rates.of(scope).window) // CELL_US
         excess: dict[str, float] = {}
         for status in KINDS:
-            kept = state.classes.setdefault(status, RateState())
+            kept = state.classes[status]
             cell = cells.get(_METRICS[status])
             usual = kept.usual_bad / max(kept.usual_total, 50.0)
             excess[status] = max(0.0, _sum(kept, cell, oldest, 1) - usual * _sum(kept, cell, oldest, 2))
@@ -101,6 +107,14 @@ class CallFailures(ScopeDetector):
             minor = status != leading or excess[status] < settings.of_failures * total
             few = _cases(kept, cells.get(_METRICS[status])) < settings.cases
             yield from watch.judge(scope, kept, cells, end_us, barred=minor or few)
+
+    def _is_clean(self, scope: Scoped, state: CallState, cells: Mapping[str, Cell], end_us: int) -> bool:
+        """Whether no class can be found and none is open: no call of the window failed."""
+        rule, number = self._rates.of(scope), end_us // CELL_US
+        return all(
+            not kept.opened_us and self._watches[status].is_clean(kept, rule, number)
+            for status, kept in state.classes.items()
+        ) and not any(cell.bad for cell in cells.values())
 
     def idle(self, state: CallState) -> bool:
         """As `ScopeDetector`."""

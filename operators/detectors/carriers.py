@@ -1,27 +1,52 @@
 """Carriers: parcels that are not delivered when they usually are, or should be, and obstacles they report.
 
 A parcel is looked at after parts of the time that the carrier gave itself. The early parts only count where that is
-within a day: a parcel that spends a night in a van is as far as it was.
+within a day: a parcel that spends a night in a van is as far as it was. Where it is a few hours, so that who promises
+is at work, deliveries that fail to come are evidence from the first on (`pace.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
-from operators.detectors.ageing import Ageing, AgeRule, AgeState, AgeWatch, Waiting
-from operators.detectors.events import Collected, Handler
+from operators.detectors.ageing import Ageing, AgeRule, AgeState, AgeWatch, Waiting, early_metrics
+from operators.detectors.events import CELL_US, Collected, Handler
 from operators.detectors.order_book import OrderBook
+from operators.detectors.pace import Pace, PaceState, SlowRule
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateState, RateWatch, Seen
-from operators.detectors.records import Impact, scoped
-from operators.detectors.scopes import ScopeDetector
-from schemas.durations import DAY_US, HOUR_US, Duration, to_us
+from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
+from operators.detectors.scopes import Cell, ScopeDetector
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration, to_us
 from schemas.events import Arrived, EventBase, ShipmentDelivered, ShipmentDispatched, ShipmentException
 
 _TRANSIT, _EXCEPTION = "parcel", "parcel_exception"
 #: Parts of the promised time (%) at which a parcel is looked at; the last is when it was promised to be there.
 _PARTS = (75, 90, 100)
 _SAME_DAY_US = 12 * HOUR_US
+#: Parts (%) between which deliveries are counted where the promised time is short, and what is short.
+_EARLY, _HOURS_US = (10, 20, 30, 40, 50, 60, 70, 80, 95), 6 * HOUR_US
+_STILL = early_metrics(_TRANSIT, len(_EARLY))
+_DELIVERED = tuple(f"{_TRANSIT}:delivered:{index}" for index in range(len(_EARLY)))
+#: A carrier of which nothing was heard for so many minutes is not said to be slow: the log can be held back.
+_HEARD = 5
+
+
+class LateRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a carrier's parcels are late: an `AgeRule` for parts of the promised time, and how slow deliveries are.
+
+    Of `slow`, `clears` and `times` do nothing here.
+    """
+
+    share: float = 0.25
+    quiet: Duration = Duration(HOUR_US)
+    learnt: float = 20.0
+    most_usual: float = 0.1
+    early: float = 1.0
+    slow: SlowRule = SlowRule(
+        score=4.0, missing=5.0, learnt=60.0, memory=Duration(DAY_US), lag=Duration(30 * MINUTE_US)
+    )
 
 
 class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,10 +56,10 @@ class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     `named_from` and `named_usual` do nothing here. Which parcels arrived is remembered for `remembered`.
     """
 
-    late: AgeRule = AgeRule(share=0.25, quiet=Duration(HOUR_US), learnt=20, most_usual=0.1, early=1.0)
+    late: LateRule = LateRule()
     exceptions: RateRule = RateRule(
         window=Duration(3 * HOUR_US),
-        least=8,
+        least=5,
         share=0.1,
         times=5,
         score=6,
@@ -46,10 +71,15 @@ class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class Parcels(Ageing):
-    """The first part: parcels from dispatch to delivery, and obstacles among deliveries."""
+    """The first part: parcels from dispatch to delivery, and obstacles among deliveries.
+
+    Those that are promised within hours are counted between early parts of that time: delivered, or not.
+    """
+
+    VERSION = 2
 
     def __init__(self, book: OrderBook, remembered_us: int) -> None:
-        super().__init__(_TRANSIT, _PARTS, remembered_us)
+        super().__init__(_TRANSIT, _PARTS, remembered_us, _EARLY)
         self._book = book
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -80,14 +110,21 @@ class Parcels(Ageing):
         scope = scoped(carrier=event.carrier)
         self.begin(event.shipment_id, arrived, scope, event.order_id, out, until_us=until_us)
         work = self._waiting.get(event.shipment_id)
-        if work is not None and work.next == 0 and until_us - work.begun_us > _SAME_DAY_US:
-            work.next = len(_PARTS) - 1
-            self.set_timer(until_us, event.shipment_id)
+        if work is not None and work.next == 0 and until_us - work.begun_us > _HOURS_US:
+            first = _PARTS[-1] if until_us - work.begun_us > _SAME_DAY_US else _PARTS[0]
+            work.next = self._ages.index(first)
+            self.set_timer(self.due_us(work, work.next), event.shipment_id)
 
     def _delivered(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ShipmentDelivered)
         work = self.end(event.shipment_id, arrived, out)
+        if work is not None and work.until_us - work.begun_us <= _HOURS_US:
+            for index in range(work.next, len(self._ages)):
+                if not self._judged[index]:  # counted when it would have come to that age, as those that do are
+                    between = sum(not judged for judged in self._judged[:index])
+                    out.good(_DELIVERED[between], work.scope, self.due_us(work, index))
+                    break
         carrier = event.carrier or (dict(work.scope)["carrier"] if work is not None else "")
         if carrier:
             out.good(_EXCEPTION, scoped(carrier=carrier), arrived.arrival_us)
@@ -103,8 +140,83 @@ class Parcels(Ageing):
             out.bad(_EXCEPTION, scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
 
 
+class ParcelState(AgeState, array_like=True):
+    """And how quickly parcels are delivered."""
+
+    pace: PaceState = msgspec.field(default_factory=PaceState)
+
+
 class ParcelWatch(AgeWatch):
-    """The second part: too many parcels of a carrier are under way longer than is usual."""
+    """The second part: too many parcels of a carrier are under way longer than is usual, or too few are delivered."""
+
+    State = ParcelState
+
+    def __init__(self, policy: Policy[LateRule]) -> None:
+        rules: Policy[Any] = policy  # a LateRule is an AgeRule
+        words, handoff = _late_words, "delivery"
+        super().__init__("carrier_late", "carrier_delay", _TRANSIT, _PARTS, rules, words, handoff=handoff)
+        self.METRICS = (*self.METRICS, *_STILL, *_DELIVERED)
+        self._late_policy = policy
+        self._pace = Pace(_EARLY)
+
+    def judge(  # type: ignore[override] # of its own state
+        self,
+        scope: Scoped,
+        state: ParcelState,
+        cells: Mapping[str, Cell],
+        end_us: int,
+        *,
+        barred: bool = False,
+    ) -> Iterable[ScopeFinding]:
+        """As `ScopeDetector`."""
+        rule, number, before = self._late_policy.of(scope, state.head.region), end_us // CELL_US, state.head.found_us
+        self._pace.observe(state.pace, number, _trials(cells), rule.slow, learns=not before)
+        yield from super().judge(scope, state, cells, end_us, barred=barred)
+        if before and not state.head.found_us:
+            self._pace.forget(state.pace, number)
+        elif not before and not state.head.found_us and not barred and self._is_slow(state, rule, number):
+            yield self._begin_slow(scope, state, end_us)
+
+    @staticmethod
+    def _is_slow(state: ParcelState, rule: LateRule, number: int) -> bool:
+        """Whether far fewer parcels were delivered than usually are, and the carrier is heard of."""
+        pace, slow = state.pace, rule.slow
+        too_few = pace.due - pace.over >= slow.missing and pace.over < slow.share * pace.due
+        return pace.evidence >= slow.score and too_few and bool(state.heard) and number - state.heard[-1][0] <= _HEARD
+
+    def _begin_slow(self, scope: Scoped, state: ParcelState, end_us: int) -> ScopeFinding:
+        head, pace, late = state.head, state.pace, state.ages[-1]
+        head.recent = [member for one in reversed(state.ages) for member in one.recent]
+        head.cells = []
+        self._open(head, end_us, 0)
+        head.opened_us = head.since_us = pace.since * CELL_US
+        seen = Seen(scope, pace.over, pace.due, 0.0, 0.0, head.opened_us, 0, 0, CELL_US, closed=False)
+        finding = self._finding(head, seen, pace.evidence, end_us, self._new(head, late.recent))
+        carrier, within = dict(scope)["carrier"], people_duration(end_us - head.opened_us)
+        sentence = f"{carrier} delivers too few parcels: {pace.over:.0f} in {within}, where {pace.due:.0f} are due"
+        said = msgspec.structs.replace(
+            finding.signal,
+            expected=f"{pace.due:.0f} parcels delivered in {within}, of those under way",
+            observed=f"{pace.over:.0f} delivered",
+            explanation=f"{sentence} by how long they have been under way.",
+        )
+        return msgspec.structs.replace(finding, signal=said)
+
+    def _go_on(
+        self,
+        scope: Scoped,
+        state: ParcelState,  # type: ignore[override] # of its own state
+        cells: Mapping[str, Cell],
+        end_us: int,
+        rule: AgeRule,
+        *,
+        low: bool,
+        silent: bool,
+    ) -> Iterable[ScopeFinding]:
+        """As `AgeWatch`; it is not over while far too few are delivered."""
+        assert isinstance(rule, LateRule)
+        low = low and state.pace.evidence < rule.slow.score / 2
+        yield from super()._go_on(scope, state, cells, end_us, rule, low=low, silent=silent)
 
     def is_known(self, age: RateState, index: int, rule: AgeRule) -> bool:
         """As `AgeWatch`; what a carrier promised needs no learning."""
@@ -114,6 +226,17 @@ class ParcelWatch(AgeWatch):
         """As `AgeWatch`: those are touched whose promised time is over."""
         del state, rule
         return len(_PARTS) - 1
+
+
+def _trials(cells: Mapping[str, Cell]) -> list[tuple[int, float, float]]:
+    """Between which parts of the promised time, how many were delivered or came to its end, how many of them that."""
+    found = []
+    for index, (still, delivered) in enumerate(zip(_STILL, _DELIVERED, strict=True)):
+        waits = cells[still].total if still in cells else 0.0
+        over = cells[delivered].total if delivered in cells else 0.0
+        if waits or over:
+            found.append((index, waits + over, waits))
+    return found
 
 
 def _late_words(seen: Seen) -> tuple[str, str, str]:
@@ -133,10 +256,10 @@ def _exception_words(seen: Seen) -> tuple[str, str, str]:
     return expected, observed, f"{carrier} reports obstacles for {observed} parcels in {seen.within}{ended}."
 
 
-def carrier_judges(late: Policy[AgeRule], exceptions: Policy[RateRule]) -> list[ScopeDetector]:
+def carrier_judges(late: Policy[LateRule], exceptions: Policy[RateRule]) -> list[ScopeDetector]:
     """The second parts."""
     return [
-        ParcelWatch("carrier_late", "carrier_delay", _TRANSIT, _PARTS, late, _late_words, handoff="delivery"),
+        ParcelWatch(late),
         RateWatch(
             "carrier_exceptions",
             "carrier_delay",

@@ -14,11 +14,13 @@ from operators.detectors.incomplete import IncompleteOrders, incomplete_watch
 from operators.detectors.integration import refused_watch
 from operators.detectors.integration_feeds import StoppedFeeds
 from operators.detectors.inventory import Inventory
-from operators.detectors.margin import Prices, PublishedPrices, margin_judges
+from operators.detectors.margin import margin_judges
 from operators.detectors.order_book import OrderBook
+from operators.detectors.order_flow import OrderFlow
 from operators.detectors.oversell import Unfilled
 from operators.detectors.phantom import PhantomStock, PickShorts
 from operators.detectors.picking import Picks, warehouse_judges
+from operators.detectors.prices import Prices, PublishedPrices
 from operators.detectors.queues import Queues, QueueWatch
 from operators.detectors.returns import Returns, return_judges
 from operators.detectors.routing import Routes
@@ -48,6 +50,7 @@ def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[Even
         Supply(settings.supply),
         PickShorts(book),
         Unfilled(book),
+        OrderFlow(book),
     ]
 
 
@@ -94,3 +97,8 @@ def scope_detectors(settings: DetectorSettings, currency: str = "") -> list[Scop
         PhantomStock(policy("inventory.phantom")),
         SkuWatch(policy("demand.cover")),
     ]
+
+
+def read_metrics(settings: DetectorSettings) -> frozenset[str]:
+    """The metrics that any second part judges: what the first parts count of others would be thrown away."""
+    return frozenset(metric for detector in scope_detectors(settings) for metric in detector.METRICS)

@@ -29,20 +29,25 @@ class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """When an item is short.
 
     Stock is low when it is at most `low` of the highest of late. A surge without a promotion is a risk when the stock,
-    with what is expected in time, lasts less than `hours`. A promotion is without stock when, at its start, there is
-    less than a `ready` part of what its first day needs (`lift` times a usual day), or in its first `begins` the stock
-    lasts less than `promoted_hours` at raised demand. So many orders (`unfilled`) within `window` that could not be had
-    while stock is low are a finding too: about the promotion, about the surge that emptied the shelves, else about the
-    channel that has the share `one_channel` of them. It closes after `quiet` without such an order.
+    with what is expected in time, lasts less than `hours`, raised demand when it lasts less than `raised_hours`. A
+    promotion is without stock when, at its start, there is (or is expected within a day) less than a `ready` part of
+    what its first day needs (`lift` times a usual day), or in its first `begins` the stock lasts less than
+    `promoted_hours` at raised demand. So many orders (`unfilled` within `window`, or `soon_unfilled` within `soon`)
+    that could not be had while stock is low are a finding too: about the promotion, about the surge that emptied the
+    shelves, else about the channel that has the share `one_channel` of them. It closes after `quiet` without such an
+    order.
     """
 
     low: float = 0.1
     hours: float = 18.0
+    raised_hours: float = 4.0
     lift: float = 3.0
-    ready: float = 0.35
+    ready: float = 0.85
     promoted_hours: float = 4.0
     begins: Duration = Duration(6 * HOUR_US)
     unfilled: int = 3
+    soon_unfilled: int = 2
+    soon: Duration = Duration(HOUR_US)
     one_channel: float = 0.8
     window: Duration = Duration(3 * HOUR_US)
     quiet: Duration = Duration(3 * HOUR_US)
@@ -143,7 +148,8 @@ class SkuWatch(ScopeDetector):
         """Whether it is as bad as ever, though nobody was refused."""
         if short.kind == "oversell" or state.low_since_us:
             return False
-        return end_us < state.raised_until_us and _cover_hours(state, end_us) < rule.hours
+        wanted = end_us < state.raised_until_us or (short.promotion and short.promotion == state.promotion)
+        return bool(wanted) and _cover_hours(state, end_us) < rule.hours
 
     def idle(self, state: SkuState) -> bool:
         """Nothing is open."""
@@ -153,14 +159,16 @@ class SkuWatch(ScopeDetector):
         """What is wrong with the item, if anything."""
         low = state.low_since_us > 0
         refused = _refused(state) if low else []
-        many = len(refused) >= rule.unfilled
+        late = sum(one[0] > end_us - rule.soon for one in refused)
+        many = late >= rule.soon_unfilled or len(refused) >= rule.unfilled
         begun = min([one[1] for one in refused], default=end_us)
         hours = _cover_hours(state, end_us) if end_us < state.raised_until_us else _FOR_EVER
         left = f"{max(0.0, state.on_hand):g} are left" + (f", enough for {hours:.1f} h" if hours < _FOR_EVER else "")
         if state.promotion:
             need = rule.lift * state.need
-            if started and state.peak > 0 and state.on_hand < rule.ready * need:
-                why = f"{state.on_hand:g} are there, its first day needs about {need:.0f}"
+            there = max(0.0, state.on_hand) + _expected(state, end_us, end_us + DAY_US)
+            if started and state.peak > 0 and there < rule.ready * need:
+                why = f"{there:g} are there or come today, its first day needs about {need:.0f}"
                 return _short("promotion_without_stock", state, state.promoted_us, end_us, why, 6.0)
             begins = end_us - state.promoted_us < rule.begins
             if many or (begins and state.peak > 0 and hours < rule.promoted_hours):
@@ -168,7 +176,8 @@ class SkuWatch(ScopeDetector):
             return None
         if many:
             return self._empty(state, refused, begun, end_us, rule, left)
-        if end_us < state.surge_until_us and not low and state.on_hand > 0 and hours < rule.hours:
+        within = rule.hours if end_us < state.surge_until_us else rule.raised_hours
+        if not low and state.on_hand > 0 and hours < within:
             rate, usual = state.surge
             why = f"{left}, since {rate:.0f} an hour are ordered ({usual:.1f} is usual), and nothing comes in time"
             return _short("stockout_risk", state, state.surge_since_us, end_us, why, 8.0)
@@ -185,6 +194,9 @@ class SkuWatch(ScopeDetector):
     ) -> Short | None:
         """Orders can't be had: what emptied the shelves, or who goes on selling."""
         score, last = 3.0 + len(refused), state.last
+        channel, share = _channel(refused)
+        if last is not None and last.channel not in ("", channel):
+            return None
         if last is not None:
             promotion = last.promotion
             short = _short(last.kind, state, begun_us, end_us, left, score, channel=last.channel)
@@ -192,7 +204,6 @@ class SkuWatch(ScopeDetector):
             return short
         if _was_emptied(state):
             return _short("stockout_risk", state, state.surge_since_us, end_us, left, score)
-        channel, share = _channel(refused)
         if channel and share >= rule.one_channel:
             why = f"channel {channel} sells it though {left}"
             return _short("oversell", state, begun_us, end_us, why, score, channel=channel)
@@ -323,6 +334,11 @@ def _cover_hours(state: SkuState, end_us: int) -> float:
         if end_us < due_us <= end_us + stock / rate * HOUR_US:
             stock += units
     return stock / rate
+
+
+def _expected(state: SkuState, from_us: int, to_us: int) -> float:
+    """How many units are expected in that time."""
+    return sum(units for due_us, units in state.inbound.values() if from_us < due_us <= to_us)
 
 
 def _was_emptied(state: SkuState) -> bool:

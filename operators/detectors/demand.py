@@ -17,7 +17,7 @@ from schemas.events import Arrived, EventBase, OrderCreated, PromotionEnded, Pro
 
 #: Demand of late is counted in steps; what is older than an hour is usual.
 _STEP_US = 5 * MINUTE_US
-_STEPS, _SOON = 12, 4
+_STEPS, _SPANS = 12, (2, 4, 12)
 _SWEEP_US = 6 * HOUR_US
 #: So many order lines every item is taken to have had.
 _BENEFIT = 2.0
@@ -36,7 +36,7 @@ class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     seen counts by half after `memory`.
     """
 
-    least: int = 8
+    least: int = 5
     times: float = 3.0
     score: float = 6.0
     raised_times: float = 2.0
@@ -115,7 +115,7 @@ class Demand(EventDetector):
         step = arrived.arrival_us // _STEP_US
         _fade(item, step, rule)
         share, best = self._share(item), (0.0, 0.0, 0.0, 0)
-        for span in (_SOON, _STEPS):
+        for span in _SPANS:
             lines = sum(one[1] for one in item.recent if one[0] > step - span)
             expected = share * sum(one[1] for one in total.recent if one[0] > step - span)
             score = surprise_of_number(lines, expected)

@@ -22,13 +22,25 @@ Timer: TypeAlias = tuple[int, int, str]
 CELL_US = 60_000_000
 
 
-class Collected:
-    """What the detectors of a group found in one batch."""
+class Counted(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """How many good ones of one metric came in one scope, by cell."""
 
-    def __init__(self) -> None:
+    metric: str
+    scope: Scoped
+    cells: dict[int, float]
+
+
+class Collected:
+    """What the detectors of a group found in one batch.
+
+    `read` are the metrics that anybody judges; those that nobody does are not collected. None: all are.
+    """
+
+    def __init__(self, read: frozenset[str] | None = None) -> None:
         self.signals: list[Signal] = []
         self.tallies: list[Tally] = []
-        self._good: dict[tuple[str, Scoped, int], float] = {}
+        self._read = read
+        self._good: dict[str, dict[Scoped, dict[int, float]]] = {}
 
     def signal(self, signal: Signal) -> None:
         """A finding about one case."""
@@ -51,8 +63,15 @@ class Collected:
 
     def good(self, metric: str, scope: Scoped, arrival_us: int, total: float = 1.0) -> None:
         """One (or `total`) of those among which the bad ones are counted."""
-        key = (metric, scope, arrival_us // CELL_US)
-        self._good[key] = self._good.get(key, 0.0) + total
+        scopes = self._good.get(metric)
+        if scopes is None:
+            scopes = self._good[metric] = {}
+        cell = arrival_us // CELL_US
+        cells = scopes.get(scope)
+        if cells is None:
+            scopes[scope] = {cell: total}
+        else:
+            cells[cell] = cells.get(cell, 0.0) + total
 
     def gauge(
         self, metric: str, scope: Scoped, arrived: Arrived, value: float, *, region: str = "", total: float = 1.0
@@ -63,13 +82,29 @@ class Collected:
             Tally(metric, scope, arrived.arrival_us, arrived.occurred_us, value, total, event_id, None, region)
         )
 
+    def counted(self) -> list[Counted]:
+        """The good ones, by metric and scope."""
+        read = self._read
+        return [
+            Counted(metric, scope, cells)
+            for metric, scopes in self._good.items()
+            if read is None or metric in read
+            for scope, cells in scopes.items()
+        ]
+
+    def told(self) -> list[Tally]:
+        """The bad ones and the gauges."""
+        read = self._read
+        return self.tallies if read is None else [tally for tally in self.tallies if tally.metric in read]
+
     def all_tallies(self) -> list[Tally]:
         """The bad ones, the gauges, and the good ones added up by the minute."""
         good = [
-            Tally(metric, scope, cell * CELL_US, cell * CELL_US, 0.0, total)
-            for (metric, scope, cell), total in self._good.items()
+            Tally(counted.metric, counted.scope, cell * CELL_US, cell * CELL_US, 0.0, total)
+            for counted in self.counted()
+            for cell, total in counted.cells.items()
         ]
-        return [*self.tallies, *good]
+        return [*self.told(), *good]
 
 
 class EventDetector:
@@ -121,13 +156,14 @@ class EventDetectorsState(msgspec.Struct, frozen=True, array_like=True):
 class EventDetectors:
     """All detectors of one key group.
 
-    Cost: for each event one look-up by type, then the calls of those who read it.
+    Cost: for each event one look-up by type, then the calls of those who read it. `read` as in `Collected`.
     """
 
     VERSION = 1
 
-    def __init__(self, detectors: Iterable[EventDetector]) -> None:
+    def __init__(self, detectors: Iterable[EventDetector], read: frozenset[str] | None = None) -> None:
         self._detectors = list(detectors)
+        self._read = read
         self._timers: list[Timer] = []
         self._handlers: dict[type[EventBase], list[Handler]] = {}
         self._listeners = [one for one in self._detectors if type(one).found is not EventDetector.found]
@@ -142,7 +178,7 @@ class EventDetectors:
 
     def update(self, events: Sequence[Arrived], signals: Sequence[Signal], clock_us: int) -> Collected:
         """Take the events of a batch, the findings made of them, and how far time has come after them."""
-        out = Collected()
+        out = Collected(self._read)
         waiting = sorted(signals, key=_found_at) if self._listeners else []
         upto, handlers, timers = 0, self._handlers, self._timers
         for arrived in events:

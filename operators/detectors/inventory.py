@@ -35,6 +35,8 @@ _NO_RANK = len(BOOK)
 _AWAKE = 20_000
 #: Half a unit: what is less is rounding.
 _SAME = 0.5
+#: What moves piece by piece. Systems hear of all else (transfers, receipts, counts) at their own time.
+_PIECEMEAL = frozenset({"sale", "pick", "return"})
 #: What comes later than this is on its way for too long to say that something is lost.
 _LATE_US = 4 * MINUTE_US
 
@@ -76,11 +78,12 @@ class Inventory(EventDetector):
     A level older than what its system said last is passed over, so is a change that a level has already counted.
 
     Counts, by scope: (node) `stock_moves` and `stock_moved` (changes told by the leading system, and what they are
-    worth), `stock_echo:SYSTEM` (changes told by another), `stock_apart:SYSTEM` (levels of another; bad is one that has
-    newly stayed behind), `stock_late` (changes and reservations that came late); (sku) `on_hand` (how much more there
-    is), `taken` (units sold and picked); (node, sku) `shelf_says` (an item was given back unpicked: bad where the book
-    says there is enough), `pick_done` (an item was picked, after one was given back within a day), `count_down` (a
-    count found fewer).
+    worth), `stock_echo:SYSTEM` (changes told by another), `stock_apart:SYSTEM` (levels of another of items that have
+    moved, piece by piece, since its last that agreed; bad is one that has newly stayed behind), `stock_late` (changes
+    and reservations that came late), and of an item, which the impact names as its case: `shelf_says` and
+    `shelf_knows` (it was given back unpicked, where the book says that there is enough, or too little), `pick_done`
+    (picks; bad, so that it is named, is one of an item that was given back within a day), `count_down` (a count found
+    fewer); (sku) `on_hand` (how much more there is), `taken` (units sold and picked).
 
     Memory: some 60 bytes a packed item beside the 150 of `Resting`; none is dropped, as in the stock reconciler.
     Cost: some microseconds a level or change.
@@ -167,18 +170,19 @@ class Inventory(EventDetector):
         metric, scope = f"stock_apart:{event.system}", self._node(event.node)
         late = [quantity for at_us, quantity in item.past if at_us > now_us - self._lag_us]
         low, high = min(led, *late) if late else led, max(led, *late) if late else led
+        was, apart = figure.agreed, figure.apart
+        telling = was is not None and not apart and not low - _SAME <= was <= high + _SAME
         if low - _SAME <= event.on_hand <= high + _SAME:
             figure.agreed, figure.apart = event.on_hand, False
         elif not figure.apart:
             figure.apart = True
             # Behind is who moved less than the one that leads; who moved more knows more.
-            agreed = figure.agreed
-            if agreed is not None and abs(event.on_hand - agreed) < abs(led - agreed):
+            if was is not None and abs(event.on_hand - was) < abs(led - was):
                 off = abs(led - event.on_hand)
                 impact = Impact(order_id="", case_id=event.sku, units=off, value=off * item.cost)
                 out.bad(metric, scope, now_us, arrived.occurred_us, event.event_id, impact=impact)
                 return
-        out.good(metric, scope, now_us)
+        out.good(metric, scope, now_us, 1.0 if telling else 0.0)
 
     def _adjusted(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -192,13 +196,16 @@ class Inventory(EventDetector):
         else:
             out.good("stock_moves", self._node(event.node), now_us)
             out.good("stock_moved", self._node(event.node), now_us, abs(event.delta) * item.cost)
+            if event.reason not in _PIECEMEAL:
+                for told in item.figures.values():
+                    told.agreed = None
             if event.delta < 0 and event.reason in ("sale", "pick"):
                 out.good("taken", scoped(sku=event.sku), now_us, -event.delta)
             if event.delta < 0 and event.reason == "count":
                 value = -event.delta * item.cost
                 impact = Impact(order_id="", case_id=event.sku, units=-event.delta, value=value)
-                scope = scoped(node=event.node, sku=event.sku)
-                out.bad("count_down", scope, now_us, arrived.occurred_us, event.event_id, impact=impact)
+                place = (now_us, arrived.occurred_us, event.event_id)
+                out.bad("count_down", self._node(event.node), *place, impact=impact)
         if figure.quantity is None or arrived.occurred_us <= figure.level_us:
             return
         before = figure.quantity
@@ -221,19 +228,22 @@ class Inventory(EventDetector):
         led = item.figures[item.lead].quantity if item.lead else None
         if led is None:
             return
-        scope = scoped(node=event.node, sku=event.sku)
-        if led > 0 and led >= event.qty:
-            out.bad("shelf_says", scope, now_us, arrived.occurred_us)
-        else:
-            out.good("shelf_says", scope, now_us)
+        metric = "shelf_says" if led > 0 and led >= event.qty else "shelf_knows"
+        impact = Impact(order_id="", case_id=event.sku)
+        out.bad(metric, self._node(event.node), now_us, arrived.occurred_us, event.event_id, impact=impact)
 
     def _consumed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ReservationConsumed)
         self._tell_late(arrived, event.node, out)
         item = self._item(event.sku, event.node)
-        if item.released_us and arrived.arrival_us - item.released_us < DAY_US:
-            out.good("pick_done", scoped(node=event.node, sku=event.sku), arrived.arrival_us)
+        now_us = arrived.arrival_us
+        if item.released_us and now_us - item.released_us < DAY_US:
+            impact = Impact(order_id="", case_id=event.sku)
+            place = (now_us, arrived.occurred_us, event.event_id)
+            out.bad("pick_done", self._node(event.node), *place, impact=impact)
+        else:
+            out.good("pick_done", self._node(event.node), now_us)
 
     def _tell_late(self, arrived: Arrived, node: str, out: Collected) -> None:
         if arrived.arrival_us - arrived.occurred_us > _LATE_US:

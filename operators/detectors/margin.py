@@ -1,45 +1,19 @@
-"""Prices that are wrong, and margin that leaks: what order lines sell for, against what is usual and what it costs."""
+"""Margin that leaks: order lines of a channel that sell below their cost."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
-from operators.detectors.order_book import OrderBook, amount
 from operators.detectors.policy import Policy
-from operators.detectors.rates import RateRule, RateWatch, Seen
-from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
+from operators.detectors.prices import PriceRule, PriceWatch
+from operators.detectors.rates import RateRule, RateState, RateWatch, Seen
+from operators.detectors.records import Impact, Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
-from operators.findings import next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, Duration
-from schemas.events import Arrived, EventBase, OrderCreated, PriceChanged
-from schemas.rows import Signal
 
-#: How many prices of an item are remembered to tell the usual one, and how many make one.
-_PRICES, _ENOUGH = 7, 3
-_EVIDENCE = 20
-_LEAKING_US = HOUR_US
-
-
-class PriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which prices can't be meant.
-
-    Against the usual price of the item in the channel (the median of the last ones that were not below cost): below
-    `low` or above `high` times it. Where it is not known yet, against the cost: below `low_cost` or above `high_cost`
-    times it. So many lines (`least`) within `window` make a finding; a published price (`price.changed`) that is below
-    `low` or above `high` makes one at once. Where within an hour more than `items` of the channel are off, or more than
-    `leaking` others sold below cost, it is no item's price. It closes after `quiet` without such a line.
-    """
-
-    low: float = 0.35
-    high: float = 2.2
-    low_cost: float = 0.5
-    high_cost: float = 8.0
-    least: int = 2
-    items: int = 6
-    leaking: int = 2
-    window: Duration = Duration(4 * HOUR_US)
-    quiet: Duration = Duration(4 * HOUR_US)
+#: Where the lines below cost are of fewer items (counted by their shares), it is these items' price that is wrong.
+_ITEMS = 3.5
 
 
 class MarginSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +22,7 @@ class MarginSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     price: PriceRule = PriceRule()
     below_cost: RateRule = RateRule(
         window=Duration(2 * HOUR_US),
-        least=6,
+        least=4,
         share=0.06,
         times=5,
         score=6,
@@ -58,259 +32,31 @@ class MarginSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     )
 
 
-class Prices(EventDetector):
-    """Tells what each order line sold for, and which lines sold below cost. Memory: none."""
+class MarginWatch(RateWatch):
+    """Finds that too many lines of a channel sell below cost.
 
-    NAME = "prices"
-
-    def __init__(self, book: OrderBook) -> None:
-        super().__init__()
-        self._book = book
-
-    def handlers(self) -> Mapping[type[EventBase], Handler]:
-        """As `EventDetector`."""
-        return {OrderCreated: self._ordered}
-
-    def _ordered(self, arrived: Arrived, out: Collected) -> None:
-        event = arrived.event
-        assert isinstance(event, OrderCreated)
-        channel = event.channel or ""
-        facts = self._book.get(event.order_id)
-        promised_us = facts.promised_us if facts is not None else None
-        for line in event.lines:
-            price, cost = amount(line.unit_price), amount(line.unit_cost)
-            if price is None or line.qty <= 0:
-                continue
-            margin = None if cost is None else round(line.qty * (price - cost), 2)
-            impact = Impact(
-                order_id=event.order_id,
-                customer_id=event.customer_id or "",
-                units=line.qty,
-                value=line.qty * price,
-                margin=margin,
-                currency=event.currency or "",
-                promised_us=promised_us,
-            )
-            place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
-            out.bad("line_price", scoped(channel=channel), *place, impact=priced(impact, line.sku))
-            if cost is not None and cost > 0:
-                if price < cost:
-                    out.bad("below_cost", scoped(channel=channel), *place, impact=impact)
-                else:
-                    out.good("below_cost", scoped(channel=channel), arrived.arrival_us)
-
-
-def priced(impact: Impact, sku: str) -> Impact:
-    """A line for `PriceWatch`, which takes the item from where the case would stand."""
-    return msgspec.structs.replace(impact, case_id=sku)
-
-
-class PublishedPrices(EventDetector):
-    """Tells of published prices, in the interface group. Memory: none."""
-
-    NAME = "published_prices"
-
-    def handlers(self) -> Mapping[type[EventBase], Handler]:
-        """As `EventDetector`."""
-        return {PriceChanged: self._changed}
-
-    def _changed(self, arrived: Arrived, out: Collected) -> None:
-        event = arrived.event
-        assert isinstance(event, PriceChanged)
-        impact = Impact(order_id="", case_id=event.sku, units=1.0, value=float(event.price), currency=event.currency)
-        place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
-        out.bad("published_price", scoped(channel=event.channel or ""), *place, impact=impact)
-
-
-class _Item(msgspec.Struct, array_like=True):
-    """An item in a channel: its latest prices that were right, those that were not, and the open finding."""
-
-    usual: list[float] = []
-    latest: list[float] = []
-    wrong: list[tuple[int, int, str, Impact]] = []
-    opened_us: int = 0
-    found_us: int = 0
-    last_us: int = 0
-    named: dict[str, None] = {}
-    observed: float = 0.0
-    expected: float = 0.0
-    evidence: list[str] = []
-    published: bool = False
-    seen_us: int = 0
-
-
-class _PriceState(msgspec.Struct, array_like=True):
-    """A channel: its items by sku, those with wrong prices, and those that were sold below cost, when last."""
-
-    items: dict[str, _Item] = {}
-    off: dict[str, None] = {}
-    below: dict[str, int] = {}
-
-
-class PriceWatch(ScopeDetector):
-    """Finds prices that can't be meant, by item, in each channel.
-
-    Where many items of a channel are off at once it is the channel's margin that leaks, and no item's price is told.
-    Memory: some seven prices for each item that was sold in the channel within a fortnight. Cost: O(7) a line.
+    Where nearly all of them are of a few items it is their prices, and no leak is opened. Memory: as `RateWatch`.
     """
 
-    NAME = "price_error"
-    METRICS = ("line_price", "published_price")
-    State = _PriceState
-
-    def __init__(self, policy: Policy[PriceRule]) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy[RateRule]) -> None:
+        super().__init__("margin_leak", "margin_leak", "below_cost", policy, _words)
 
     def judge(
-        self, scope: Scoped, state: _PriceState, cells: Mapping[str, Cell], end_us: int
+        self, scope: Scoped, state: RateState, cells: Mapping[str, Cell], end_us: int, *, barred: bool = False
     ) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
-        rule = self._policy.of(scope)
-        fresh = self._take(state, cells.get("line_price"), rule, end_us)
-        published = self._publish(state, cells.get("published_price"), rule, end_us)
-        for sku in sorted(state.off):
-            item = state.items[sku]
-            item.wrong = [one for one in item.wrong if one[0] > end_us - rule.window]
-        state.below = {sku: at_us for sku, at_us in state.below.items() if at_us > end_us - _LEAKING_US}
-        leaks = len(state.below.keys() - state.off.keys()) > rule.leaking
-        leaks = leaks or sum(bool(state.items[sku].wrong) for sku in state.off) > rule.items
-        for sku in sorted(state.off):
-            item = state.items[sku]
-            if not item.opened_us:
-                if not leaks and (sku in published or len(item.wrong) >= rule.least):
-                    self._open(item, end_us, published.get(sku))
-                    yield self._finding(scope, sku, item, end_us, _named(item, [one[3] for one in item.wrong]))
-                elif not item.wrong:
-                    del state.off[sku]
-            elif end_us - item.last_us >= rule.quiet:
-                yield self._finding(scope, sku, item, end_us, [], closed=True)
-                state.items[sku] = _Item(usual=item.usual, latest=item.latest, seen_us=item.seen_us)
-                del state.off[sku]
-            elif sku in fresh:
-                new = _named(item, fresh[sku])
-                if new:
-                    yield self._finding(scope, sku, item, end_us, new)
-        if end_us // CELL_US % (24 * 60) == 0:
-            self._forget(state, end_us)
+        cell = cells.get("below_cost")
+        lines = [*state.recent, *(cell.members if cell is not None else ())]
+        return super().judge(scope, state, cells, end_us, barred=barred or _items(lines) < _ITEMS)
 
-    def idle(self, state: _PriceState) -> bool:
-        """No price is off."""
-        return not state.off
-
-    def _take(self, state: _PriceState, lines: Cell | None, rule: PriceRule, end_us: int) -> dict[str, list[Impact]]:
-        """Sort a cell's lines into right prices, which are learnt, and wrong ones; the latter's impacts by item."""
-        fresh: dict[str, list[Impact]] = {}
-        for arrival_us, at_us, event_id, impact in lines.members if lines is not None else ():
-            if impact is None or not impact.units:
-                continue
-            sku = impact.case_id
-            item = state.items.setdefault(sku, _Item())
-            item.seen_us = end_us
-            price = impact.value / impact.units
-            cost = None if impact.margin is None else price - impact.margin / impact.units
-            if cost is not None and price < cost:
-                state.below[sku] = end_us
-            if self._is_wrong(price, cost, item, rule):
-                own = msgspec.structs.replace(impact, case_id="")
-                item.wrong = [*item.wrong, (arrival_us, at_us, event_id, own)]
-                item.observed, item.last_us = price, end_us
-                state.off[sku] = None
-                fresh.setdefault(sku, []).append(own)
-            elif cost is None or price >= cost:
-                _learn(item, price)
-        return fresh
-
-    def _publish(
-        self, state: _PriceState, prices: Cell | None, rule: PriceRule, end_us: int
-    ) -> dict[str, tuple[int, str]]:
-        """Published prices that can't be meant: by item since when, and the event."""
-        found: dict[str, tuple[int, str]] = {}
-        for _, at_us, event_id, impact in prices.members if prices is not None else ():
-            item = state.items.get(impact.case_id) if impact is not None else None
-            if item is None or impact is None or len(item.usual) < _ENOUGH:
-                continue
-            if not rule.low * _median(item.usual) <= impact.value <= rule.high * _median(item.usual):
-                item.observed, item.published, item.last_us = impact.value, True, end_us
-                state.off[impact.case_id] = None
-                found[impact.case_id] = at_us, event_id
-        return found
-
-    def _is_wrong(self, price: float, cost: float | None, item: _Item, rule: PriceRule) -> bool:
-        if len(item.usual) >= _ENOUGH:
-            usual = _median(item.usual)
-            return not rule.low * usual <= price <= rule.high * usual
-        return cost is not None and cost > 0 and not rule.low_cost * cost <= price <= rule.high_cost * cost
-
-    def _open(self, item: _Item, end_us: int, published: tuple[int, str] | None) -> None:
-        item.expected = _median(item.usual) if len(item.usual) >= _ENOUGH else 0.0
-        since = [one[1] for one in item.wrong]
-        if published is not None:
-            since.append(published[0])
-            item.evidence = [published[1]]
-        item.opened_us, item.found_us = min(since), end_us
-        item.evidence = [*item.evidence, *(one[2] for one in item.wrong)][:_EVIDENCE]
-
-    @staticmethod
-    def _forget(state: _PriceState, end_us: int) -> None:
-        """Drop items that nobody has bought for a fortnight."""
-        for sku in [sku for sku, item in state.items.items() if end_us - item.seen_us > 14 * DAY_US]:
-            if sku not in state.off:
-                del state.items[sku]
-
-    def _finding(
-        self, scope: Scoped, sku: str, item: _Item, end_us: int, new: list[Impact], *, closed: bool = False
-    ) -> ScopeFinding:
-        fields = {**dict(scope), "sku": sku}
-        where = f" in channel {fields['channel']}" if "channel" in fields else ""
-        usual = f"{item.expected:.2f} is usual" if item.expected else "that is out of all proportion to its cost"
-        how = "is published at" if item.published and not item.named else "is sold at"
-        said = f"{sku} {how} {item.observed:.2f}{where}, {usual}; {len(item.named)} orders so far"
-        return ScopeFinding(
-            Signal(
-                signal_id=signal_id(self.NAME, "price_error", repr(scope), sku, str(item.found_us)),
-                detector=self.NAME,
-                kind="price_error",
-                handoff="",
-                scope=fields,
-                case_id="",
-                opened_at_us=item.opened_us,
-                found_at_us=item.found_us,
-                closed_at_us=end_us if closed else None,
-                severity="high",
-                score=float(1 + len(item.named)),
-                confidence=0.99 if item.expected else 0.9,
-                expected=f"about {item.expected:.2f}" if item.expected else "a price in proportion to the cost",
-                observed=f"{item.observed:.2f}",
-                method="rule",
-                explanation=f"{said}{', over now' if closed else ''}.",
-                evidence=item.evidence,
-                arrival_us=end_us,
-                version=next_version(0, end_us),
-            ),
-            new,
-        )
+    def _new(self, state: RateState, members: Iterable[tuple[int, int, str, Impact | None]]) -> list[Impact]:
+        return [msgspec.structs.replace(impact, case_id="") for impact in super()._new(state, members)]
 
 
-def _learn(item: _Item, price: float) -> None:
-    item.latest = [*item.latest, price]
-    item.usual = sorted([*item.usual, price])
-    if len(item.latest) > _PRICES:
-        item.usual.remove(item.latest.pop(0))
-
-
-def _median(ordered: list[float]) -> float:
-    return ordered[len(ordered) // 2]
-
-
-def _named(item: _Item, impacts: Iterable[Impact]) -> list[Impact]:
-    """Those not named yet, worth what they should have sold for; they are named from now on."""
-    new = [impact for impact in impacts if impact.order_id not in item.named]
-    item.named = {**item.named, **dict.fromkeys(impact.order_id for impact in new)}
-    right = item.expected
-    return [
-        msgspec.structs.replace(impact, value=round(impact.units * right, 2)) if right else impact
-        for impact in {impact.order_id: impact for impact in new}.values()
-    ]
+def _items(lines: Iterable[tuple[int, int, str, Impact | None]]) -> float:
+    """Of how many items these lines are: the inverse of the sum of squared shares (Simpson 1949)."""
+    counts = Counter(impact.case_id for _, _, _, impact in lines if impact is not None)
+    return counts.total() ** 2 / sum(many**2 for many in counts.values()) if counts else 0.0
 
 
 def _words(seen: Seen) -> tuple[str, str, str]:
@@ -321,4 +67,4 @@ def _words(seen: Seen) -> tuple[str, str, str]:
 
 def margin_judges(price: Policy[PriceRule], below_cost: Policy[RateRule]) -> list[ScopeDetector]:
     """The second parts."""
-    return [PriceWatch(price), RateWatch("margin_leak", "margin_leak", "below_cost", below_cost, _words)]
+    return [PriceWatch(price), MarginWatch(below_cost)]

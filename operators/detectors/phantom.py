@@ -17,29 +17,49 @@ from schemas.rows import Signal
 
 _EVIDENCE = 20
 _MOST_SHORTS = 2_000
+#: A node's picks are counted in steps; over so many of them its failed picks are looked at together.
+_STEP_US = 5 * MINUTE_US
+_SPANS = (6, 12, 24, 48)
+#: So many picks a node is taken to have had, of which the share `usual` failed.
+_PRIOR = 50.0
+#: The book is held to have had enough when it said so in this share of the times it was asked.
+_SURE = 0.7
+
+Short = tuple[int, int, str, Impact | None]
 
 
 class PhantomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When goods are held not to be there.
 
-    Of the picks of an item at a node within `window`, at least `least` and the share `share` failed, with a surprise of
-    `score` where the share `usual` fails anyway, while the book said that there is enough. It closes when a count has
-    put the book right, when more picks in a row succeed than `well`, or after `quiet`. Where the book was asked for
-    less than half of the failed picks, `unasked` must have passed since the first.
+    Only failed picks count of which the book said that there is enough. Either of the picks of an item at a node,
+    within `soon` at least `repeats`, or within `window` at least `least`, and the share `share` failed, with a surprise
+    of `score`; or of all picks of a node, within half an hour up to four, at least `least`, of `items` items that are
+    not found by themselves, and `times` what is usual there, with a surprise of `score_node`. Where `items` were found
+    by themselves it is known that goods have vanished there, and `times` what is usual is enough.
+    `usual` is the share that is taken to fail before the node's picks were seen; what was seen counts by half after
+    `memory`. It closes when a count has put the book right, when more picks in a row succeed than `well`, or after
+    `quiet`. Where the book was asked for less than half of an item's failed picks, at least `least` must have failed
+    and `unasked` have passed since the first.
     """
 
     window: Duration = Duration(6 * HOUR_US)
-    least: int = 3
+    soon: Duration = Duration(2 * HOUR_US)
+    repeats: int = 2
     share: float = 0.5
-    score: float = 4.5
+    score: float = 3.9
+    least: int = 3
+    items: int = 2
+    times: float = 5.0
+    score_node: float = 6.0
     usual: float = 0.01
+    memory: Duration = Duration(7 * DAY_US)
     well: int = 3
     quiet: Duration = Duration(4 * HOUR_US)
     unasked: Duration = Duration(90 * MINUTE_US)
 
 
 class PickShorts(EventDetector):
-    """Counts picks that failed, by node and item. Memory: none."""
+    """Counts picks that failed, with their items, by node. Memory: none."""
 
     NAME = "pick_shorts"
 
@@ -56,19 +76,20 @@ class PickShorts(EventDetector):
         assert isinstance(event, TaskRejected)
         if event.task_type != "pick" or not event.sku:
             return
-        impact = self._book.impact(event.order_id, event.sku) if event.order_id else None
-        scope = scoped(node=event.node, sku=event.sku)
+        impact = self._book.impact(event.order_id, event.sku, case_id=event.sku)
+        scope = scoped(node=event.node)
         out.bad("pick_short", scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
 
 
-class ShelfState(msgspec.Struct, array_like=True):
+class Shelf(msgspec.Struct, array_like=True):
     """An item at a node: failed picks of late, those that succeeded since the first, what the book said.
 
     `shorts` are (arrival, event time, event id, impact); `done` is (minute, how many), `says` (minute, how often the
-    book said that there is enough, how often it was asked).
+    book said that there is enough, how often it was asked). `alone` says that it was found by its own failed picks, so
+    that these say nothing of the node's other items.
     """
 
-    shorts: list[tuple[int, int, str, Impact | None]] = []
+    shorts: list[Short] = []
     done: list[tuple[int, float]] = []
     says: list[tuple[int, float, float]] = []
     opened_us: int = 0
@@ -79,127 +100,260 @@ class ShelfState(msgspec.Struct, array_like=True):
     evidence: list[str] = []
     counted: bool = False
     corrected: float = 0.0
+    alone: bool = False
+
+
+class NodeShelves(msgspec.Struct, array_like=True):
+    """A node: its picks of late by step (number, failed, all), those before (fading), and items with failed picks."""
+
+    steps: list[tuple[int, float, float]] = []
+    usual_bad: float = 0.0
+    usual_total: float = 0.0
+    learnt: int = 0
+    items: dict[str, Shelf] = {}
+    open: int = 0
 
 
 class PhantomStock(ScopeDetector):
-    """Finds that an item is not where the book has it, by node and item.
+    """Finds that items are not where the book has them, by node.
 
-    Memory: some hundred bytes for each item and node with a failed pick within two days, and its picks within `window`.
+    An item is found by its own failed picks, or with others of the node: what vanished together is found sooner.
+    Memory: four hours of picks by node, and some hundred bytes for each item with a failed pick within `window`.
     """
 
     NAME = "phantom_stock"
-    METRICS = ("pick_short", "pick_done", "shelf_says", "count_down")
-    State = ShelfState
-    FORGET_US = 2 * DAY_US
+    METRICS = ("pick_short", "pick_done", "shelf_says", "shelf_knows", "count_down")
+    State = NodeShelves
 
     def __init__(self, policy: Policy[PhantomRule]) -> None:
         self._policy = policy
 
-    def judge(self, scope: Scoped, state: ShelfState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
+    def judge(
+        self, scope: Scoped, state: NodeShelves, cells: Mapping[str, Cell], end_us: int
+    ) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
         rule = self._policy.of(scope)
-        new = self._take(state, cells, end_us, rule)
-        counted = cells.get("count_down")
-        if not state.opened_us:
-            score = self._score(state, rule, end_us)
-            if score:
-                state.opened_us, state.found_us, state.score = min(one[1] for one in state.shorts), end_us, score
-                yield self._finding(scope, state, end_us, self._name(state, state.shorts))
+        shorts, done = cells.get("pick_short"), cells.get("pick_done")
+        bad = shorts.bad if shorts is not None else 0.0
+        if bad or done is not None:
+            self._count(state, bad, bad + (done.total if done is not None else 0.0), end_us, rule)
+        new = _take(state, shorts.members) if shorts is not None else set()
+        if not state.items:
             return
-        if counted is not None:
-            state.counted = True
-            state.corrected += sum(one[3].value for one in counted.members if one[3] is not None)
-            state.evidence = [*state.evidence, *(one[2] for one in counted.members)][:_EVIDENCE]
-        last = state.shorts[-1][0] // CELL_US if state.shorts else 0
-        well = sum(many for number, many in state.done if number > last)
-        if (counted is not None and not new) or well >= rule.well or end_us - last * CELL_US >= rule.quiet:
-            yield self._finding(scope, state, end_us, self._name(state, new), closed=True)
-            self._close(state)
-        elif new:
-            state.score = max(state.score, self._score(state, rule, end_us))
-            yield self._finding(scope, state, end_us, self._name(state, new))
+        self._take_book(state, cells, end_us)
+        share = _usual(state, rule)
+        since_us, pooled = self._together(state, share, rule, end_us)
+        for sku in sorted(state.items):
+            shelf = state.items[sku]
+            self._let_go(shelf, end_us, rule)
+            if shelf.opened_us:
+                yield from self._go_on(scope, state, sku, cells, end_us, rule, new=sku in new)
+            elif shelf.shorts:
+                score = self._score(shelf, share, rule, end_us)
+                shelf.alone = score > 0
+                if pooled and shelf.shorts[-1][0] >= since_us and _book_had(shelf, len(_orders(shelf.shorts))):
+                    score = max(score, pooled)
+                if score:
+                    shelf.opened_us, shelf.found_us = min(one[1] for one in shelf.shorts), end_us
+                    shelf.score = score
+                    yield self._finding(scope, sku, shelf, end_us, _name(shelf, shelf.shorts))
+        state.items = {sku: shelf for sku, shelf in state.items.items() if shelf.shorts or shelf.opened_us}
+        state.open = sum(1 for shelf in state.items.values() if shelf.opened_us)
 
-    def idle(self, state: ShelfState) -> bool:
+    def idle(self, state: NodeShelves) -> bool:
         """Nothing is open."""
-        return not state.opened_us
+        return not state.open
 
-    def _take(
-        self, state: ShelfState, cells: Mapping[str, Cell], end_us: int, rule: PhantomRule
-    ) -> list[tuple[int, int, str, Impact | None]]:
-        """Count a cell in, and let go of what is older than the window; the failed picks that are new."""
-        number, before = end_us // CELL_US - 1, (end_us - rule.window) // CELL_US
-        new = cells["pick_short"].members if "pick_short" in cells else []
-        state.shorts = [*(one for one in state.shorts if one[0] // CELL_US > before), *new][-_MOST_SHORTS:]
-        done, says = cells.get("pick_done"), cells.get("shelf_says")
-        if done is not None:
-            state.done.append((number, done.total))
-        if says is not None:
-            state.says.append((number, says.bad, says.total))
-        first = state.shorts[0][0] // CELL_US if state.shorts else number
-        state.done = [one for one in state.done if one[0] >= first]
-        state.says = [one for one in state.says if one[0] >= first - 1]
-        return new
+    @staticmethod
+    def _count(state: NodeShelves, bad: float, total: float, end_us: int, rule: PhantomRule) -> None:
+        """Count a node's picks in; what has left the longest span is usual, unless something is open."""
+        step = (end_us - CELL_US) // _STEP_US
+        if state.steps and state.steps[-1][0] == step:
+            _, before, all_before = state.steps[-1]
+            state.steps[-1] = step, before + bad, all_before + total
+        else:
+            state.steps.append((step, bad, total))
+        while state.steps[0][0] <= step - _SPANS[-1]:
+            number, bad, total = state.steps.pop(0)
+            if state.open:
+                continue
+            fade = 0.5 ** ((number - (state.learnt or number)) * _STEP_US / rule.memory)
+            state.usual_bad, state.usual_total = state.usual_bad * fade + bad, state.usual_total * fade + total
+            state.learnt = number
 
-    def _score(self, state: ShelfState, rule: PhantomRule, end_us: int) -> float:
-        """How surprising the failed picks are; 0 where they are no finding."""
-        orders = {impact.key if impact is not None else event_id for _, _, event_id, impact in state.shorts}
-        bad = float(len(orders))
-        total = bad + sum(many for _, many in state.done)
-        asked = sum(one[2] for one in state.says)
-        if asked and sum(one[1] for one in state.says) < 0.7 * asked:
-            return 0.0  # the book knows that there is too little
-        if 2 * asked < bad and state.shorts and end_us - state.shorts[0][0] < rule.unasked:
-            return 0.0  # what the book says may be under way
-        if bad < rule.least or bad < rule.share * total:
+    @staticmethod
+    def _take_book(state: NodeShelves, cells: Mapping[str, Cell], end_us: int) -> None:
+        """What the book said of items with failed picks, and which of them were picked all the same."""
+        number = end_us // CELL_US - 1
+        for metric, enough in (("shelf_says", 1.0), ("shelf_knows", 0.0)):
+            for shelf in _asked(state, cells.get(metric)):
+                shelf.says.append((number, enough, 1.0))
+        for shelf in _asked(state, cells.get("pick_done")):
+            shelf.done.append((number, 1.0))
+
+    @staticmethod
+    def _let_go(shelf: Shelf, end_us: int, rule: PhantomRule) -> None:
+        """Forget what is older than the window, and what was before the first failed pick."""
+        before = (end_us - rule.window) // CELL_US
+        if shelf.shorts and shelf.shorts[0][0] // CELL_US <= before:
+            shelf.shorts = [one for one in shelf.shorts if one[0] // CELL_US > before]
+        first = shelf.shorts[0][0] // CELL_US if shelf.shorts else end_us // CELL_US
+        shelf.done = [one for one in shelf.done if one[0] >= first]
+        shelf.says = [one for one in shelf.says if one[0] >= first - 1]
+
+    @staticmethod
+    def _together(state: NodeShelves, share: float, rule: PhantomRule, end_us: int) -> tuple[int, float]:
+        """Since when the failed picks of a node's items are too many, and how surprising; 0 where they are not."""
+        items = [
+            shelf
+            for shelf in state.items.values()
+            if not shelf.alone and (shelf.opened_us or _book_had(shelf, len(_orders(shelf.shorts))))
+        ]
+        step, best = (end_us - CELL_US) // _STEP_US, (0, 0.0)
+        known = sum(1 for shelf in state.items.values() if shelf.alone and shelf.opened_us)
+        if len(items) < (1 if known >= rule.items else rule.items):
+            return best
+        enough, least = (0.0, 1) if known >= rule.items else (rule.score_node, rule.least)
+        shorts = [(one[0], (one[3].order_id if one[3] else "") or one[2]) for shelf in items for one in shelf.shorts]
+        for span in _SPANS:
+            since_us = (step - span + 1) * _STEP_US
+            bad = float(len({order for at_us, order in shorts if at_us >= since_us}))
+            total = sum(one[2] for one in state.steps if one[0] > step - span)
+            if bad < least or bad < rule.times * share * total or bad >= total:
+                continue  # where all fail, either none that succeeds is told, or there are too few to say
+            score = surprise_of_share(bad, total, share)
+            if score >= enough and score > best[1]:
+                best = since_us, score
+        return best
+
+    @staticmethod
+    def _score(shelf: Shelf, usual: float, rule: PhantomRule, end_us: int) -> float:
+        """How surprising the failed picks of an item are; 0 where they are no finding."""
+        bad = float(len(_orders(shelf.shorts)))
+        total = bad + sum(many for _, many in shelf.done)
+        soon = len(_orders(one for one in shelf.shorts if one[0] > end_us - rule.soon))
+        if (bad < rule.least and soon < rule.repeats) or bad < rule.share * total:
             return 0.0
-        score = surprise_of_share(bad, total, rule.usual)
+        if not _book_had(shelf, bad):
+            waited = end_us - shelf.shorts[0][0] >= rule.unasked and bad >= rule.least
+            if _said_less(shelf) or not waited:
+                return 0.0
+        score = surprise_of_share(bad, total, usual)
         return score if score >= rule.score else 0.0
 
-    def _name(self, state: ShelfState, members: Iterable[tuple[int, int, str, Impact | None]]) -> list[Impact]:
-        """The orders not named yet."""
-        new = []
-        for _, _, event_id, impact in members:
-            state.count += 1
-            if len(state.evidence) < _EVIDENCE:
-                state.evidence = [*state.evidence, event_id]
-            if impact is not None and impact.key and impact.key not in state.named:
-                state.named[impact.key] = None
-                new.append(impact)
-        return new
-
-    def _close(self, state: ShelfState) -> None:
-        state.opened_us = state.found_us = state.count = 0
-        state.score, state.corrected, state.counted = 0.0, 0.0, False
-        state.named, state.evidence, state.shorts, state.done, state.says = {}, [], [], [], []
+    def _go_on(
+        self,
+        scope: Scoped,
+        state: NodeShelves,
+        sku: str,
+        cells: Mapping[str, Cell],
+        end_us: int,
+        rule: PhantomRule,
+        *,
+        new: bool,
+    ) -> Iterable[ScopeFinding]:
+        """What becomes of an open finding."""
+        shelf = state.items[sku]
+        counted = cells.get("count_down")
+        counts = [one for one in counted.members if one[3] and one[3].case_id == sku] if counted is not None else []
+        if counts:
+            shelf.counted = True
+            shelf.corrected += sum(one[3].value for one in counts if one[3] is not None)
+            shelf.evidence = [*shelf.evidence, *(one[2] for one in counts)][:_EVIDENCE]
+        last = shelf.shorts[-1][0] // CELL_US if shelf.shorts else 0
+        well = sum(many for number, many in shelf.done if number > last)
+        if (counts and not new) or well >= rule.well or end_us - last * CELL_US >= rule.quiet:
+            yield self._finding(scope, sku, shelf, end_us, _name(shelf, shelf.shorts), closed=True)
+            state.items[sku] = Shelf()
+        elif new:
+            yield self._finding(scope, sku, shelf, end_us, _name(shelf, shelf.shorts))
 
     def _finding(
-        self, scope: Scoped, state: ShelfState, end_us: int, new: list[Impact], *, closed: bool = False
+        self, scope: Scoped, sku: str, shelf: Shelf, end_us: int, new: list[Impact], *, closed: bool = False
     ) -> ScopeFinding:
-        fields = dict(scope)
-        said = f"{fields['sku']} was not found at {fields['node']} by {state.count} picks, where the book has enough"
-        if state.counted:
+        fields = {**dict(scope), "sku": sku}
+        said = f"{sku} was not found at {fields['node']} by {shelf.count} picks, where the book has enough"
+        if shelf.counted:
             said += "; a count has put the book right"
         elif closed:
             said += "; over now"
         signal = Signal(
-            signal_id=signal_id(self.NAME, "phantom_stock", repr(scope), str(state.found_us)),
+            signal_id=signal_id(self.NAME, "phantom_stock", repr(sorted(fields.items())), str(shelf.found_us)),
             detector=self.NAME,
             kind="phantom_stock",
             handoff="pick",
             scope=fields,
             case_id="",
-            opened_at_us=state.opened_us,
-            found_at_us=state.found_us,
+            opened_at_us=shelf.opened_us,
+            found_at_us=shelf.found_us,
             closed_at_us=end_us if closed else None,
             severity="medium",
-            score=round(state.score, 3),
-            confidence=1.0 if state.counted else round(1.0 - 10.0 ** -min(state.score, 9.0), 9),
+            score=round(shelf.score, 3),
+            confidence=1.0 if shelf.counted else round(1.0 - 10.0 ** -min(shelf.score, 9.0), 9),
             expected="goods where the book has them",
-            observed=f"{state.count} picks failed",
+            observed=f"{shelf.count} picks failed",
             method="rule",
             explanation=f"{said}.",
-            evidence=state.evidence,
+            evidence=shelf.evidence,
             arrival_us=end_us,
             version=next_version(0, end_us),
         )
-        return ScopeFinding(signal, new, round(state.corrected, 2))
+        return ScopeFinding(signal, new, round(shelf.corrected, 2))
+
+
+def _take(state: NodeShelves, members: Iterable[Short]) -> set[str]:
+    """Sort failed picks by item; these items."""
+    new = set()
+    for one in members:
+        if one[3] is not None:
+            shelf = state.items.setdefault(one[3].case_id, Shelf())
+            shelf.shorts = [*shelf.shorts, one][-_MOST_SHORTS:]
+            new.add(one[3].case_id)
+    return new
+
+
+def _usual(state: NodeShelves, rule: PhantomRule) -> float:
+    """Which share of a node's picks usually fails; where only failed ones are told nobody knows."""
+    if state.usual_bad >= state.usual_total:
+        return rule.usual
+    return (state.usual_bad + rule.usual * _PRIOR) / (state.usual_total + _PRIOR)
+
+
+def _asked(state: NodeShelves, cell: Cell | None) -> Iterable[Shelf]:
+    """The items that a cell's members are about, as far as picks of them failed."""
+    for one in cell.members if cell is not None else ():
+        shelf = state.items.get(one[3].case_id) if one[3] is not None else None
+        if shelf is not None:
+            yield shelf
+
+
+def _orders(shorts: Iterable[Short]) -> set[str]:
+    """The orders that were not picked."""
+    return {impact.order_id or event_id for _, _, event_id, impact in shorts if impact is not None}
+
+
+def _said_less(shelf: Shelf) -> bool:
+    """Whether the book knew that there is too little."""
+    asked = sum(one[2] for one in shelf.says)
+    return asked > 0 and sum(one[1] for one in shelf.says) < _SURE * asked
+
+
+def _book_had(shelf: Shelf, bad: float) -> bool:
+    """Whether the book was asked for half of the failed picks or more, and had enough."""
+    return 2 * sum(one[2] for one in shelf.says) >= bad and not _said_less(shelf)
+
+
+def _name(shelf: Shelf, members: Iterable[Short]) -> list[Impact]:
+    """The orders not named yet."""
+    new = []
+    for _, _, event_id, impact in members:
+        if impact is None or event_id in shelf.evidence:
+            continue
+        order = impact.order_id
+        shelf.count += order not in shelf.named
+        if len(shelf.evidence) < _EVIDENCE:
+            shelf.evidence = [*shelf.evidence, event_id]
+        if order and order not in shelf.named:
+            shelf.named[order] = None
+            new.append(msgspec.structs.replace(impact, case_id=""))
+    return new

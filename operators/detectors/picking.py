@@ -1,27 +1,34 @@
 """Picking: work that waits at a node longer than is usual there while little gets done, and picks that can't be done.
 
+Two ways lead to the one finding: picks are begun more slowly than usual (`pace.py`), which shows within minutes where
+much is done; and too many still wait at an age at which they usually don't, which shows anywhere, later.
+
 A pick waits from when it is queued until it is started, or, where a node does not tell of that, until it is completed
 or rejected.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import median
 
 import msgspec
 
-from operators.detectors.ageing import Ageing, AgeRule, AgeState, AgeWatch, Waiting
-from operators.detectors.events import Collected, Handler
+from operators.detectors.ageing import Ageing, AgeRule, AgeState, AgeWatch, Waiting, age_metrics, early_metrics
+from operators.detectors.events import CELL_US, Collected, Handler
 from operators.detectors.order_book import OrderBook
+from operators.detectors.pace import Pace, PaceState, Slow, SlowRule
 from operators.detectors.policy import Policy
 from operators.detectors.rates import Seen
-from operators.detectors.records import Impact, Scoped, scoped
+from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
-from schemas.durations import HOUR_US, MINUTE_US, Duration
+from schemas.durations import HOUR_US, MINUTE_US, Duration, people_duration
 from schemas.events import Arrived, EventBase, TaskCompleted, TaskQueued, TaskRejected, TaskStarted
 
-#: Ages (min) at which a waiting pick is looked at.
-_AGES = tuple(minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240))
-_WAIT, _QUEUED, _DONE = "pick_wait", "pick_queued", "pick_done"
+#: Ages (min) at which a waiting pick is judged, those at which it is only counted, and those at which pace is measured.
+_JUDGED, _COUNTED = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240), (1, 2, 3, 7)
+_PACED = tuple(sorted((*_COUNTED, *(age for age in _JUDGED if age <= 60))))
+_AGES, _EARLY = tuple(age * MINUTE_US for age in _JUDGED), tuple(age * MINUTE_US for age in _COUNTED)
+_WAIT, _QUEUED, _BEGUN = "pick_wait", "pick_queued", "pick_begun"
+_LATE, _STILL = age_metrics(_WAIT, len(_JUDGED)), early_metrics(_WAIT, len(_COUNTED))
 #: How many minutes are counted as one, how many are looked back on at least, and how many are a day.
 _PART, _BACK, _DAY = 10, 20, 24 * 60
 
@@ -31,13 +38,14 @@ class BacklogRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     Of what was queued in the last 20 minutes, or as long as it takes for `least` picks to come, less than `done` was
     done, and no more than `pace` times what the node does in an ordinary hour in which it works at all: a batch that is
-    worked off at full speed, or a peak, is none.
+    worked off at full speed, or a peak, is none. `slow` finds the same by how slowly picks are begun.
     """
 
     least: float = 5.0
     score: float = 5.0
     done: float = 0.6
     pace: float = 0.7
+    slow: SlowRule = SlowRule()
 
 
 class WarehouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,8 +61,10 @@ class Picks(Ageing):
     The latter are counted among those that were done: `short:pick` in (node, sku), `pick_rejected` in (node).
     """
 
+    VERSION = 2
+
     def __init__(self, book: OrderBook, remembered_us: int) -> None:
-        super().__init__(_WAIT, _AGES, remembered_us)
+        super().__init__(_WAIT, _AGES, remembered_us, _EARLY)
         self._book = book
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -77,8 +87,10 @@ class Picks(Ageing):
         if event.task_type != "pick" or event.order_id is None:
             return
         scope = scoped(node=event.node)
-        out.good(_QUEUED, scope, arrived.arrival_us)
-        self.begin(event.task_id, arrived, scope, event.order_id, out)
+        if self.begin(event.task_id, arrived, scope, event.order_id, out):
+            out.good(_QUEUED, scope, arrived.arrival_us)
+            if event.task_id not in self._waiting:  # that it was begun was heard of first
+                out.good(_BEGUN, scope, arrived.arrival_us)
 
     def _started(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -120,13 +132,14 @@ class Picks(Ageing):
     def _off(self, task_id: str, node: str, arrived: Arrived, out: Collected) -> None:
         """It waits no more."""
         if self.end(task_id, arrived, out) is not None:
-            out.good(_DONE, scoped(node=node), arrived.arrival_us)
+            out.good(_BEGUN, scoped(node=node), arrived.arrival_us)
 
 
 class PickState(AgeState, array_like=True):
-    """And what was queued and done, in parts of ten minutes: (part, queued, done)."""
+    """And what was queued and done, in parts of ten minutes: (part, queued, done); and how quickly it is begun."""
 
     parts: list[tuple[int, float, float]] = msgspec.field(default_factory=list)
+    pace: PaceState = msgspec.field(default_factory=PaceState)
 
 
 class PickWatch(AgeWatch):
@@ -144,7 +157,80 @@ class PickWatch(AgeWatch):
             _words,
             handoff="pick",
         )
-        self.METRICS = (*self.METRICS, _QUEUED, _DONE)
+        self.METRICS = (*self.METRICS, *_STILL, _QUEUED, _BEGUN)
+        self._backlog_policy = policy
+        self._pace = Pace(_PACED)
+
+    def judge(  # type: ignore[override] # of its own state
+        self,
+        scope: Scoped,
+        state: PickState,
+        cells: Mapping[str, Cell],
+        end_us: int,
+        *,
+        barred: bool = False,
+    ) -> Iterable[ScopeFinding]:
+        """As `ScopeDetector`."""
+        rule, number, was_open = (
+            self._backlog_policy.of(scope, state.head.region),
+            end_us // CELL_US,
+            state.head.found_us,
+        )
+        self._pace.step(state.pace, number, _counted(cells), rule.slow, learns=not was_open)
+        yield from super().judge(scope, state, cells, end_us, barred=barred)
+        if state.head.found_us != was_open:
+            self._pace.forget(state.pace, number)
+        elif not was_open and not barred:
+            slow = self._pace.slow(state.pace, rule.slow, rule.early * rule.least)
+            if slow is not None and not self._as_the_day_before(state, slow, number):
+                yield self._begin_slow(scope, state, slow, end_us, rule)
+                self._pace.forget(state.pace, number)
+
+    def _go_on(
+        self,
+        scope: Scoped,
+        state: PickState,  # type: ignore[override] # of its own state
+        cells: Mapping[str, Cell],
+        end_us: int,
+        rule: AgeRule,
+        *,
+        low: bool,
+        silent: bool,
+    ) -> Iterable[ScopeFinding]:
+        """As `AgeWatch`; it is not over while much waits for long."""
+        assert isinstance(rule, BacklogRule)
+        low = low and not self._pace.lasts(state.pace, rule.slow, rule.least)
+        yield from super()._go_on(scope, state, cells, end_us, rule, low=low, silent=silent)
+
+    def _begin_slow(self, scope: Scoped, state: PickState, slow: Slow, end_us: int, rule: BacklogRule) -> ScopeFinding:
+        """A finding whose evidence are the picks that have waited longest."""
+        head, age = state.head, state.ages[self.naming_age(state, rule)]
+        head.recent = [member for one in reversed(state.ages) for member in one.recent]
+        head.cells = []
+        self._open(head, end_us, 0)
+        head.opened_us = head.since_us = slow.since * CELL_US
+        usual = self._pace.usual_wait_min(state.pace)
+        seen = Seen(scope, slow.begun, slow.came, 0.0, usual, head.opened_us, 0, 0, CELL_US, closed=False)
+        finding = self._finding(head, seen, state.pace.evidence, end_us, self._new(head, age.recent))
+        expected, observed, sentence = _slow_words(scope, slow, usual)
+        signal = msgspec.structs.replace(finding.signal, expected=expected, observed=observed, explanation=sentence)
+        return msgspec.structs.replace(finding, signal=signal)
+
+    @staticmethod
+    def _as_the_day_before(state: PickState, slow: Slow, number: int) -> bool:
+        """Whether as much came in at this time of the day before, and as little of it was begun.
+
+        Of a node that has stopped, nothing is known on its first day: it can have closed.
+        """
+        part, day = number // _PART, _DAY // _PART
+        if not state.parts or state.parts[0][0] > part - day:
+            return slow.stopped
+        then = [one for one in state.parts if part - day - 3 <= one[0] <= part - day + 3]
+        came, begun = sum(one[1] for one in then), sum(one[2] for one in then)
+        if slow.stopped and not begun:
+            return True
+        as_much = came / (7 * _PART) >= slow.came / slow.minutes / 2
+        return as_much and begun * slow.came <= came * max(1.0, slow.begun) * 1.2
 
     def barred(self, scope: Scoped, state: AgeState, cells: Mapping[str, Cell], number: int, rule: AgeRule) -> bool:
         """As `AgeWatch`: whether the node does as much as it can, or is closed."""
@@ -152,7 +238,8 @@ class PickWatch(AgeWatch):
         assert isinstance(state, PickState)
         assert isinstance(rule, BacklogRule)
         self._count(state, cells, number)
-        if len(state.ages[self.naming_age(state, rule)].recent) < rule.least / 2:
+        long = next((index for index, age in enumerate(_AGES) if age >= rule.named_from), len(_AGES) - 1)
+        if len(state.ages[long].recent) < rule.least / 2:
             return True  # nobody has waited for long yet
         queued, done, minutes = 0.0, 0.0, 0
         for part, came, went in reversed(state.parts):
@@ -172,7 +259,7 @@ class PickWatch(AgeWatch):
 
     @staticmethod
     def _count(state: PickState, cells: Mapping[str, Cell], number: int) -> None:
-        queued, done = cells.get(_QUEUED), cells.get(_DONE)
+        queued, done = cells.get(_QUEUED), cells.get(_BEGUN)
         came, went = queued.total if queued else 0.0, done.total if done else 0.0
         if not came and not went:
             return
@@ -192,6 +279,28 @@ class PickWatch(AgeWatch):
             return not any(part - day - 3 <= at <= part - day + 3 and went for at, _, went in state.parts)
         came = sum(one[1] for one in state.parts) / max(1, part - state.parts[0][0] + 1)
         return queued < 0.5 * came * minutes / _PART
+
+
+def _counted(cells: Mapping[str, Cell]) -> list[float]:
+    """What came in a minute, what was begun, what was given up, and what still waited at each age."""
+    total = {metric: cell.total for metric, cell in cells.items()}
+    late = {metric: cell.bad for metric, cell in cells.items()}
+    still = dict(zip(_COUNTED, (total.get(metric, 0.0) for metric in _STILL), strict=True))
+    still |= {age: late.get(metric, 0.0) for age, metric in zip(_JUDGED, _LATE[:-1], strict=True)}
+    gone = still[_JUDGED[-1]]
+    return [total.get(_QUEUED, 0.0), total.get(_BEGUN, 0.0), gone, *(still[age] for age in _PACED)]
+
+
+def _slow_words(scope: Scoped, slow: Slow, usual_min: float) -> tuple[str, str, str]:
+    node, within = dict(scope)["node"], people_duration(slow.minutes * MINUTE_US)
+    due, clears = min(slow.came, slow.before), people_duration(round(slow.clears_min) * MINUTE_US)
+    expected = f"{due:.0f} picks begun in {within}, half of them within {people_duration(round(usual_min * MINUTE_US))}"
+    observed = f"{slow.begun:.0f} begun, {slow.waiting:.0f} wait"
+    sentence = (
+        f"Picking at {node} falls behind: in {within} {slow.begun:.0f} picks were begun, where {slow.came:.0f} came "
+        f"and {slow.before:.0f} are usual; at this pace what waits takes {clears}."
+    )
+    return expected, observed, sentence
 
 
 def _words(seen: Seen) -> tuple[str, str, str]:

@@ -9,8 +9,10 @@ P(X ≥ k) ≤ exp(-(k·ln(k/m) - k + m)) (Hoeffding 1963; Mitzenmacher and Upfa
 score is -log10 of the bound: 3 is one in a thousand, and it does not saturate.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from math import exp, log, log10
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -24,8 +26,9 @@ from operators.process_map import Severity
 from schemas.durations import HOUR_US, MINUTE_US, Duration, people_duration
 from schemas.rows import Signal
 
-_LN10 = log(10)
+_LN10, _HALVES = log(10), -log(2)
 _EVIDENCE = 20
+_arrival = itemgetter(0)
 #: In how many parts a long window slides.
 _PARTS = 60
 #: How many touched cases an open finding remembers having named.
@@ -52,7 +55,10 @@ class RateRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class RateState(msgspec.Struct, array_like=True):
-    """What is kept of a scope: the window's cells, what is usual, and the open finding."""
+    """What is kept of a scope: the window's cells, what is usual, and the open finding.
+
+    `cells` and `recent` are in order of time; `bad_at` is the last cell in which any was bad.
+    """
 
     cells: list[tuple[int, float, float]] = []
     recent: list[tuple[int, int, str, Impact | None]] = []
@@ -69,6 +75,7 @@ class RateState(msgspec.Struct, array_like=True):
     named: dict[str, None] = {}
     version: int = 0
     region: str = ""
+    bad_at: int = 0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -149,15 +156,28 @@ class RateWatch(ScopeDetector):
         self._slide(state, number - width, rule)
         if cell is not None:
             self._add(state, number, cell, width)
-            state.recent = [*state.recent, *cell.members] if cell.members else state.recent
+            state.recent.extend(cell.members)
+        if not state.opened_us and self.is_clean(state, rule, number):
+            return ()
+        return self._judge_window(scope, state, cell, end_us, rule, barred=barred)
+
+    def is_clean(self, state: RateState, rule: RateRule, number: int) -> bool:
+        """Whether there can be too many bad ones at the end of a window without a look at it: none was in it."""
+        return state.bad_at <= number - max(1, rule.window // CELL_US) and rule.least > 0
+
+    def _judge_window(
+        self, scope: Scoped, state: RateState, cell: Cell | None, end_us: int, rule: RateRule, *, barred: bool
+    ) -> Iterable[ScopeFinding]:
+        width, number = max(1, rule.window // CELL_US), end_us // CELL_US
         span, judged = self._most_surprising(state, rule, number, width)
         bad, total, usual, share, bar, score = judged
         high = bad >= rule.least and (bad >= bar if self._counts else share >= bar) and score >= rule.score
+        if not (state.opened_us or (high and not barred)):
+            return
         seen = Seen(scope, bad, total, share, usual, state.opened_us, 0.0, 0, span * CELL_US, closed=False)
         if not state.opened_us:
-            if high and not barred:
-                self._open(state, end_us, number - span)
-                yield self._finding(state, seen, score, end_us, self._new(state, state.recent))
+            self._open(state, end_us, number - span)
+            yield self._finding(state, seen, score, end_us, self._new(state, state.recent))
             return
         state.worst = max(state.worst, score)
         bad, _, _, share, bar, _ = self._over(state, rule, number, width)
@@ -186,7 +206,9 @@ class RateWatch(ScopeDetector):
             _, bad, total = state.cells[-1]
             state.cells[-1] = (number, bad + cell.bad, total + cell.total)
         else:
-            state.cells = [*state.cells, (number, cell.bad, cell.total)]
+            state.cells.append((number, cell.bad, cell.total))
+        if cell.bad:
+            state.bad_at = number
 
     def _most_surprising(self, state: RateState, rule: RateRule, number: int, width: int) -> tuple[int, _Judged]:
         """The end of the window (its last minute, two, four … or all of it) that is least usual, in cells.
@@ -208,10 +230,12 @@ class RateWatch(ScopeDetector):
     def _over(self, state: RateState, rule: RateRule, number: int, cells: int) -> _Judged:
         """The last so many cells, held against what is usual."""
         bad = total = 0.0
-        for cell in reversed(state.cells):
-            if cell[0] <= number - cells:
+        oldest = number - cells
+        for at, its_bad, its_total in reversed(state.cells):
+            if at <= oldest:
                 break
-            bad, total = bad + cell[1], total + cell[2]
+            bad += its_bad
+            total += its_total
         usual = self._usual(state, rule, cells)
         if self._counts:
             return _Judged(bad, total, usual, 1.0, usual * rule.times, surprise_of_number(bad, usual))
@@ -221,16 +245,20 @@ class RateWatch(ScopeDetector):
 
     def _slide(self, state: RateState, oldest: int, rule: RateRule) -> None:
         """Let cells leave the window: what is usual is learnt from them, unless something is broken."""
-        gone = [one for one in state.cells if one[0] <= oldest]
-        if not gone:
+        cells = state.cells
+        if not cells or cells[0][0] > oldest:
             return
-        state.cells = [one for one in state.cells if one[0] > oldest]
-        state.recent = [member for member in state.recent if member[0] // CELL_US >= oldest]
+        upto = next((place for place, one in enumerate(cells) if one[0] > oldest), len(cells))
+        gone = cells[:upto]
+        del cells[:upto]
+        recent, before_us = state.recent, oldest * CELL_US
+        if recent and recent[0][0] < before_us:
+            del recent[: bisect_left(recent, before_us, key=_arrival)]
         if state.opened_us:
             return
         for number, bad, total in gone:
             if state.learnt:
-                fade = exp(-log(2) * (number - state.learnt) * CELL_US / rule.memory)
+                fade = exp(_HALVES * (number - state.learnt) * CELL_US / rule.memory)
                 state.usual_bad, state.usual_total = state.usual_bad * fade, state.usual_total * fade
             state.usual_bad += bad
             state.usual_total += 1.0 if self._counts else total

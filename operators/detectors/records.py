@@ -66,6 +66,8 @@ class ScopeFinding(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 def scoped(**fields: str) -> Scoped:
     """A scope of the fields that have a value."""
+    if len(fields) == 1:
+        return tuple(fields.items()) if all(fields.values()) else ()
     return tuple(sorted((name, value) for name, value in fields.items() if value))
 
 

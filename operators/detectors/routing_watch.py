@@ -21,9 +21,16 @@ from schemas.durations import HOUR_US, people_duration
 
 #: How many findings can stand at once; how much the rule's usual share counts beside what was seen.
 _MOST_STANDING, _PRIOR = 8, 50.0
+#: After how long the share of the last hours counts by half, and how much the rule's usual share counts beside it.
+_LATELY_US, _PRIOR_LATELY = HOUR_US, 20.0
 #: The share of the wrong ones that a node must get to be where they go. An order without an expected node is one of
 #: them where usually no more than the second share as many of its region go there, of at least so many seen.
 _MOSTLY, _SELDOM, _KNOWN = 0.8, 0.4, 50.0
+#: Ends of the window that are looked at beside all of it: what breaks suddenly shows within minutes.
+_ENDS, _CLEARER = (5, 15, 30), 1.0
+#: Of a node's orders so many times more, and nearly all, must have gone astray: what it has sold out goes elsewhere
+#: rightly, and a node that is missing from a table gets none.
+_OF_NODE, _NEARLY_ALL = 1.6, 0.9
 #: Which field of an allocation is which dimension of a scope.
 _FIELDS = {"region": "region", "node": "expected", "channel": "channel"}
 
@@ -60,7 +67,8 @@ class Misrouted(msgspec.Struct, array_like=True):
 class RoutingState(msgspec.Struct, array_like=True):
     """The window's allocations, what is usual, and what stands.
 
-    `usual` is (wrong, all) by dimension and value, `pairs` how many orders of a region went to a node.
+    `usual` is (wrong, all) by dimension and value, `lately` the same of the last hours, `pairs` how many orders of a
+    region went to a node.
     """
 
     window: list[Allocated] = []
@@ -68,6 +76,7 @@ class RoutingState(msgspec.Struct, array_like=True):
     pairs: dict[str, float] = {}
     learnt_us: int = 0
     stands: list[Misrouted] = []
+    lately: dict[str, tuple[float, float]] = {}
 
 
 class RoutingWatch(ScopeDetector):
@@ -96,6 +105,7 @@ class RoutingWatch(ScopeDetector):
             Allocated(number, at_us, msgspec.json.decode(shown, type=Route), impact)
             for _, at_us, shown, impact in (cell.members if cell is not None else [])
         ]
+        new = list({_order_key(one): one for one in reversed(new)}.values())[::-1]
         state.window = [*state.window, *new]
         for misrouted in list(state.stands):
             yield from self._go_on(state, misrouted, new, number, end_us)
@@ -116,6 +126,8 @@ class RoutingWatch(ScopeDetector):
             fade = exp(-log(2) * (end_us - state.learnt_us) / rule.memory) if state.learnt_us else 1.0
             state.usual = {key: (bad * fade, total * fade) for key, (bad, total) in state.usual.items()}
             state.pairs = {key: count * fade for key, count in state.pairs.items()}
+            half = 0.5 ** ((end_us - state.learnt_us) / _LATELY_US) if state.learnt_us else 1.0
+            state.lately = {key: (bad * half, total * half) for key, (bad, total) in state.lately.items()}
             state.learnt_us = end_us
         stands = [misrouted.key for misrouted in state.stands]
         for one in gone:
@@ -128,24 +140,28 @@ class RoutingWatch(ScopeDetector):
                 continue
             for dimension, field in _FIELDS.items():
                 key = f"{dimension} {getattr(route, field)}"
-                bad, total = state.usual.get(key, (0.0, 0.0))
-                state.usual[key] = bad + (route.verdict == "wrong"), total + 1.0
+                for known in (state.usual, state.lately):
+                    bad, total = known.get(key, (0.0, 0.0))
+                    known[key] = bad + (route.verdict == "wrong"), total + 1.0
 
     def _look(self, state: RoutingState, end_us: int) -> Iterable[ScopeFinding]:
         """Open a finding for each value that explains more than chance does."""
         left = [one for one in state.window if one.route.verdict != "unsaid"]
         for misrouted in state.stands:
             left = [one for one in left if not one.has(misrouted.key)]
+        number = end_us // CELL_US
         while len(state.stands) < _MOST_STANDING:
-            best = self._most_surprising(state, left)
+            ends = ([one for one in left if one.cell > number - end] for end in _ENDS)
+            found = [self._most_surprising(state, left), *(self._most_surprising(state, end, _CLEARER) for end in ends)]
+            best = max((one for one in found if one), key=_score, default=None)
             if best is None:
                 return
             score, key, bar, usual = best
-            wrong = [one for one in left if one.has(key) and one.route.verdict == "wrong"]
-            total = sum(one.has(key) for one in left)
+            since_us = _since_us([one for one in left if one.has(key)], bar)
+            among = [one for one in left if one.has(key) and one.at_us >= since_us]
+            wrong, total = [one for one in among if one.route.verdict == "wrong"], len(among)
             misrouted = Misrouted(key[0], key[1], self._scope(key, wrong), bar)
             state.stands = [*state.stands, misrouted]
-            since_us = min(one.at_us for one in wrong)
             misrouted.standing.begin(end_us, since_us, score, [one.route.event_id for one in wrong])
             impacts = self._touched(state, misrouted, [one for one in state.window if one.at_us >= since_us])
             observed = f"{len(wrong)} of {total}"
@@ -155,9 +171,9 @@ class RoutingWatch(ScopeDetector):
             left = [one for one in left if not one.has(key)]
 
     def _most_surprising(
-        self, state: RoutingState, left: Sequence[Allocated]
+        self, state: RoutingState, left: Sequence[Allocated], clearer: float = 0.0
     ) -> tuple[float, tuple[str, str], float, float] | None:
-        """The score, the value, the bar that its share was held against, and the usual share."""
+        """The score (by how much it must be `clearer`), the value, the bar of its share, and the usual share."""
         wrong = [one for one in left if one.route.verdict == "wrong"]
         if not wrong:
             return None
@@ -167,18 +183,28 @@ class RoutingWatch(ScopeDetector):
             total = Counter(getattr(one.route, field) for one in left)
             for value, count in sorted(bad.items()):
                 rule = self._policy.of(scoped(**{dimension: value}))
-                if not value or count < rule.least:
+                least, least_share = rule.least, rule.share
+                if dimension == "node":
+                    least, least_share = least * _OF_NODE, max(least_share, _NEARLY_ALL)
+                if not value or count < least:
                     continue
                 items = {one.route.sku for one in wrong if one.has((dimension, value))}
                 if len(items) < count / 2:
                     continue
-                known_bad, known = state.usual.get(f"{dimension} {value}", (0.0, 0.0))
-                usual = (known_bad + rule.usual * _PRIOR) / (known + _PRIOR)
-                share, bar = count / total[value], max(rule.share, min(0.9, usual * rule.times))
+                usual = self._usual(state, f"{dimension} {value}", rule)
+                share, bar = count / total[value], max(least_share, min(0.9, usual * rule.times))
                 score = surprise_of_share(count, total[value], usual)
-                if share >= bar and score >= rule.score and (best is None or score > best[0]):
+                if share >= bar and score >= rule.score + clearer and (best is None or score > best[0]):
                     best = score, (dimension, value), bar, usual
         return best
+
+    @staticmethod
+    def _usual(state: RoutingState, key: str, rule: RoutingRule) -> float:
+        """The usual share, or that of the last hours if larger: what sells out goes elsewhere more and more."""
+        bad, total = state.usual.get(key, (0.0, 0.0))
+        long_run = (bad + rule.usual * _PRIOR) / (total + _PRIOR)
+        bad, total = state.lately.get(key, (0.0, 0.0))
+        return max(long_run, (bad + rule.usual * _PRIOR_LATELY) / (total + _PRIOR_LATELY))
 
     @staticmethod
     def _scope(key: tuple[str, str], wrong: Sequence[Allocated]) -> dict[str, str]:
@@ -242,6 +268,31 @@ class RoutingWatch(ScopeDetector):
             self.NAME, "misrouting", misrouted.scope, misrouted.standing, said, end_us, impacts=impacts, closed=closed
         )
         return msgspec.structs.replace(finding, signal=msgspec.structs.replace(finding.signal, handoff="allocation"))
+
+
+def _score(found: tuple[float, tuple[str, str], float, float]) -> float:
+    return found[0]
+
+
+def _since_us(among: Sequence[Allocated], bar: float) -> int:
+    """The event time of the first wrong one from which on as many are wrong as the bar asks for."""
+    first, wrong = among[-1].at_us, 0
+    for total, one in enumerate(sorted(among, key=_at_us, reverse=True), 1):
+        if one.route.verdict == "wrong":
+            wrong += 1
+            first = one.at_us if wrong >= bar * total else first
+    return first
+
+
+def _order_key(one: Allocated) -> tuple[object, ...]:
+    """What the lines of an order that go the same way have in common: they go together, and tell one thing."""
+    route = one.route
+    order_id = one.impact.key if one.impact is not None else ""
+    return one.at_us, order_id, route.region, route.channel, route.expected, route.node, route.verdict
+
+
+def _at_us(one: Allocated) -> int:
+    return one.at_us
 
 
 def _late_words(seen: Seen) -> tuple[str, str, str]:

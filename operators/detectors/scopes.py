@@ -4,12 +4,13 @@ A cell is judged when nothing that arrived in it is still to come, and all of it
 depend on the order in which key groups reported. Times here are arrival times: what could have been known when.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import msgspec
 
-from operators.detectors.events import CELL_US
+from operators.detectors.events import CELL_US, Counted
 from operators.detectors.records import Impact, Scoped, ScopeFinding, Tally
 from schemas.errors import StateError
 
@@ -17,6 +18,8 @@ from schemas.errors import StateError
 MOST_MEMBERS = 5_000
 #: A scope that is not idle, and of which nothing comes, is judged once in so many cells.
 _IDLE_CELLS = 5
+#: What a scope is judged with in which nothing came.
+_NOTHING: dict[str, "Cell"] = {}
 
 
 class Cell(msgspec.Struct, array_like=True):
@@ -81,17 +84,39 @@ class ScopeDetector:
         raise NotImplementedError
 
 
-class _Kept(msgspec.Struct, array_like=True):
-    touched_us: int
+class _Watched:
+    """One scope as one detector sees it: what is kept (None before it was judged), and the counts to be judged."""
+
+    __slots__ = ("cells", "is_busy", "order", "scope", "state", "touched", "which")
+
+    def __init__(self, which: int, scope: Scoped) -> None:
+        self.which = which
+        self.scope = scope
+        self.order = which, scope
+        self.state: Any = None
+        self.touched = 0
+        self.is_busy = False
+        self.cells: dict[int, dict[str, Cell]] = {}
+
+
+_order = attrgetter("order")
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """Of one detector and scope: what is kept (empty before it was judged) and the counts to be judged, by cell."""
+
+    detector: str
+    scope: Scoped
+    touched: int
     state: bytes
+    cells: list[tuple[int, dict[str, Cell]]]
 
 
 class ScopeDetectorsState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of `ScopeDetectors`: open cells, and by detector and scope what is kept."""
+    """Snapshot of `ScopeDetectors`."""
 
     version: int
-    cells: list[tuple[int, str, Scoped, Cell]]
-    kept: list[tuple[str, Scoped, _Kept]]
+    kept: list[Kept]
     judged: int
 
 
@@ -99,48 +124,75 @@ class ScopeDetectors:
     """All second parts, of the scopes of one site group.
 
     Memory: the detectors' states for each scope that was heard of within `FORGET_US`, and the open cells.
-    Cost: one dictionary entry per tally; per cell, one call for each detector and scope with counts or not idle.
+    Cost: one dictionary entry per tally and count; per cell, one call for each detector and scope with counts or not
+    idle.
     """
 
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, detectors: Iterable[ScopeDetector]) -> None:
         self._detectors = list(detectors)
-        self._names = {detector.NAME: index for index, detector in enumerate(self._detectors)}
+        self._watched: list[dict[Scoped, _Watched]] = [{} for _ in self._detectors]
         self._readers: dict[str, list[int]] = {}
-        for index, detector in enumerate(self._detectors):
+        for which, detector in enumerate(self._detectors):
             for metric in detector.METRICS:
-                self._readers.setdefault(metric, []).append(index)
-        self._cells: dict[int, dict[tuple[int, Scoped], dict[str, Cell]]] = {}
-        self._states: dict[tuple[int, Scoped], Any] = {}
-        self._touched: dict[tuple[int, Scoped], int] = {}
-        self._busy: set[tuple[int, Scoped]] = set()
+                self._readers.setdefault(metric, []).append(which)
+        self._due: dict[int, list[_Watched]] = {}
+        self._busy: set[_Watched] = set()
         self._judged = 0
 
-    def update(self, tallies: Sequence[Tally]) -> None:
+    def update(self, tallies: Iterable[Tally]) -> None:
         """Take counts; they are judged when time passes the end of their cell."""
         readers = self._readers
         for tally in tallies:
             metric = tally.metric
-            indexes = readers.get(metric)
-            if indexes is None:
-                continue
-            scopes = self._cells.setdefault(tally.arrival_us // CELL_US, {})
-            for index in indexes:
-                key = index, tally.scope
-                metrics = scopes.get(key)
-                if metrics is None:
-                    metrics = scopes[key] = {}
+            for which in readers.get(metric, ()):
+                watched = self._watched[which].get(tally.scope) or self._watch(which, tally.scope)
+                metrics = self._cell(watched, tally.arrival_us // CELL_US)
                 found = metrics.get(metric)
                 if found is None:
-                    found = metrics[metric] = Cell(members=[])
+                    found = metrics[metric] = Cell()
                 found.add(tally)
+
+    def count(self, counts: Iterable[Counted]) -> None:
+        """Take the good ones of a batch; as `update` of as many tallies."""
+        readers = self._readers
+        for counted in counts:
+            metric, scope = counted.metric, counted.scope
+            for which in readers.get(metric, ()):
+                watched = self._watched[which].get(scope) or self._watch(which, scope)
+                cells = watched.cells
+                for cell, total in counted.cells.items():
+                    metrics = cells.get(cell)
+                    if metrics is None:
+                        metrics = self._cell(watched, cell)
+                    found = metrics.get(metric)
+                    if found is None:
+                        metrics[metric] = Cell(0.0, total)
+                    else:
+                        found.total += total
+
+    def _watch(self, which: int, scope: Scoped) -> _Watched:
+        watched = self._watched[which][scope] = _Watched(which, scope)
+        return watched
+
+    def _cell(self, watched: _Watched, cell: int) -> dict[str, Cell]:
+        """The counts of one cell, to be judged when it is over."""
+        metrics = watched.cells.get(cell)
+        if metrics is None:
+            metrics = watched.cells[cell] = {}
+            due = self._due.get(cell)
+            if due is None:
+                self._due[cell] = [watched]
+            else:
+                due.append(watched)
+        return metrics
 
     def advance(self, watermark_us: int) -> list[ScopeFinding]:
         """Judge every cell that is over."""
         upto = watermark_us // CELL_US
         out: list[ScopeFinding] = []
-        counted = sorted((cell for cell in self._cells if cell < upto), reverse=True)
+        counted = sorted((cell for cell in self._due if cell < upto), reverse=True)
         while True:
             cell = counted[-1] if counted else upto
             if self._busy:
@@ -154,53 +206,56 @@ class ScopeDetectors:
         return out
 
     def _judge_cell(self, cell: int, out: list[ScopeFinding]) -> None:
-        counts = self._cells.pop(cell, {})
+        due = self._due.pop(cell, [])
+        if cell % _IDLE_CELLS == 0 and self._busy:
+            due = list(self._busy.union(due))
+        due.sort(key=_order)
         end_us = (cell + 1) * CELL_US
-        for key in sorted(counts.keys() | self._busy if cell % _IDLE_CELLS == 0 else counts):
-            index, scope = key
-            detector, metrics = self._detectors[index], counts.get(key, {})
+        for watched in due:
+            detector, metrics = self._detectors[watched.which], watched.cells.pop(cell, _NOTHING)
             for counted in metrics.values():
-                counted.settle()
-            state = self._states.get(key)
+                if len(counted.members) > 1:
+                    counted.settle()
+            state = watched.state
             if state is None:
-                state = self._states[key] = detector.State()
+                state = watched.state = detector.State()
             if metrics:
-                self._touched[key] = cell
-            out.extend(detector.judge(scope, state, metrics, end_us))
-            if detector.idle(state):
-                self._busy.discard(key)
-            else:
-                self._busy.add(key)
+                watched.touched = cell
+            out.extend(detector.judge(watched.scope, state, metrics, end_us))
+            if detector.idle(state) == watched.is_busy:
+                watched.is_busy = not watched.is_busy
+                (self._busy.add if watched.is_busy else self._busy.discard)(watched)
         self._judged = cell
         if cell % 60 == 0:
             self._forget(cell)
 
     def _forget(self, cell: int) -> None:
-        for key, touched in list(self._touched.items()):
-            if (cell - touched) * CELL_US > self._detectors[key[0]].FORGET_US and key not in self._busy:
-                del self._touched[key], self._states[key]
+        for detector, scopes in zip(self._detectors, self._watched, strict=True):
+            before = cell - detector.FORGET_US // CELL_US
+            gone = [one for one in scopes.values() if one.touched < before and not (one.is_busy or one.cells)]
+            for watched in gone:
+                del scopes[watched.scope]
 
     def sizes(self) -> dict[str, int]:
         """How many scopes are known, how many are being watched, how many cells are open."""
-        return {"scopes": len(self._states), "busy": len(self._busy), "cells": len(self._cells)}
+        known = sum(map(len, self._watched))
+        return {"scopes": known, "busy": len(self._busy), "cells": len(self._due)}
 
     def snapshot(self) -> ScopeDetectorsState:
         """Everything that is kept."""
-        cells = [
-            (cell, metric, key[1], found)
-            for cell, scopes in sorted(self._cells.items())
-            for key, metrics in scopes.items()
-            for metric, found in metrics.items()
-        ]
+        encode = msgspec.msgpack.encode
         kept = [
-            (
-                self._detectors[index].NAME,
-                scope,
-                _Kept(self._touched.get((index, scope), self._judged), msgspec.msgpack.encode(state)),
+            Kept(
+                self._detectors[watched.which].NAME,
+                watched.scope,
+                watched.touched,
+                b"" if watched.state is None else encode(watched.state),
+                list(watched.cells.items()),
             )
-            for (index, scope), state in self._states.items()
+            for scopes in self._watched
+            for watched in scopes.values()
         ]
-        return ScopeDetectorsState(self.VERSION, cells, kept, self._judged)
+        return ScopeDetectorsState(self.VERSION, kept, self._judged)
 
     def restore(self, state: ScopeDetectorsState) -> None:
         """Take over a snapshot; what a detector kept that is no more is forgotten.
@@ -211,18 +266,26 @@ class ScopeDetectors:
         if state.version != self.VERSION:
             raise StateError(f"scope detectors' state of version {state.version}; this code reads {self.VERSION}")
         self._judged = state.judged
-        for cell, metric, scope, found in state.cells:
-            for index in self._readers.get(metric, ()):
-                copy = msgspec.structs.replace(found, members=list(found.members))
-                self._cells.setdefault(cell, {}).setdefault((index, scope), {})[metric] = copy
-        for name, scope, kept in state.kept:
-            index = self._names.get(name, -1)
-            if index < 0:
+        names = {detector.NAME: which for which, detector in enumerate(self._detectors)}
+        for kept in state.kept:
+            which = names.get(kept.detector, -1)
+            if which < 0:
+                continue
+            detector = self._detectors[which]
+            watched = self._watch(which, kept.scope)
+            watched.touched = kept.touched
+            for cell, metrics in kept.cells:
+                self._cell(watched, cell).update(
+                    {metric: counted for metric, counted in metrics.items() if metric in detector.METRICS}
+                )
+            if not kept.state:
                 continue
             try:
-                restored = msgspec.msgpack.decode(kept.state, type=self._detectors[index].State)
+                watched.state = msgspec.msgpack.decode(kept.state, type=detector.State)
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                raise StateError(f"detector {name} can't read what it kept of {scope}: {error}") from error
-            self._states[index, scope], self._touched[index, scope] = restored, kept.touched_us
-            if not self._detectors[index].idle(restored):
-                self._busy.add((index, scope))
+                raise StateError(
+                    f"detector {kept.detector} can't read what it kept of {kept.scope}: {error}"
+                ) from error
+            if not detector.idle(watched.state):
+                watched.is_busy = True
+                self._busy.add(watched)

@@ -11,8 +11,8 @@ from operators.detectors.records import Tally, scoped
 from schemas.rows import HandoffWindow, Signal
 
 
-def window_tallies(row: HandoffWindow, grace_us: int) -> list[Tally]:
-    """The gauges of a window; none where it is written again."""
+def window_tallies(row: HandoffWindow, grace_us: int, read: frozenset[str]) -> list[Tally]:
+    """The gauges of a window that anybody reads; none where it is written again."""
     if row.arrival_us > row.window_end_us + grace_us:
         return []
     scope = scoped(**{row.scope_by: row.scope}) if row.scope_by else ()
@@ -23,7 +23,9 @@ def window_tallies(row: HandoffWindow, grace_us: int) -> list[Tally]:
         ("completed", float(row.completed)),
     )
     return [
-        Tally(f"{name}:{row.handoff}", scope, row.arrival_us, row.window_end_us, value, 1.0) for name, value in values
+        Tally(metric, scope, row.arrival_us, row.window_end_us, value, 1.0)
+        for name, value in values
+        if (metric := f"{name}:{row.handoff}") in read
     ]
 
 
