@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("runs", total=len(runs))
         with ThreadPoolExecutor(asked.workers) as pool:
-            for _ in pool.map(Run.execute, runs):
+            longest_first = sorted(runs, key=lambda run: not run.name.startswith("clean"))
+            for _ in pool.map(Run.execute, longest_first):
                 bar.advance(task)
     report = {
         "generator": "other" if asked.other else "own",
