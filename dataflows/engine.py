@@ -31,7 +31,7 @@ from operators.pacing import Pace
 from operators.pipeline import INCIDENT, SITE, PipelineSettings, group_names
 from operators.routing import Router
 from operators.slices import Slice
-from schemas.errors import AndonError, PeerLost
+from schemas.errors import AndonError, PeerLost, StateError
 from schemas.rows import ROW_TYPES, Row
 
 FLOW = "andon"
@@ -162,7 +162,8 @@ class Cluster(msgspec.Struct, frozen=True):
 class Pipeline(msgspec.Struct, frozen=True):
     """All that a flow is made of. `open_lane` gets a lane's name and the state to resume from.
 
-    `ahead` is how many events a lane may have released that still wait for the slowest lane.
+    `ahead` is how many events a lane may have released that still wait for the slowest lane; `run_id` is whose state is
+    resumed, the same in all processes of a job.
     """
 
     settings: PipelineSettings
@@ -171,6 +172,7 @@ class Pipeline(msgspec.Struct, frozen=True):
     stop: Stop
     watch: FlowWatch = Unwatched()
     ahead: int = 50_000
+    run_id: str = ""
 
 
 class _Sweep:
@@ -294,20 +296,23 @@ class _Rows(list[Row]):
 
 
 class _Mark(msgspec.Struct, frozen=True, array_like=True):
-    """How far a lane has come, told to every sink partition and so to every process."""
+    """How far a lane has come, told to every sink partition and so to every process; the first says of which run."""
 
     lane: str
     watermark_us: int
+    run_id: str = ""
 
 
 class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
-    def __init__(self, writer: RowWriter, stop: Stop, pace: Pace) -> None:
-        self._writer, self._stop, self._pace = writer, stop, pace
+    def __init__(self, writer: RowWriter, pipeline: Pipeline, pace: Pace) -> None:
+        self._writer, self._stop, self._pace, self._run_id = writer, pipeline.stop, pace, pipeline.run_id
 
     def write_batch(self, values: list[_Rows | _Mark]) -> None:
         with self._stop.failing():
             for value in values:
                 if isinstance(value, _Mark):
+                    if value.run_id and value.run_id != self._run_id:
+                        raise _other_run(self._run_id, value.run_id)
                     self._pace.heard(value.lane, value.watermark_us)
                 else:
                     self._writer.write(value)
@@ -318,6 +323,12 @@ class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
 
     def close(self) -> None:
         """Nothing to do: the last epoch's snapshot has flushed, and after a failure the rows come again."""
+
+
+def _other_run(here: str, there: str) -> StateError:
+    """A process that began with an empty directory beside others that resumed would leave holes in the state."""
+    words = f"the state here is of run {here}, that of another process of this job is of run {there}"
+    return StateError(f"{words}: give each its share of one state back, or start all with new recovery directories")
 
 
 class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
@@ -339,7 +350,7 @@ class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition:
         del step_id, for_part, resume_state
-        return _SinkPartition(self._pipeline.open_writer(), self._pipeline.stop, self._pace)
+        return _SinkPartition(self._pipeline.open_writer(), self._pipeline, self._pace)
 
 
 # Values that leave a process go as msgpack, not record by record.
@@ -394,6 +405,7 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow
             return [(keys[name], (name, None)) for name in router.names]
         return [(keys[name], (name, piece)) for name, piece in router.slices(lane, merged)]
 
+    told: set[str] = set()
     pace = Pace(settings.lanes, pipeline.ahead)
     sink = _RowSink(pipeline, pace, keys.values(), workers)
     parts = sink.list_parts()
@@ -402,7 +414,8 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow
         lane, merged = item
         if merged is None:
             return []
-        mark = _Mark(lane, merged.watermark_us)
+        mark = _Mark(lane, merged.watermark_us, "" if lane in told else pipeline.run_id)
+        told.add(lane)
         rows = _Rows([*merged.dead, *merged.health])
         return [*((part, mark) for part in parts), *([(f"{ROWS}:{lane}", rows)] if rows else [])]
 

@@ -13,6 +13,7 @@ from dataflows.engine import Pipeline, Stop, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
+from dataflows.recovery import RunRecord
 from dataflows.settings import Settings
 from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
@@ -26,25 +27,8 @@ from schemas.toml_lines import line_of
 from sinks.clickhouse.store import Store
 from sinks.clickhouse.writer import BlockWriter
 
-_RUN_FILE = "andon-run.json"
-
 OnProgress = Callable[[float], None]
 OnRows = Callable[[RowCounts], None]
-
-
-class RunRecord(msgspec.Struct, frozen=True):
-    """What is kept beside the engine's recovery files: whose they are, and with which cut of the work."""
-
-    run_id: str
-    lanes: int
-    case_groups: int
-    item_groups: int
-    site_groups: int
-
-    @staticmethod
-    def path(recovery: Path) -> Path:
-        """Where it is kept."""
-        return recovery / _RUN_FILE
 
 
 def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int = BEGIN_OF_TIME_US) -> PipelineSettings:

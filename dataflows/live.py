@@ -13,13 +13,14 @@ from pathlib import Path
 
 from dataflows.engine import Cluster, LaneReader, Pipeline, Stop, init_recovery, run_flow, wall_clock
 from dataflows.files import partitions_of
-from dataflows.job import RunRecord, pipeline_settings, run_record
+from dataflows.job import pipeline_settings, run_record
 from dataflows.kafka.client import admin_properties, check_client, consumer_properties, producer_properties
 from dataflows.kafka.lane import KafkaInput, KafkaLane
 from dataflows.kafka.topics import TopicWatch
 from dataflows.lane import FileLane, LaneInput
 from dataflows.logs import ROOT
 from dataflows.observe import serve
+from dataflows.recovery import RunRecord, parts_in
 from dataflows.settings import Settings
 from dataflows.telemetry import InputLimit, Telemetry
 from dataflows.watch import NOT_BEGUN, JobWatch
@@ -136,6 +137,7 @@ def run_live(settings: Settings, process: ProcessMap) -> None:
             stop=stop,
             watch=watch,
             ahead=settings.engine.ahead,
+            run_id=record.run_id,
         )
         watch.begun(record.run_id, groups.lanes, cluster, _source_words(settings), str(store.target))
         run_flow(pipeline, recovery, settings.engine.epoch, cluster)
@@ -164,6 +166,9 @@ def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now
         return run_record(settings, None)
     recovery.mkdir(parents=True, exist_ok=True)
     open_now.enter_context(_locked(recovery / f"process-{cluster.process}.lock"))
+    if RunRecord.path(recovery).exists() and not parts_in(recovery):
+        words = f"{recovery} has a run and no part of its state, without which it would go on with holes"
+        raise StateError(f"{words}: give this process its part-*.sqlite3 back, or start with a new recovery directory")
     if cluster.process == 0:
         init_recovery(recovery, settings.engine.lanes)
         return run_record(settings, recovery)
@@ -173,7 +178,9 @@ def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now
         if stop.requested and waited_s > _RECORD_SOON_S:  # not at once: process 0 would wait for this one in the flow
             raise Stopped(NOT_BEGUN)
         if waited_s > _RECORD_WAIT_S:
-            raise StateError(f"process 0 has not begun a run in {recovery} within {_RECORD_WAIT_S:.0f} s")
+            words = f"process 0 has not begun a run in {recovery} within {_RECORD_WAIT_S:.0f} s"
+            own = "where each process has a directory of its own, its share of the parts has to be in it"
+            raise StateError(f"{words}; {own} (docs/running.md)")
         time.sleep(0.05)
     return run_record(settings, recovery)
 

@@ -44,11 +44,11 @@ class Pods:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start(self, count: int, first: int) -> None:
-        """All of them, at once."""
+    def start(self, count: int, first: int, *, share: bool = True) -> None:
+        """All of them, at once; with what init containers do before, if `share`."""
         port = free_ports(count)
         addresses = [f"localhost:{port + number}" for number in range(count)]  # names, as in a cluster
-        for number in range(count):
+        for number in range(count if share else 0):
             shared = self.share(number, addresses, first)
             assert shared.returncode == 0, shared.stderr
         for number in range(count):

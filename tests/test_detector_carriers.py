@@ -73,3 +73,35 @@ def test_thresholds_of_one_carrier() -> None:
     assert run(couriers(range(48, 84)).events, parts(DetectorSettings(override=[override])), at(22)) == []
     override = Override(carrier="van", set={"carriers.late.least": 1_000})
     assert run(couriers(range(48, 84)).events, parts(DetectorSettings(override=[override])), at(22)) != []
+
+
+def deliveries(parcels: dict[int, int], *, stands: tuple[float, float] = (0, 0)) -> Day:
+    """By the hour so many parcels with a courier who promises three hours and takes half an hour to two and a half.
+
+    What would be delivered within `stands` comes four hours later.
+    """
+    day = Day()
+    for minute in range(7 * 60, 18 * 60):
+        for _ in range(parcels.get(minute // 60, 1)):
+            number, sent = len(day.events), at(minute / 60)
+            day.order(f"o{number}", sent - HOUR_US)
+            parcel = {"shipment_id": f"p{number}", "order_id": f"o{number}", "carrier": "bike"}
+            day.tell("shipment.dispatched", sent, **parcel, expected_at=rfc3339(sent + 3 * HOUR_US))
+            due = sent + (30 + number * 37 % 120) * MINUTE_US
+            held = at(stands[0]) <= due < at(stands[1])
+            day.tell("shipment.delivered", due + (4 * HOUR_US if held else 0), **parcel)
+    return day
+
+
+def test_deliveries_that_fail_to_come_are_found_long_before_parcels_are_overdue() -> None:
+    found = run(deliveries({}, stands=(12, 15)).events, parts(), at(22))
+    assert at(12) < found[0].signal.found_at_us <= at(12.5)
+    assert at(11.8) <= found[0].signal.opened_at_us <= at(12.2)
+    assert found[0].signal.explanation.startswith("bike delivers too few parcels")
+    assert found[-1].signal.closed_at_us is not None
+    assert len(set(named(found))) >= 150  # of 180
+
+
+def test_more_parcels_and_fewer_are_none() -> None:
+    assert run(deliveries({12: 3, 13: 3}).events, parts(), at(22)) == []
+    assert run(deliveries({12: 0, 13: 0}).events, parts(), at(22)) == []

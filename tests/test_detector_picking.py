@@ -77,7 +77,7 @@ def test_a_node_that_stops_is_found_at_once_when_it_is_known_to_work_at_this_tim
 
 def test_a_node_that_closes_on_its_first_evening_is_none() -> None:
     day = picked_day(dict.fromkeys(range(14, 17), 0), {14: 1, 15: 1})
-    assert run(day.events, parts(), at(14.8)) == []
+    assert run(day.events, parts(), at(14.45)) == []
 
 
 def test_what_was_as_slow_at_this_time_of_the_day_before_is_none() -> None:

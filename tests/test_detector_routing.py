@@ -102,3 +102,27 @@ def test_thresholds_of_a_region() -> None:
     override = Override(region="south", set={"routing.elsewhere.least": 10_000})
     found = run(events, parts(DetectorSettings(override=[override])), ENDS)
     assert all(finding.signal.scope.get("region") != "south" for finding in found)
+
+
+def test_orders_of_many_lines_that_go_astray_count_once() -> None:
+    day = routed(lambda number, region: False)  # noqa: ARG005 - as the others
+    for number in range(2):
+        now = at(10) + number * MINUTE_US
+        lines = [{"line_id": str(line), "sku": f"sku-{number}-{line}", "qty": 1} for line in range(9)]
+        day.tell("order.created", now, order_id=f"big-{number}", channel="web", region="south", lines=lines)
+        for line in range(9):
+            said = {"order_id": f"big-{number}", "line_id": str(line), "node": "dc-east", "expected_node": "dc-south"}
+            day.tell("order.allocated", now + 3, **said)
+    assert run(day.events, parts(), ENDS) == []
+
+
+def test_a_node_that_sells_out_more_and_more_is_none() -> None:
+    day, missed = Day(), 0.0
+    for number in range(600):
+        now, node = at(6) + number * MINUTE_US, f"store-{number % 2}"
+        day.order(f"o{number}", now, region="north", sku=f"sku-{number % 97}")
+        missed += max(0.0, (number - 240) / 300) if node == "store-1" else 0.0
+        sold_out, missed = missed >= 1, missed % 1
+        goes_to = "dc-1" if sold_out else node
+        day.tell("order.allocated", now + 3, order_id=f"o{number}", node=goes_to, expected_node=node)
+    assert run(day.events, parts(), ENDS) == []

@@ -279,6 +279,30 @@ def test_rows_are_the_same_over_pods_with_volumes_of_their_own_stopped_killed_an
             assert whole_views(job.folder) == expected
 
 
+def test_processes_refuse_to_go_on_with_a_state_that_has_holes(tmp_path: Path, front: ClickHouseFront) -> None:
+    log = Log(1)
+    for number, mine in enumerate(log.messages.values(), start=1):
+        mine += [(b"no event", number * 1_000 + later) for later in range(100)]
+    with Broker() as broker, pods_over(tmp_path / "pods", broker, front.dsn_of("holes")) as pods:
+        log.produce(broker)
+        pods.start(2, first=2)
+        pods.wait_for_messages(1)
+        pods.send(0, signal.SIGTERM)
+        assert pods.codes() == [0, 0]
+        first, second = pods.volume(0), pods.volume(1)
+        first.rename(tmp_path / "lost")
+        pods.start(2, first=2, share=False)
+        assert pods.codes() == [1, 1]
+        assert "that of another process of this job is of run" in pods.job.errors()
+        for part in parts_in(second).values():
+            part.unlink()
+        shutil.rmtree(first)
+        second.rename(first)
+        pods.start(1, first=2, share=False)
+        assert pods.codes() == [1]
+        assert f"{first} has a run and no part of its state" in pods.job.errors()
+
+
 def signals(folder: Path) -> set[str]:
     """As text, to see in which they differ."""
     columns = "signal_id, kind, scope, opened_at, found_at, closed_at, severity, observed, explanation, evidence"

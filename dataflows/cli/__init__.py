@@ -15,6 +15,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("dataflows.cli.run:run", "Read Kafka (or follow files) until stopped: the job that is left running."),
     "deliver": ("dataflows.cli.deliver:deliver", "Deliver alerts to their receivers: the process beside the job."),
     "status": ("dataflows.cli.status:status", "Show what a running job is doing."),
+    "rescale": ("dataflows.cli.rescale:rescale", "Give the job in Kubernetes another number of pods."),
     "check": ("dataflows.cli.check:check", "Lint settings, process map and mappings: all problems at once."),
     "migrate": ("dataflows.cli.store:migrate", "Bring the database's schema up to date."),
     "sql": ("dataflows.cli.store:sql", "Query the views."),

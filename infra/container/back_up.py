@@ -29,6 +29,8 @@ from urllib.parse import quote, urlencode
 IN_CLUSTER = "https://kubernetes.default.svc"
 CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 BEFORE = "andon/replicas-before-backup"
+#: Stands on the StatefulSet while `andon rescale` moves its state.
+RESCALE = "andon/rescale-from"
 BACKUP, VOLUMES = "andon/backup", "andon/backup-volumes"
 _SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1/namespaces/{namespace}/volumesnapshots"
 _SETS = "/apis/apps/v1/namespaces/{namespace}/statefulsets"
@@ -109,7 +111,10 @@ def _stopped(cluster: Cluster, name: str, within_s: float) -> Iterator[int]:
     """The job stopped, then as it was before; gives how many pods it has when it runs."""
     path = f"{_SETS}/{name}"
     found = cluster.call("GET", path)
-    noted = (found["metadata"].get("annotations") or {}).get(BEFORE)
+    annotations = found["metadata"].get("annotations") or {}
+    if RESCALE in annotations:
+        raise BackupError("a rescale is under way, or was broken off: `andon rescale` goes on with it")
+    noted = annotations.get(BEFORE)
     pods = int(noted) if noted is not None else int(found["spec"]["replicas"])
     selector = ",".join(f"{key}={value}" for key, value in sorted(found["spec"]["selector"]["matchLabels"].items()))
     running = noted is not None or pods > 0

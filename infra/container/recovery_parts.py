@@ -8,15 +8,15 @@ process; which one is all the same. Run in the image as `python /opt/andon/lib/a
   refused: the state has been lost, or the pod came later; empty parts beside kept ones would be a state with holes.
 - `deal --to N DIRECTORY…`, while the job is stopped: deals all parts to the first N directories, which are in the
   order of the pods. Broken off, it is run again.
+- `show DIRECTORY`, at any time: what is in a directory, as JSON (`dataflows.recovery.Share`).
 
-Both are idempotent. A run's name gives its id, the same in each pod: a job that is begun anew gets a new name. Rows of
+All are idempotent. A run's name gives its id, the same in each pod: a job that is begun anew gets a new name. Rows of
 a run are written only when all its pods run, so none can be there before each has had its share.
 """
 
 import argparse
 import hashlib
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -24,14 +24,10 @@ from pathlib import Path
 
 import msgspec
 
-from dataflows.engine import init_recovery
-from dataflows.job import RunRecord
+from dataflows.recovery import RunRecord, Share, parts_in, read_part, whole
 from dataflows.settings import Settings, load_settings
 from schemas.errors import AndonError, StateError
-from sinks.clickhouse.dsn import read_password
-from sinks.clickhouse.store import open_store
 
-_PART = re.compile(r"^part-(\d+)\.sqlite3$")
 _MAKING = ".making"
 _RUN_ID_LENGTH = 12
 _CHUNK = 1 << 20
@@ -91,18 +87,12 @@ def deal(directories: Sequence[Path], to: int) -> str:
     lanes = msgspec.json.decode(record, type=RunRecord).lanes
     if to > lanes:
         raise StateError(f"{lanes} parts do not reach for {to} pods: engine.lanes is the most there can be")
-    found = [parts_in(directory) for directory in directories]
-    missing = sorted(set(range(lanes)) - {number for parts in found for number in parts})
-    if missing:
-        raise StateError(f"parts {', '.join(map(str, missing))} of {lanes} are in none of the directories")
+    sources = _sources(directories, lanes, to)
+    whole(map(read_part, sources.values()))
     moved = 0
-    for number in range(lanes):
+    for number, source in sources.items():
         target = directories[number % to]
-        sources = [parts[number] for parts in found if number in parts]
-        elsewhere = [source for source in sources if source.parent != target]
-        if len(elsewhere) > 1:
-            raise StateError(f"part {number} is in {' and '.join(str(one.parent) for one in elsewhere)}")
-        for source in elsewhere:
+        if source.parent != target:
             _move(source, target / source.name)
             moved += 1
     for directory in directories[:to]:
@@ -110,21 +100,45 @@ def deal(directories: Sequence[Path], to: int) -> str:
     return f"{moved} of {lanes} parts moved; each of {to} pods has {lanes // to} to {-(-lanes // to)}"
 
 
-def parts_in(directory: Path) -> dict[int, Path]:
-    """The engine's files in a directory, by number; none where there is no directory."""
-    named = ((_PART.match(path.name), path) for path in sorted(directory.glob("part-*.sqlite3")))
-    return {int(match.group(1)): path for match, path in named if match is not None}
+def show(directory: Path) -> Share:
+    """What is in a directory.
+
+    Raises:
+        StateError: a part of it can't be read.
+    """
+    record = RunRecord.path(directory)
+    parts = [read_part(path) for path in parts_in(directory).values()]
+    return Share(str(directory), record.read_text(encoding="utf-8") if record.exists() else "", parts)
+
+
+def _sources(directories: Sequence[Path], lanes: int, to: int) -> dict[int, Path]:
+    """The file that counts of each part: where there are two, the one that is not yet taken away."""
+    found = [parts_in(directory) for directory in directories]
+    missing = sorted(set(range(lanes)) - {number for parts in found for number in parts})
+    if missing:
+        raise StateError(f"parts {', '.join(map(str, missing))} of {lanes} are in none of the directories")
+    sources = {}
+    for number in range(lanes):
+        copies = [parts[number] for parts in found if number in parts]
+        elsewhere = [one for one in copies if one.parent != directories[number % to]]
+        if len(elsewhere) > 1:
+            raise StateError(f"part {number} is in {' and '.join(str(one.parent) for one in elsewhere)}")
+        sources[number] = (elsewhere or copies)[0]
+    return sources
 
 
 def _make(making: Path, lanes: int, process: int, first: int) -> None:
+    from dataflows.engine import init_recovery  # noqa: PLC0415 - a start over kept state does not load the engine
+
     unfinished = making.with_name(f"{_MAKING}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     init_recovery(unfinished, lanes)
     for number, part in parts_in(unfinished).items():
         if number % first != process:
             part.unlink()
+    kept = set(parts_in(unfinished).values())
     for path in unfinished.iterdir():
-        if _PART.match(path.name) is None:
+        if path not in kept:
             path.unlink()  # the engine has closed them: what it keeps beside them is empty
     unfinished.rename(making)
 
@@ -141,6 +155,9 @@ def _run_id(run: str) -> str:
 
 def _rows_in(settings: Settings) -> Callable[[str], bool]:
     def has_rows(run_id: str) -> bool:
+        from sinks.clickhouse.dsn import read_password  # noqa: PLC0415 - asked for an empty volume only
+        from sinks.clickhouse.store import open_store  # noqa: PLC0415 - as above
+
         password = read_password(settings.clickhouse.password_file)
         with open_store(settings.clickhouse.dsn, password=password) as store:
             there = store.query(
@@ -220,13 +237,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dealing = commands.add_parser("deal", help="deal the parts of a stopped job to another number of pods")
     dealing.add_argument("--to", type=int, required=True, help="to how many pods")
     dealing.add_argument("directories", nargs="+", type=Path, help="the pods' directories, in their order")
+    showing = commands.add_parser("show", help="what is in a directory, as JSON")
+    showing.add_argument("directory", type=Path, help="of a pod")
     told = parser.parse_args(arguments)
     try:
         if told.command == "share":
             settings = load_settings(told.config)
             words = share(settings, told.run, told.first, _rows_in(settings))
-        else:
+        elif told.command == "deal":
             words = deal(told.directories, told.to)
+        else:
+            words = msgspec.json.encode(show(told.directory)).decode()
     except (AndonError, OSError) as error:
         sys.stderr.write(f"andon: {error}\n")
         return 1
