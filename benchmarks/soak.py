@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.status import Status
 from soak_disturbances import Disturbance, deeds
 from soak_load import Feed, Told
-from soak_loss import in_views, losses
+from soak_loss import counted, in_views, losses
 from soak_parts import LANES, Parts, Scale, running
 from soak_report import Run, write_report
 from soak_verdict import Criterion, flatness, steadiness
@@ -31,6 +31,8 @@ from schemas.durations import MINUTE_US, SECOND_US, rfc3339
 
 _CAUGHT_UP_S = 300.0
 _FEED_ENDS_S = 150.0
+#: The last minute's counts are written within so long of its end.
+_COUNTED_S = 60.0
 _SAID_EVERY_S = 60.0
 #: The job has caught up when its watermark is no older, and no more than so many seconds of input are left.
 _WATERMARK_S, _LEFT_S = 5.0, 4.0
@@ -203,7 +205,11 @@ class Soak:
             for partition in range(feed.partitions):
                 parts.broker.produce(topic, partition, [(_closing(topic, partition), time.time_ns() // 1_000_000)])
         time.sleep(3)
-        return self._wait_for_the_end(parts)
+        left = self._wait_for_the_end(parts)
+        end_s = time.monotonic() + _COUNTED_S
+        while counted(parts.job.folder) < self._told.acked and time.monotonic() < end_s:
+            time.sleep(1)
+        return left
 
     def _wait_for_the_end(self, parts: Parts) -> float:
         end_s = time.monotonic() + _CAUGHT_UP_S

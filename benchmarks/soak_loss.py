@@ -26,6 +26,11 @@ def losses(told: Told, cwd: Path, left: float, *, whole_minutes: bool) -> list[C
     ]
 
 
+def counted(cwd: Path) -> int:
+    """How many messages are in the counts so far."""
+    return _numbers("SELECT sum(messages) AS messages FROM pipeline_health", cwd)["messages"]
+
+
 def in_views(cwd: Path) -> str:
     """How much there is, in words."""
     views = ("handoffs", "handoff_latency", "stock_deltas", "signals", "late_events")

@@ -23,6 +23,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
+from dataflows.memory import Sweep, bound_arenas
 from dataflows.placing import spread, worker_of
 from operators.group_state import Emitted, IncidentPiece, Piece, SitePiece
 from operators.groups import Group, make_group
@@ -39,9 +40,6 @@ LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_si
 TO_INCIDENTS, INCIDENTS = "to_incidents", "incidents"
 
 _PACE_WAIT = timedelta(milliseconds=5)
-
-#: How many new objects are worth a sweep at an epoch's end, and after how many seconds all of them are swept.
-_YOUNG, _SWEEP_ALL_S = 50_000, 300.0
 
 #: A value for a key group; None says that the job is to stop.
 Keyed: TypeAlias = tuple[str, Piece | None]
@@ -175,28 +173,8 @@ class Pipeline(msgspec.Struct, frozen=True):
     run_id: str = ""
 
 
-class _Sweep:
-    """Takes away, at epochs' ends, what hangs together in cycles: clients leave such, with a block's columns on them.
-
-    By itself the collector waits for a million new objects, since it costs most while state grows, and so an hour's
-    growth was garbage. A sweep of all costs 0.4 µs for each object that may hold others; what rests is none.
-    """
-
-    def __init__(self) -> None:
-        self._all_s = time.monotonic()
-
-    def at_epochs_end(self) -> None:
-        """Sweep what is new, if it is much, and everything now and then."""
-        now_s = time.monotonic()
-        if now_s - self._all_s >= _SWEEP_ALL_S:
-            self._all_s = now_s
-            gc.collect()
-        elif gc.get_count()[0] > _YOUNG:
-            gc.collect(1)
-
-
 class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
-    def __init__(self, name: str, lane: LaneReader, pipeline: Pipeline, pace: Pace, sweep: _Sweep) -> None:
+    def __init__(self, name: str, lane: LaneReader, pipeline: Pipeline, pace: Pace, sweep: Sweep) -> None:
         self._name, self._lane, self._pace, self._sweep = name, lane, pace, sweep
         self._stop, self._watch = pipeline.stop, pipeline.watch
         self._told = self._waits = False
@@ -243,7 +221,7 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
 
 class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
     def __init__(self, pipeline: Pipeline, pace: Pace) -> None:
-        self._pipeline, self._pace, self._sweep = pipeline, pace, _Sweep()
+        self._pipeline, self._pace, self._sweep = pipeline, pace, Sweep()
 
     def list_parts(self) -> list[str]:
         return list(self._pipeline.settings.lanes)
@@ -472,6 +450,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(1_000_000, 10, 10)
+    bound_arenas()
     try:
         if len(cluster.addresses) > 1:
             addresses = list(cluster.addresses)
