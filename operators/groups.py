@@ -337,7 +337,9 @@ class SiteGroup:
             elif isinstance(row, Signal):
                 self._detectors.update(list(feed_tallies(row)))
         judged_us = _known_to(clock_us, ended, self._settings)
-        points.extend(self._counts.advance(judged_us))
+        points.extend(self._counts.advance(clock_us))
+        if judged_us > clock_us:
+            points.extend(self._counts.advance(judged_us))
         # Input that has ended ends its last minute, too.
         findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
         rows.extend(finding.signal for finding in findings)

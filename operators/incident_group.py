@@ -33,7 +33,7 @@ class IncidentGroup:
         self._held: list[IncidentPiece] = []
         self._incidents = Incidents(settings.incidents, settings.process)
         self._alerting = Alerting(settings.alerting)
-        self._scores = SeriesScores(settings.models)
+        self._scores = SeriesScores(settings.models, settings.process.handoff, settings.handoff_windows.slide_us)
 
     def on_batch(self, pieces: Sequence[IncidentPiece]) -> Emitted:
         """Process what all upstream groups have passed."""

@@ -143,10 +143,13 @@ class SeriesCounts:
     def advance(self, watermark_us: int) -> list[WindowPoint]:
         """The points of all windows that are due before `watermark_us`, in the order of time.
 
-        At the end of time only windows in which something was counted are.
+        At the end of time each series ends with the last window in which something of it was counted.
         """
         out: list[WindowPoint] = []
-        last_us = max(self._held, default=0) if watermark_us >= END_OF_TIME_US else END_OF_TIME_US
+        last_us, ends = END_OF_TIME_US, None
+        if watermark_us >= END_OF_TIME_US:
+            last_us = max(self._held, default=0)
+            ends = {key: end for end in sorted(self._held) for key in self._held[end]}
         while True:
             end_us = self._next_us if self._next_us is not None else min(self._held, default=None)
             if end_us is None or end_us > last_us or end_us + self._grace_us >= watermark_us:
@@ -158,6 +161,8 @@ class SeriesCounts:
                 series.cells.append((end_us, bad, total))
                 series.heard_us = end_us
             for key in sorted(self._series):
+                if ends is not None and end_us > ends.get(key, 0):
+                    continue
                 value = self._value(key, self._series[key], end_us)
                 if value is not None:
                     out.append(self._point(key, end_us, value))

@@ -1,7 +1,10 @@
-"""What the windows of a handoff give the models: one point for each figure, where a window is first written."""
+"""What is judged of a retailer: one point for each figure, where a window is first written.
+
+A handoff's windows give four figures; the other six come from what detectors count (`operators/series_counts.py`).
+"""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -15,31 +18,94 @@ from schemas.rows import HandoffWindow
 Limits: TypeAlias = Mapping[str, float]
 
 
-class Figure(msgspec.Struct, frozen=True):
-    """A column of `HandoffWindow` that is judged, and the kind of the signal where it is unusual.
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """What is judged of a window, and the kind of the signal where it is unusual.
 
-    `direction` says which side is bad, `least` which distance from what was expected never matters (passes or
-    seconds), `has_limit` whether the handoff's deadline is a limit for it.
+    `words` is how a person calls it, `unit` what it is measured in. `direction` says which side is bad, `least` which
+    distance from what was expected never matters (in that unit), `has_limit` whether the handoff's deadline is a limit
+    for it.
     """
 
     metric: str
     kind: str
+    words: str
     direction: Direction
     least: float
-    has_limit: bool
+    unit: Literal["number", "seconds", "share"] = "number"
+    has_limit: bool = False
 
 
-BACKLOG = Figure("backlog", "unusual_backlog", "up", 5.0, has_limit=False)
-OLDEST = Figure("oldest_age_s", "unusual_age", "up", 300.0, has_limit=True)
-LATENCY = Figure("p95_s", "unusual_latency", "up", 60.0, has_limit=True)
-COMPLETED = Figure("completed", "unusual_throughput", "down", 5.0, has_limit=False)
-FIGURES = {figure.metric: figure for figure in (BACKLOG, OLDEST, LATENCY, COMPLETED)}
+def _share(metric: str, kind: str, words: str) -> Figure:
+    return Figure(metric=metric, kind=kind, words=words, direction="up", least=0.05, unit="share")
+
+
+# Columns of `HandoffWindow`.
+BACKLOG = Figure(metric="backlog", kind="unusual_backlog", words="waiting", direction="up", least=5.0)
+OLDEST = Figure(
+    metric="oldest_age_s",
+    kind="unusual_age",
+    words="the age of the oldest",
+    direction="up",
+    least=300.0,
+    unit="seconds",
+    has_limit=True,
+)
+LATENCY = Figure(
+    metric="p95_s",
+    kind="unusual_latency",
+    words="the time that 95 % of them took",
+    direction="up",
+    least=60.0,
+    unit="seconds",
+    has_limit=True,
+)
+COMPLETED = Figure(metric="completed", kind="unusual_throughput", words="completed", direction="down", least=5.0)
+OF_HANDOFFS = (BACKLOG, OLDEST, LATENCY, COMPLETED)
+
+# What is counted beside.
+DEMAND = Figure(metric="demand", kind="unusual_demand", words="asked for", direction="both", least=5.0)
+STOCK_DELTA = Figure(
+    metric="stock_delta",
+    kind="unusual_stock_delta",
+    words="units that systems differ by, over the items spoken of",
+    direction="up",
+    least=5.0,
+)
+REJECTS = _share("reject_rate", "unusual_rejects", "the share of picks rejected in the last hour")
+EXCEPTIONS = _share(
+    "exception_rate", "unusual_exceptions", "the share of parcels that met an obstacle in the last hour"
+)
+CANCELLATIONS = _share(
+    "cancellation_rate", "unusual_cancellations", "orders cancelled for each placed in the last hour"
+)
+RETURNS = _share("return_rate", "unusual_returns", "returns announced for each order placed in the last hour")
+#: Counted figure → what its scopes are; a node has a demand, a carrier has none.
+COUNTED_BY: Mapping[str, tuple[str, ...]] = {
+    DEMAND.metric: ("channel", "node"),
+    STOCK_DELTA.metric: ("node",),
+    REJECTS.metric: ("node",),
+    EXCEPTIONS.metric: ("carrier",),
+    CANCELLATIONS.metric: ("channel",),
+    RETURNS.metric: ("channel",),
+}
+
+#: The distance of a whole site's figures from what goes together (operators/series_sites.py).
+SITE = Figure(
+    metric="site",
+    kind="unusual_site",
+    words="the distance of its figures from what goes together",
+    direction="up",
+    least=0.0,
+)
+_ALL = (*OF_HANDOFFS, DEMAND, STOCK_DELTA, REJECTS, EXCEPTIONS, CANCELLATIONS, RETURNS, SITE)
+FIGURES: Mapping[str, Figure] = {figure.metric: figure for figure in _ALL}
 
 
 class WindowPoint(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A figure of one window: when it was written (arrival), when the window began, and the point itself.
 
-    The point's series is (metric, handoff, scope_by, scope), its time the window's end.
+    The point's series is (metric, handoff, scope_by, scope), its time the window's end. `handoff` is empty for what is
+    counted beside the handoffs.
     """
 
     arrival_us: int

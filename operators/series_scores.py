@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 
 import msgspec
 
 from operators.anomaly.score import Score
 from operators.anomaly.series_models import SeriesModels, SeriesModelsState
 from operators.anomaly.settings import ModelSettings
+from operators.process_map import Handoff
 from operators.series_points import WindowPoint
 from operators.series_signals import model_signal
+from operators.series_sites import SiteVectors, SiteVectorsState, site_parts
 from schemas.durations import BEGIN_OF_TIME_US, MINUTE_US
 from schemas.errors import StateError
 from schemas.incident_rows import ModelHealth, SeriesScore
@@ -17,50 +20,59 @@ from schemas.rows import Row
 
 
 class SeriesScoresState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of `SeriesScores`; `models` is an encoded `SeriesModelsState`."""
+    """Snapshot of `SeriesScores`; `models` is an encoded `SeriesModelsState`, `sites` a `SiteVectorsState`."""
 
     version: int
     minute_us: int
     models: bytes
+    sites: bytes = b""
 
 
 class SeriesScores:
-    """Judge every window of every handoff and scope, as it was first written.
+    """Judge every window of every series, as it was first written, and every site with all its series.
 
-    Points come in the order of (arrival, series). Each gives a `SeriesScore`, an alarm a signal, too. A minute of
-    arrival with points gives one `ModelHealth` a metric, once time has passed it.
+    Points come in the order of (arrival, series), all of one arrival (a tick) at once. Each gives a `SeriesScore`, an
+    alarm a signal, too; so does each site with points in that tick. A minute of arrival with points gives one
+    `ModelHealth` a metric, once time has passed it.
 
-    Memory: that of `SeriesModels`; the encoded models are kept between snapshots, which are made more often than
-    windows end. Cost: some 40 µs a point. Late events change nothing that was scored.
+    Args:
+        settings: budget and switches.
+        handoffs: of the process map; sites are made of those with the same scope (none: there are no sites).
+        step_us: how far apart the windows of a series end.
+
+    Memory: that of `SeriesModels` and `SiteVectors`; the encoded models are kept between snapshots, which are made more
+    often than windows end. Cost: some 40 µs a point. Late events change nothing that was scored.
     """
 
-    VERSION = 1
+    VERSION = 2
+    #: Snapshots of the first version have no sites.
+    _READ = (1, VERSION)
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, handoffs: Sequence[Handoff] = (), step_us: int = 5 * MINUTE_US) -> None:
         self._settings = settings
         self._models = SeriesModels(settings)
+        self._sites = SiteVectors(settings, site_parts(handoffs), step_us)
         self._minute_us = BEGIN_OF_TIME_US
-        self._packed = b""
+        self._packed = self._packed_sites = b""
 
     def update(self, points: Sequence[WindowPoint]) -> list[Row]:
         """Judge and learn; nothing where the models are not enabled."""
         out: list[Row] = []
         if not points or not self._settings.enabled:
             return out
-        self._packed = b""
-        begin, end = 0, len(points)
-        while begin < end:
-            minute_us = _minute(points[begin])
+        self._packed = self._packed_sites = b""
+        for arrival_us, tick in groupby(points, key=_arrival):
+            minute_us = arrival_us - arrival_us % MINUTE_US
             out.extend(self.advance(minute_us))
-            upto = begin
-            while upto < end and _minute(points[upto]) == minute_us:
-                upto += 1
-            part = points[begin:upto]
-            for one, scored in zip(part, self._models.update([one.point for one in part]), strict=True):
-                out.append(_row(one, scored.score))
-                if scored.score.is_alarm:
-                    out.append(model_signal(one, scored.score))
-            self._minute_us, begin = minute_us, upto
+            part = list(tick)
+            scores = [one.score for one in self._models.update([one.point for one in part])]
+            together = list(zip(part, scores, strict=True))
+            for one, score in together:
+                out.append(_row(one, score))
+                if score.is_alarm:
+                    out.append(model_signal(one, score))
+            out.extend(self._sites.update(together))
+            self._minute_us = minute_us
         return out
 
     def advance(self, watermark_us: int, *, ended: bool = False) -> list[ModelHealth]:
@@ -68,20 +80,22 @@ class SeriesScores:
         minute_us = self._minute_us
         if minute_us == BEGIN_OF_TIME_US or (watermark_us < minute_us + MINUTE_US and not ended):
             return []
-        self._minute_us, self._packed = BEGIN_OF_TIME_US, b""
+        self._minute_us, self._packed, self._packed_sites = BEGIN_OF_TIME_US, b"", b""
         rows = self._models.health(minute_us, minute_us)
         dropped = [series[0] for series in self._models.take_dropped()]
-        return [_with_dropped(row, dropped.count(row.metric)) for row in rows]
+        out = [_with_dropped(row, dropped.count(row.metric)) for row in rows]
+        return [*out, *self._sites.health(minute_us, minute_us)]
 
     def sizes(self) -> dict[str, int]:
-        """How many series have a model."""
-        return {"series": len(self._models)}
+        """How many series, and how many sites, have a model."""
+        return {"series": len(self._models), **self._sites.sizes()}
 
     def snapshot(self) -> SeriesScoresState:
         """All that is known."""
         if not self._packed:
             self._packed = msgspec.msgpack.encode(self._models.snapshot())
-        return SeriesScoresState(self.VERSION, self._minute_us, self._packed)
+            self._packed_sites = msgspec.msgpack.encode(self._sites.snapshot())
+        return SeriesScoresState(self.VERSION, self._minute_us, self._packed, self._packed_sites)
 
     def restore(self, state: SeriesScoresState) -> None:
         """Take over a snapshot, unless the models are not enabled any more.
@@ -91,15 +105,17 @@ class SeriesScores:
         """
         if not self._settings.enabled:
             return
-        if state.version != self.VERSION:
+        if state.version not in self._READ:
             raise StateError(f"series scores of version {state.version}; this code reads {self.VERSION}")
         models = msgspec.msgpack.decode(state.models, type=SeriesModelsState)
         self._models = SeriesModels.from_snapshot(models, self._settings)
-        self._minute_us, self._packed = state.minute_us, b""
+        if state.sites:
+            self._sites.restore(msgspec.msgpack.decode(state.sites, type=SiteVectorsState))
+        self._minute_us, self._packed, self._packed_sites = state.minute_us, b"", b""
 
 
-def _minute(point: WindowPoint) -> int:
-    return point.arrival_us - point.arrival_us % MINUTE_US
+def _arrival(point: WindowPoint) -> int:
+    return point.arrival_us
 
 
 def _row(scored: WindowPoint, score: Score) -> SeriesScore:

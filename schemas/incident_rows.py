@@ -210,7 +210,8 @@ class ModelHealth(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class SeriesScore(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One point of one series, judged. Key: metric, handoff, scope_by, scope, at.
 
-    `metric` is a column of `HandoffWindow`, `at` the window's end. `lower` and `upper` are None where there is no band:
+    `metric` is a column of `HandoffWindow`, or what docs/anomaly.md lists beside (demand, rates, `site`; these have no
+    handoff); `at` is the window's end. `lower` and `upper` are None where there is no band:
     the rule alone judged. `alarm` is spike, shift, drift or gap, empty where the point is none.
     """
 

@@ -11,6 +11,8 @@ from dataflows.explaining.picture import picture
 from dataflows.explaining.subject import Found, Judged, Subject, read
 from dataflows.explaining.terminal import told
 from operators.anomaly.settings import ModelSettings
+from operators.findings import scope_of
+from operators.series_scores import SeriesScores
 from schemas.durations import MINUTE_US
 from schemas.errors import StoreRefused
 from schemas.incident_rows import IncidentSignal, SeriesScore
@@ -18,7 +20,8 @@ from schemas.rows import HandoffWindow, Row, Signal
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import open_store
 from sinks.clickhouse.writer import BlockWriter
-from tests.harness import START_US, PurePipeline, settings
+from tests.harness import START_US, PurePipeline, settings, small_map
+from tests.parted_site import STEP_US, log
 from tests.shifted_backlog import STOP, STOPPED, shifted_log
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -43,7 +46,13 @@ class Day:
         self.unplaced = changed(self.rule, signal_id="s-unplaced", handoff="", evidence=[f"e{n}" for n in range(14)])
         self.unkept = changed(self.rule, signal_id="s-unkept", handoff="packing")
         self.old_rule = changed(self.rule, signal_id="s-old", handoff="old", scope={"node": "n 1"})
+        asked = [row for row in self.rows if isinstance(row, SeriesScore) and row.metric == "demand"][-1]
+        demand = scope_of(asked.scope_by, asked.scope)
+        self.demand = changed(self.shift, signal_id="s-demand", kind="unusual_demand", handoff="", scope=demand)
         self.evil = changed(self.shift, signal_id="s-evil", explanation=EVIL)
+        parted = log(1500, apart=True)
+        self.site_rows = SeriesScores(models, small_map().handoff, STEP_US).update(parted)
+        self.site = [one for one in self.site_rows if isinstance(one, Signal)][-1]
         told_of = IncidentSignal("i-1", self.rule.signal_id, "overdue", "cause", 1, "", self.rule.arrival_us, 1)
         windows = [
             msgspec.structs.replace(row, handoff="old", scope_by="node", scope="n 1")
@@ -53,7 +62,19 @@ class Day:
         with open_store(self.dsn) as store:
             migrate(store)
             writer = BlockWriter(store, "run")
-            writer.write([*self.rows, *windows, self.unplaced, self.unkept, self.old_rule, self.evil, told_of])
+            writer.write(
+                [
+                    *self.rows,
+                    *self.site_rows,
+                    *windows,
+                    self.unplaced,
+                    self.unkept,
+                    self.old_rule,
+                    self.evil,
+                    self.demand,
+                    told_of,
+                ]
+            )
             writer.flush()
 
 
@@ -124,6 +145,32 @@ def test_what_is_read_is_what_was_written(day: Day) -> None:
     assert subject.signal.explanation == day.shift.explanation
     assert (subject.metric, subject.place) == ("backlog", "channel c0")
     assert subject.judged_us == day.shift.closed_at_us
+
+
+def test_a_site_is_drawn_with_what_its_distance_is_made_of(
+    day: Day, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert day.site.kind == "unusual_site"
+    out = tmp_path / "site.svg"
+    said = explained(day, capsys, day.site.signal_id, "--out", str(out))
+    assert said.startswith(day.site.explanation)
+    for one in day.site.evidence:
+        assert f"  {one}\n" in said
+    assert "site at node n1 (" in said
+    assert said.partition("└")[2].count("▲") == 1
+    svg = out.read_text(encoding="utf-8")
+    (this,) = [one for one in parts(svg, "this") if one.tag == f"{SVG}circle"]
+    assert "spike at " in str(this[0].text)
+    shown = [row for row in day.site_rows if isinstance(row, SeriesScore) and row.metric == "site"]
+    last_day = [row for row in shown if row.at_us >= day.site.opened_at_us - 24 * 60 * MINUTE_US]
+    assert f"{len(last_day):,} windows" in said
+
+
+def test_what_is_counted_beside_the_handoffs_is_drawn_too(day: Day, capsys: pytest.CaptureFixture[str]) -> None:
+    demand = [row for row in day.rows if isinstance(row, SeriesScore) and row.metric == "demand"][-1]
+    said = explained(day, capsys, "s-demand")
+    assert f"demand at channel {demand.scope} (" in said
+    assert "about  channel" in said
 
 
 def _scores(day: Day, signal: Signal) -> list[SeriesScore]:

@@ -11,7 +11,7 @@ from operators.group_state import IncidentPiece
 from operators.incident_group import IncidentGroup
 from operators.incidents.kinds import KINDS
 from operators.pipeline import INCIDENT, PipelineSettings, group_name
-from operators.series_points import FIGURES, WindowPoint, limits_of, window_points
+from operators.series_points import FIGURES, OF_HANDOFFS, SITE, WindowPoint, limits_of, window_points
 from operators.series_scores import SeriesScores, SeriesScoresState
 from schemas.durations import MINUTE_US, SECOND_US
 from schemas.errors import StateError
@@ -151,7 +151,7 @@ def test_a_window_gives_a_point_for_each_figure_once() -> None:
 
 def test_every_first_writing_is_scored_once() -> None:
     windows = [row for row in kept(plain(), HandoffWindow) if row.arrival_us == row.window_end_us + 5 * SECOND_US]
-    scores = kept(plain(), SeriesScore)
+    scores = [row for row in kept(plain(), SeriesScore) if row.metric in {figure.metric for figure in OF_HANDOFFS}]
     assert len(scores) == 3 * len(windows) + sum(row.p95_s is not None for row in windows)
     assert len({(row.metric, row.handoff, row.scope_by, row.scope, row.at_us) for row in scores}) == len(scores)
     values = {(row.handoff, row.scope, row.at_us): row.value for row in scores if row.metric == "backlog"}
@@ -222,6 +222,7 @@ def test_dropped_series_are_reported() -> None:
 def test_disabled_nothing_is_scored_and_all_else_is_the_same() -> None:
     off = plain(ModelSettings(enabled=False))
     theirs = {one.signal_id for one in of_models(plain())}
+    assert {"demand", SITE.metric} < {row.metric for row in kept(plain(), SeriesScore)}
     without = [row for row in plain() if not isinstance(row, SeriesScore | ModelHealth)]
     without = [row for row in without if not (isinstance(row, Signal) and row.signal_id in theirs)]
     assert encoded(off) == encoded(without)
@@ -244,6 +245,7 @@ def test_the_kill_switch_leaves_the_rule() -> None:
     assert {row.method for row in scores} == {"rule"}
     assert {row.lower for row in scores} == {None}
     assert {row.state for row in kept(rows, ModelHealth)} == {"off"}
+    assert SITE.metric not in {row.metric for row in scores}, "where nothing is expected there are no vectors"
     told = of_models(rows)
     assert told, "the age of the oldest is over the deadline for three windows"
     assert {one.method for one in told} == {"rule"}

@@ -7,19 +7,24 @@ river's detectors get what they need by their documentation: scaled inputs for h
 """
 
 import argparse
+import gc
 import pickle
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from places import DATA
 from river import anomaly, preprocessing, time_series
 
+from dataflows.process_maps import load_process_map
 from operators.anomaly.detector import SeriesDetector
 from operators.anomaly.detector_state import pack
 from operators.anomaly.series_models import Point, SeriesModels
 from operators.anomaly.settings import ModelSettings
+from operators.series_points import WindowPoint
+from operators.series_scores import SeriesScores
 
 Made = tuple[Callable[[int, float], object], Callable[[], int]]
 _STEP_US = 60_000_000
@@ -70,6 +75,38 @@ def of_target(model: object) -> Made:
     return step, lambda: len(pickle.dumps(model))
 
 
+def live() -> tuple[float, float, float]:
+    """Bytes a series: as objects in memory, what its part of a site adds, and in a snapshot with all of it.
+
+    Of 20 nodes with the handoffs of the default process map, through the whole of `SeriesScores`.
+    """
+    handoffs = [one for one in load_process_map("default").handoff if one.scope == "node"]
+    nodes, ticks = [f"s{number}" for number in range(20)], 12
+    figures = [(handoff.name, metric) for handoff in handoffs for metric in ("backlog", "completed", "p95_s")]
+    sizes = []
+    for parts in ([], handoffs):
+        gc.collect()
+        tracemalloc.start()
+        scores = SeriesScores(ModelSettings(), parts)
+        for tick in range(ticks):
+            at_us = (tick + 1) * _STEP_US
+            points = [
+                WindowPoint(
+                    at_us, at_us - _STEP_US, Point((metric, name, "node", node), metric + name, at_us, tick + 0.5)
+                )
+                for metric, name in sorted((metric, name) for name, metric in figures)
+                for node in nodes
+            ]
+            scores.update(points)
+            del points
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0] / scores.sizes()["series"])
+        tracemalloc.stop()
+    alone, with_sites = sizes
+    kept = scores.snapshot()
+    return alone, with_sites - alone, (len(kept.models) + len(kept.sites)) / scores.sizes()["series"]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time each, print the table."""
     parser = argparse.ArgumentParser(description="Cost per point and bytes per series.")
@@ -102,6 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spent = time.process_time() - begun
         note = f"   {failed} points raised" if failed else ""
         print(f"{name:34s} {spent / len(values) * 1e6:22.1f} {size():16,d}{note}", flush=True)
+    alone, sites, kept = live()
+    print(f"live, 20 nodes with all their series: {alone:,.0f} bytes a series, and {sites:,.0f} for its part of a site")
+    print(f"their snapshot, pools and sites included: {kept:,.0f} bytes a series")
     return 0
 
 

@@ -50,7 +50,7 @@ def ours() -> Scorer:
 
     def step(vector: np.ndarray) -> float:
         model.record = 0.0
-        return model.score(vector)[0]
+        return model.score(vector).score
 
     return step
 

@@ -8,7 +8,7 @@ from dataflows.explaining.subject import Judged, Subject, span
 from dataflows.reporting.axis import WIDTH, TimeAxis
 from dataflows.reporting.markup import Markup, joined, tag
 from operators.anomaly.budget import LEAST
-from operators.series_signals import value_words
+from operators.series_words import value_words
 from schemas.durations import people_time
 
 _LEFT = 92
@@ -53,7 +53,7 @@ def picture(subject: Subject) -> Markup:
 def _head(subject: Subject) -> str:
     signal = subject.signal
     where = f" at {subject.place}" if subject.place else ""
-    said = f"{subject.metric} of {signal.handoff}{where}"
+    said = " of ".join(word for word in (subject.metric, signal.handoff) if word) + where
     return f"{signal.kind}: {said}; {signal.method}, confidence {signal.confidence:.0%}; {people_time(signal.found_us)}"
 
 

@@ -84,9 +84,9 @@ class Judged(msgspec.Struct, frozen=True):
 class Subject(msgspec.Struct, frozen=True):
     """What is explained.
 
-    `metric` is the column of `handoff_latency` that the points are of, `place` the scope that they are of. `points` are
-    those from a day before the signal to six hours after it, in order of time; empty where nothing is kept or the
-    signal is about no handoff. `incidents` are (id, role, kind, status).
+    `metric` is the figure that the points are of (for a rule's signal the backlog of its handoff), `place` their scope.
+    `points` are those from a day before the signal to six hours after it, in order of time; empty where nothing is kept
+    or the signal is about no series. `incidents` are (id, role, kind, status).
     """
 
     signal: Found
@@ -125,7 +125,7 @@ def read(store: Store, signal_id: str) -> Subject:
     signal = Found(*rows[0])
     incidents = [tuple(map(str, row)) for row in store.query(_INCIDENTS, {"signal_id": signal_id}).rows]
     metric = _METRICS.get(signal.kind, BACKLOG.metric)
-    series = _series(store, signal, metric) if signal.handoff else []
+    series = _series(store, signal, metric) if signal.handoff or signal.kind in _METRICS else []
     place = " ".join(word for word in series[0][-2:] if word) if series else ""
     points = [Judged(*row[:-2]) for row in series]
     return Subject(signal, metric, place, points, incidents)  # type: ignore[arg-type] # rows of four

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dataflows.explaining.subject import Judged, Subject, span
 from dataflows.reporting.steps import ticks
-from operators.series_signals import value_words
+from operators.series_words import value_words
 from schemas.durations import people_time
 
 _ROWS = 12
@@ -47,9 +47,9 @@ def told(subject: Subject, columns: int) -> Iterator[str]:
 def _why_nothing(subject: Subject) -> str:
     """What there is to say where there is no series."""
     signal = subject.signal
-    if not signal.handoff:
+    if not signal.handoff and subject.judged_us is None:
         return "It is about no handoff, so there is no series to show."
-    return f"Of {signal.handoff} nothing is kept from that time, so there is no series to show."
+    return f"Of {signal.handoff or subject.metric} nothing is kept from that time, so there is no series to show."
 
 
 def _plot(subject: Subject, columns: int) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _plot(subject: Subject, columns: int) -> Iterator[str]:
     place = f" at {subject.place}" if subject.place else ""
     legend = f"{_VALUE} seen, {_EXPECTED} expected, {_BAND} band, {_ALARM} alarm"
     legend += f", {_THIS} this one" if subject.judged_us is not None else ""
-    yield f"{metric} of {subject.signal.handoff}{place} ({legend})"
+    yield f"{' of '.join(word for word in (metric, subject.signal.handoff) if word)}{place} ({legend})"
     for level in reversed(range(_ROWS)):
         yield f"{labels[level]:>{margin}} ┤{''.join(cells[level])}".rstrip()
     yield f"{'':>{margin}} └{_marks(subject, width, column)}".rstrip()

@@ -17,7 +17,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     series: bool = True
     vectors: bool = True
     alarms_per_week: float = 1.0
-    max_series: int = 20_000
+    max_series: int = 50_000
     young_points: int = 200
     calm_points: int = 500
 

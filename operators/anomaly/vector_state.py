@@ -1,23 +1,26 @@
 """A vector model as a record that a snapshot can hold, exactly."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
 from operators.anomaly.vector import VectorModel
 from schemas.errors import StateError
 
-VERSION = 1
+VERSION = 2
 
 
 class VectorState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of a `VectorModel`; the covariance row by row."""
+    """Snapshot of a `VectorModel`; of the covariance the upper triangle by rows: 64-bit floats, little-endian."""
 
     version: int
     mean: list[float]
-    covariance: list[float]
+    covariance: bytes
     tail: tuple[float, float, float, int]
     threshold: float
     record: float
+    usual: float
     seen: int
 
 
@@ -27,31 +30,36 @@ def state_of(model: VectorModel) -> VectorState:
     return VectorState(
         VERSION,
         model.mean.tolist(),
-        model.covariance.ravel().tolist(),
+        model.covariance[np.triu_indices(len(model.mean))].astype("<f8").tobytes(),
         (tail.log_u, tail.g, tail.beyond, tail.seen),
         model.budget.threshold,
         model.record,
+        model.usual,
         model.seen,
     )
 
 
-def model_of(state: VectorState, alarms_per_week: float, points_per_week: float) -> VectorModel:
+def model_of(
+    state: VectorState, alarms_per_week: float, points_per_week: float, sides: Sequence[int] | None = None
+) -> VectorModel:
     """The model again, under today's settings.
 
     Raises:
         StateError: the state is of another version or shape.
     """
     metrics = len(state.mean)
-    if state.version != VERSION or len(state.covariance) != metrics * metrics:
+    if state.version != VERSION or len(state.covariance) != 8 * (metrics * (metrics + 1) // 2):
         raise StateError(
-            f"a vector model of version {state.version} with {metrics} means and {len(state.covariance)} covariances "
-            f"can't be read: this one reads version {VERSION}"
+            f"a vector model of version {state.version} with {metrics} means and {len(state.covariance)} bytes of "
+            f"covariances can't be read: this one reads version {VERSION}"
         )
-    model = VectorModel(metrics, alarms_per_week, points_per_week)
+    model = VectorModel(metrics, alarms_per_week, points_per_week, sides)
     model.mean = np.array(state.mean)
-    model.covariance = np.array(state.covariance).reshape(metrics, metrics)
+    upper = np.zeros((metrics, metrics))
+    upper[np.triu_indices(metrics)] = np.frombuffer(state.covariance, dtype="<f8")
+    model.covariance = upper + np.triu(upper, 1).T
     tail = model.tail
     tail.log_u, tail.g, tail.beyond, tail.seen = state.tail
     model.budget.threshold = state.threshold
-    model.record, model.seen = state.record, state.seen
+    model.record, model.usual, model.seen = state.record, state.usual, state.seen
     return model
