@@ -1,9 +1,7 @@
 """What goes from process to process comes out as it went in; what a failing part of the flow leaves behind."""
 
-import gc
 import os
 import pickle
-import weakref
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflows import engine
 from dataflows.engine import Pipeline, Stop, _Rows, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
@@ -92,32 +89,3 @@ def test_what_the_sink_raises_comes_out_as_itself_without_the_engines_trace(
     assert said.endswith("standard error is ours again")
     assert "panicked" not in said
     assert "Traceback" not in said
-
-
-class Ring:
-    """Hangs on itself: only the collector can take it away."""
-
-    def __init__(self) -> None:
-        self.me = self
-
-
-@pytest.mark.parametrize(
-    ("since_s", "young", "swept"), [(0.0, 0, False), (0.0, 2 * engine._YOUNG, True), (engine._SWEEP_ALL_S, 0, True)]
-)
-def test_at_an_epochs_end_cycles_are_swept_where_they_are_many_or_it_is_long_ago(
-    monkeypatch: pytest.MonkeyPatch, since_s: float, young: int, swept: bool
-) -> None:
-    now_s = 1_000.0
-    monkeypatch.setattr(engine.time, "monotonic", lambda: now_s)
-    sweep = engine._Sweep()
-    gc.collect()
-    gc.disable()
-    try:
-        ring = weakref.ref(Ring())
-        others = [[number] for number in range(young)]
-        now_s += since_s
-        sweep.at_epochs_end()
-        assert (ring() is None) is swept
-        assert len(others) == young
-    finally:
-        gc.enable()

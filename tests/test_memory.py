@@ -8,45 +8,36 @@ import weakref
 
 import pytest
 
-import dataflows.memory
-from dataflows.memory import Sweep
+from dataflows import memory
 
 
-class Node:
-    """One that knows itself."""
+class Ring:
+    """Hangs on itself: only the collector can take it away."""
 
     def __init__(self) -> None:
         self.me = self
 
 
-@pytest.fixture(autouse=True)
-def no_collector():  # noqa: ANN201 - as the job's, which waits for a million objects
+@pytest.mark.parametrize(
+    ("since_s", "young", "swept"), [(0.0, 0, False), (0.0, 2 * memory._YOUNG, True), (memory._SWEEP_ALL_S, 0, True)]
+)
+def test_at_an_epochs_end_cycles_are_swept_where_they_are_many_or_it_is_long_ago(
+    monkeypatch: pytest.MonkeyPatch, since_s: float, young: int, swept: bool
+) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr(memory.time, "monotonic", lambda: now_s)
+    sweep = memory.Sweep()
+    gc.collect()
     gc.disable()
-    yield
-    gc.enable()
-
-
-def test_cycles_are_swept_when_there_are_many_new_objects() -> None:
-    sweep, node = Sweep(), Node()
-    seen = weakref.ref(node)
-    del node
-    sweep.at_epochs_end()
-    assert seen() is not None, "a few new objects are not worth a sweep"
-    many = [[] for _ in range(60_000)]
-    sweep.at_epochs_end()
-    assert seen() is None
-    del many
-
-
-def test_everything_is_swept_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, node = Sweep(), Node()
-    seen = weakref.ref(node)
-    del node
-    gc.freeze()  # what was there before is no garbage
-    gc.unfreeze()
-    monkeypatch.setattr(dataflows.memory, "_SWEEP_ALL_S", 0.0)
-    sweep.at_epochs_end()
-    assert seen() is None
+    try:
+        ring = weakref.ref(Ring())
+        others = [[number] for number in range(young)]
+        now_s += since_s
+        sweep.at_epochs_end()
+        assert (ring() is None) is swept
+        assert len(others) == young
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
