@@ -36,7 +36,7 @@ _HEARD = 5
 class LateRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a carrier's parcels are late: an `AgeRule` for parts of the promised time, and how slow deliveries are.
 
-    Of `slow`, `clears` and `times` do nothing here.
+    `least` parcels too few must have been delivered, too. Of `slow`, `missing`, `clears` and `times` do nothing here.
     """
 
     share: float = 0.25
@@ -44,9 +44,7 @@ class LateRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     learnt: float = 20.0
     most_usual: float = 0.1
     early: float = 1.0
-    slow: SlowRule = SlowRule(
-        score=4.0, missing=5.0, learnt=60.0, memory=Duration(DAY_US), lag=Duration(30 * MINUTE_US)
-    )
+    slow: SlowRule = SlowRule(score=4.0, learnt=60.0, memory=Duration(DAY_US), lag=Duration(30 * MINUTE_US))
 
 
 class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -181,7 +179,7 @@ class ParcelWatch(AgeWatch):
     def _is_slow(state: ParcelState, rule: LateRule, number: int) -> bool:
         """Whether far fewer parcels were delivered than usually are, and the carrier is heard of."""
         pace, slow = state.pace, rule.slow
-        too_few = pace.due - pace.over >= slow.missing and pace.over < slow.share * pace.due
+        too_few = pace.due - pace.over >= rule.least and pace.over < slow.share * pace.due
         return pace.evidence >= slow.score and too_few and bool(state.heard) and number - state.heard[-1][0] <= _HEARD
 
     def _begin_slow(self, scope: Scoped, state: ParcelState, end_us: int) -> ScopeFinding:
@@ -213,9 +211,10 @@ class ParcelWatch(AgeWatch):
         low: bool,
         silent: bool,
     ) -> Iterable[ScopeFinding]:
-        """As `AgeWatch`; it is not over while far too few are delivered."""
+        """As `AgeWatch`; while few are delivered it is not over before those under way had their promised time."""
         assert isinstance(rule, LateRule)
-        low = low and state.pace.evidence < rule.slow.score / 2
+        had_time = end_us - state.head.found_us >= _HOURS_US
+        low = low and (had_time or state.pace.evidence < rule.slow.score / 2)
         yield from super()._go_on(scope, state, cells, end_us, rule, low=low, silent=silent)
 
     def is_known(self, age: RateState, index: int, rule: AgeRule) -> bool:

@@ -31,6 +31,9 @@ _WAIT, _QUEUED, _BEGUN = "pick_wait", "pick_queued", "pick_begun"
 _LATE, _STILL = age_metrics(_WAIT, len(_JUDGED)), early_metrics(_WAIT, len(_COUNTED))
 #: How many minutes are counted as one, how many are looked back on at least, and how many are a day.
 _PART, _BACK, _DAY = 10, 20, 24 * 60
+#: How many parts around this time of the day before are looked at, in spans of how many at least; and how much larger a
+#: share of what came in can have been begun there to be as little.
+_AROUND, _LEAST_PARTS, _AS_LITTLE, _BEFORE_PARTS = 2, 2, 1.2, 6
 
 
 class BacklogRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -225,12 +228,18 @@ class PickWatch(AgeWatch):
         part, day = number // _PART, _DAY // _PART
         if not state.parts or state.parts[0][0] > part - day:
             return slow.stopped
-        then = [one for one in state.parts if part - day - 3 <= one[0] <= part - day + 3]
-        came, begun = sum(one[1] for one in then), sum(one[2] for one in then)
-        if slow.stopped and not begun:
+        near = _AROUND + _BEFORE_PARTS
+        then = {at + day: (came, begun) for at, came, begun in state.parts if abs(at + day - part) <= near}
+        if slow.stopped and not any(begun for _, begun in then.values()):
             return True
-        as_much = came / (7 * _PART) >= slow.came / slow.minutes / 2
-        return as_much and begun * slow.came <= came * max(1.0, slow.begun) * 1.2
+        span = max(_LEAST_PARTS, round(slow.minutes / _PART))
+        for last in range(part - _AROUND, part + _AROUND + 1):
+            one = [then.get(at, (0.0, 0.0)) for at in range(last - span + 1, last + 1)]
+            came, begun = sum(of[0] for of in one), sum(of[1] for of in one)
+            as_much = came * slow.minutes >= slow.came * span * _PART / 2
+            if as_much and begun * slow.came <= _AS_LITTLE * came * max(1.0, slow.begun):
+                return True
+        return False
 
     def barred(self, scope: Scoped, state: AgeState, cells: Mapping[str, Cell], number: int, rule: AgeRule) -> bool:
         """As `AgeWatch`: whether the node does as much as it can, or is closed."""

@@ -29,7 +29,7 @@ _MOSTLY, _SELDOM, _KNOWN = 0.8, 0.4, 50.0
 #: Ends of the window that are looked at beside all of it: what breaks suddenly shows within minutes.
 _ENDS, _CLEARER = (5, 15, 30), 1.0
 #: Of a node's orders so many times more, and nearly all, must have gone astray: what it has sold out goes elsewhere
-#: rightly, and a node that is missing from a table gets none.
+#: rightly, more and more of it, and a node that is missing from a table gets none.
 _OF_NODE, _NEARLY_ALL = 1.6, 0.9
 #: Which field of an allocation is which dimension of a scope.
 _FIELDS = {"region": "region", "node": "expected", "channel": "channel"}
@@ -151,12 +151,16 @@ class RoutingWatch(ScopeDetector):
             left = [one for one in left if not one.has(misrouted.key)]
         number = end_us // CELL_US
         while len(state.stands) < _MOST_STANDING:
-            ends = ([one for one in left if one.cell > number - end] for end in _ENDS)
+            ends = [[one for one in left if one.cell > number - end] for end in _ENDS]
             found = [self._most_surprising(state, left), *(self._most_surprising(state, end, _CLEARER) for end in ends)]
             best = max((one for one in found if one), key=_score, default=None)
             if best is None:
                 return
             score, key, bar, usual = best
+            sells_out = usual > self._policy.of(scoped(**dict([key]))).share / 2
+            if key[0] == "node" and (sells_out or not any(self._nearly_all(key, among) for among in (left, *ends))):
+                left = [one for one in left if not one.has(key)]
+                continue
             since_us = _since_us([one for one in left if one.has(key)], bar)
             among = [one for one in left if one.has(key) and one.at_us >= since_us]
             wrong, total = [one for one in among if one.route.verdict == "wrong"], len(among)
@@ -183,20 +187,23 @@ class RoutingWatch(ScopeDetector):
             total = Counter(getattr(one.route, field) for one in left)
             for value, count in sorted(bad.items()):
                 rule = self._policy.of(scoped(**{dimension: value}))
-                least, least_share = rule.least, rule.share
-                if dimension == "node":
-                    least, least_share = least * _OF_NODE, max(least_share, _NEARLY_ALL)
-                if not value or count < least:
+                if not value or count < rule.least:
                     continue
                 items = {one.route.sku for one in wrong if one.has((dimension, value))}
                 if len(items) < count / 2:
                     continue
                 usual = self._usual(state, f"{dimension} {value}", rule)
-                share, bar = count / total[value], max(least_share, min(0.9, usual * rule.times))
+                share, bar = count / total[value], max(rule.share, min(0.9, usual * rule.times))
                 score = surprise_of_share(count, total[value], usual)
                 if share >= bar and score >= rule.score + clearer and (best is None or score > best[0]):
                     best = score, (dimension, value), bar, usual
         return best
+
+    def _nearly_all(self, key: tuple[str, str], among: Sequence[Allocated]) -> bool:
+        """Whether a node got hardly any of the orders meant for it."""
+        mine = [one.route.verdict == "wrong" for one in among if one.has(key)]
+        least = _OF_NODE * self._policy.of(scoped(node=key[1])).least
+        return sum(mine) >= max(least, _NEARLY_ALL * len(mine))
 
     @staticmethod
     def _usual(state: RoutingState, key: str, rule: RoutingRule) -> float:
