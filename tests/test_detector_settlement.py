@@ -76,7 +76,7 @@ def test_postings_that_never_come_are_found_where_they_are_lost_only(lost: str) 
     events = shipped(lost=lost, of=DOWN, every=2).events
     found = run(events, parts(), ENDS)
     assert kinds(found) == {("posting_missing", lost)}
-    waits = {"goods_issue": 0.75, "invoice": 1.0, "payment": 2.0}[lost]
+    waits = {"goods_issue": 1.1, "invoice": 1.25, "payment": 2.0}[lost]
     assert at(10) < found[0].signal.found_at_us <= at(10 + waits)
     assert sorted(named(found)) == sorted(f"o{number}" for number in DOWN if number % 2 == 0)
     assert found[-1].signal.closed_at_us is not None

@@ -24,15 +24,17 @@ _DEPTH, _AGE = "queue_depth", "queue_age"
 _LEARNS_AFTER_US = HOUR_US
 #: The oldest message grows older by at least this share of the time that goes by.
 _GROWTH = 0.2
+#: And be so far on its way to the bar.
+_RISING = 2 / 3
 
 
 class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a queue is saturated.
 
     The age of the oldest message is above `age` and `times` the largest that is usual, in `samples` samples running,
-    without shrinking; or half of that, having grown in as many steps. Where ages aren't told, the same of the depth
-    with `depth`. It is over when the age (or depth) has been below half of that for `quiet`. What is usual is halved
-    after `memory`.
+    without shrinking; or two thirds of that, having grown in as many steps while the queue did not empty. Where ages
+    aren't told, the same of the depth with `depth`. It is over when the age (or depth) has been below half of that for
+    `quiet`. What is usual is halved after `memory`.
     """
 
     age: Duration = Duration(3 * MINUTE_US)
@@ -193,12 +195,13 @@ def _is_above(values: list[float], bar: float, samples: int) -> bool:
 
 
 def _is_rising(samples: list[tuple[int, float, float]], values: list[float], bar: float, least: int) -> bool:
-    """Whether it is half-way to the bar and grew steadily: in age (a fifth of the time gone by or more) and depth."""
+    """Whether it is well on its way to the bar and grew steadily: in age (by a fifth of the time or more) and depth."""
     run, seen = values[-least - 1 :], samples[-least - 1 :]
-    if len(run) <= least or run[-1] <= bar / 2 or any(after <= before for before, after in pairwise(run)):
+    if len(run) <= least or run[-1] <= _RISING * bar or any(after <= before for before, after in pairwise(run)):
         return False
     age_grows = seen[0][2] < 0 or run[-1] - run[0] > _GROWTH * (seen[-1][0] - seen[0][0]) / SECOND_US
-    return age_grows and seen[-1][1] > seen[0][1]
+    depths = [depth for _, depth, _ in seen]
+    return age_grows and depths[-1] > depths[0]  # one that empties is through soon
 
 
 def _began(samples: list[tuple[int, float, float]], values: list[float], bar: float) -> int:

@@ -49,8 +49,9 @@ class SettlementSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         times=4,
         score=6,
         quiet=Duration(HOUR_US),
-        most_usual=0.05,
+        most_usual=0.02,
         named_usual=0.02,
+        early=20.0,  # postings are made in batches: what is late together may have missed one
     )
     late_after: Duration = Duration(10 * MINUTE_US)
     tolerance: float = 0.01
