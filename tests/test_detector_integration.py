@@ -158,7 +158,7 @@ def test_a_queue_in_which_messages_grow_old_is_found_and_closed_when_it_has_drai
 def test_a_burst_that_a_queue_is_getting_through_is_no_saturation() -> None:
     log = Log()
     samples(log, "08:00", [2.0] * 60, [3.0] * 60)
-    samples(log, "10:00", [40.0, 90.0, 131.0, 170.0, 5.0], [10.0, 500.0, 273.0, 33.0, 2.0])
+    samples(log, "10:00", [20.0, 60.0, 110.0, 170.0, 5.0], [10.0, 500.0, 273.0, 33.0, 2.0])
     samples(log, "10:10", [2.0] * 20, [3.0] * 20)
     assert same_in_pieces(parts(), log.in_order(), "11:00") == []
 

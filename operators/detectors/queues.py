@@ -201,7 +201,7 @@ def _is_rising(samples: list[tuple[int, float, float]], values: list[float], bar
         return False
     age_grows = seen[0][2] < 0 or run[-1] - run[0] > _GROWTH * (seen[-1][0] - seen[0][0]) / SECOND_US
     depths = [depth for _, depth, _ in seen]
-    return age_grows and depths[-1] > depths[0]  # one that empties is through soon
+    return age_grows and depths[-1] > depths[0] and depths[-1] >= max(depths) / 2  # one that empties is through soon
 
 
 def _began(samples: list[tuple[int, float, float]], values: list[float], bar: float) -> int:
