@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from operators.detectors.ageing import Ageing, AgeRule, AgeState, AgeWatch, Waiting, early_metrics
+from operators.detectors.age_watch import AgeRule, AgeState, AgeWatch
+from operators.detectors.ageing import Ageing, Waiting, early_metrics
 from operators.detectors.events import CELL_US, Collected, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.pace import Pace, PaceState, SlowRule

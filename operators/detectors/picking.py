@@ -12,7 +12,8 @@ from statistics import median
 
 import msgspec
 
-from operators.detectors.ageing import Ageing, AgeRule, AgeState, AgeWatch, Waiting, age_metrics, early_metrics
+from operators.detectors.age_watch import AgeRule, AgeState, AgeWatch
+from operators.detectors.ageing import Ageing, Waiting, age_metrics, early_metrics
 from operators.detectors.events import CELL_US, Collected, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.pace import Pace, PaceState, Slow, SlowRule

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from operators.detectors.ageing import AgeRule, AgeState, AgeWatch
+from operators.detectors.age_watch import AgeRule, AgeState, AgeWatch
 from operators.detectors.events import EventDetector
 from operators.detectors.order_book import OrderBook
 from operators.detectors.policy import Policy
