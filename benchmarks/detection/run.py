@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,12 @@ class Run:
             self._call([*self.make, "--out", place])
             logs = sorted(str(path) for path in Path(place).glob("*.jsonl") if path.name != "truth.jsonl")
             said = self._call([_andon(), "evaluate", "--truth", f"{place}/truth.jsonl", "--json", *logs])
-            self.result = json.loads(said)
             truths = (Path(place) / "truth.jsonl").read_text(encoding="utf-8").splitlines()
-            self.result["truth"] = [
-                {name: one[name] for name in ("breakdown_id", "kind", "begin", "end")}
-                for one in map(json.loads, truths)
-            ]
+        truth = [
+            {name: one[name] for name in ("breakdown_id", "kind", "begin", "end")} for one in map(json.loads, truths)
+        ]
         self.seconds = time.perf_counter() - began
+        self.result = {**json.loads(said), "truth": truth}
 
     def _call(self, command: list[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -64,13 +63,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _asked(arguments)
     runs = _other_runs(asked) if asked.other else _own_runs(asked)
     console = Console()
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("runs", total=len(runs))
-        with ThreadPoolExecutor(asked.workers) as pool:
-            longest_first = sorted(runs, key=lambda run: not run.name.startswith("clean"))
-            for _ in pool.map(Run.execute, longest_first):
-                bar.advance(task)
-    report = {
+    waiting = [*sorted(runs, key=lambda run: (not run.name.startswith("clean"), run.seed))]
+    try:
+        with Progress(
+            *Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        ) as bar:
+            task = bar.add_task("runs", total=len(runs))
+            with ThreadPoolExecutor(asked.workers) as pool:
+                try:
+                    for done in as_completed([pool.submit(run.execute) for run in waiting]):
+                        done.result()
+                        bar.advance(task)
+                        _keep(asked, [run for run in runs if run.result])
+                finally:
+                    pool.shutdown(wait=False, cancel_futures=True)
+    except KeyboardInterrupt:
+        console.print("interrupted: of what is done")
+    report = _keep(asked, [run for run in runs if run.result])
+    show(report, console)
+    if asked.write:
+        put_into_docs(report, ROOT / "docs")
+    return 0
+
+
+def _keep(asked: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Any]:
+    """The report on these runs, in `--json` as well: it can be looked at while others go on."""
+    report: dict[str, Any] = {
         "generator": "other" if asked.other else "own",
         "machine": facts(),
         "runs": [
@@ -79,13 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ],
     }
     report["kinds"] = by_kind(report["runs"])
-    show(report, console)
     if asked.json:
         Path(asked.json).parent.mkdir(parents=True, exist_ok=True)
         Path(asked.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
-    if asked.write:
-        put_into_docs(report, ROOT / "docs")
-    return 0
+    return report
 
 
 def _own_runs(asked: argparse.Namespace) -> list[Run]:
