@@ -3,14 +3,16 @@
 from operators.case_plan import bucket_of
 from operators.detectors.catalogue import read_metrics
 from operators.detectors.events import Collected, Counted
-from operators.detectors.records import Scoped, Tally, bucket_key
+from operators.detectors.records import ORDER_MOVED, Scoped, Tally, bucket_key
 from operators.pipeline import PipelineSettings
 from operators.series_counts import METRICS as SERIES_METRICS
 
 
 def wanted_metrics(settings: PipelineSettings) -> frozenset[str]:
-    """What first parts need to count: the metrics of second parts, and of the series that models read."""
-    return read_metrics(settings.detectors) | (SERIES_METRICS if settings.models.enabled else frozenset())
+    """What first parts need to count: the metrics of second parts, those that models read, and where orders stand."""
+    return (
+        read_metrics(settings.detectors) | {ORDER_MOVED} | (SERIES_METRICS if settings.models.enabled else frozenset())
+    )
 
 
 def dealt(found: Collected, groups: int) -> list[tuple[list[Tally], list[Counted]]]:

@@ -15,6 +15,7 @@ from operators.detectors.scopes import ScopeDetectorsState
 from operators.feed_state import Beat, FeedState
 from operators.findings import PassChange
 from operators.handoff_windows import HandoffWindowsState
+from operators.incidents.paces import Pace
 from operators.incidents.state import IncidentsState
 from operators.series_counts import SeriesCountsState
 from operators.series_points import WindowPoint
@@ -44,7 +45,10 @@ class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What one group has for the incidents, and how far it has come."""
+    """What one group has for the incidents, and how far it has come.
+
+    `moves` say where orders stand that findings named, or may name; `paces` how long handoffs on their way take.
+    """
 
     origin: str
     watermark_us: int
@@ -53,6 +57,8 @@ class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     controls: list[Arrived]
     final: bool
     points: list[WindowPoint] = []
+    moves: list[Tally] = []
+    paces: list[Pace] = []
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False):
@@ -107,6 +113,7 @@ class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
     feeds: FeedState
     detectors: ScopeDetectorsState
     counts: SeriesCountsState | None = None
+    moves: list[Tally] = []
 
 
 class IncidentGroupState(msgspec.Struct, frozen=True, array_like=True):

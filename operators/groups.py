@@ -22,7 +22,7 @@ from operators.detectors.catalogue import (
 )
 from operators.detectors.events import CELL_US, Collected, EventDetectors
 from operators.detectors.integration import Traffic
-from operators.detectors.records import bucket_key, scoped
+from operators.detectors.records import ORDER_MOVED, Tally, bucket_key, scoped
 from operators.detectors.refusals import Refusals
 from operators.detectors.scopes import ScopeDetectors
 from operators.detectors.window_counts import feed_tallies, window_tallies
@@ -45,8 +45,10 @@ from operators.group_state import (
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
 from operators.incident_group import IncidentGroup
+from operators.incidents.paces import Pace, pace_of
 from operators.ordering import Frontier, Reorder
 from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, PipelineSettings, group_name
+from operators.promise_path import promise_path
 from operators.routing import item_bucket
 from operators.series_counts import SeriesCounts, stock_tallies
 from operators.series_points import WindowPoint, limits_of, window_points
@@ -306,6 +308,8 @@ class SiteGroup:
         self._detectors = ScopeDetectors(scope_detectors(settings.detectors, settings.stock.currency))
         self._limits = limits_of(settings.process.handoff)
         self._counts = SeriesCounts(settings.handoff_windows, settings.stock_windows.grace_us)
+        self._on_the_way = {handoff.name for handoff in promise_path(settings.process)}
+        self._moves: list[Tally] = []  # on their way to the incidents, which put them in order
 
     def on_batch(self, pieces: Sequence[SitePiece]) -> Emitted:
         """Process what all upstream groups have passed."""
@@ -314,10 +318,12 @@ class SiteGroup:
             self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
             self._windows.update(piece.changes)
             self._feeds.update(piece.beats)
-            self._detectors.update(piece.tallies)
+            self._moves += [tally for tally in piece.tallies if tally.metric == ORDER_MOVED]
+            tallies = [tally for tally in piece.tallies if tally.metric != ORDER_MOVED]
+            self._detectors.update(tallies)
             self._detectors.count(piece.counts)
             if self._settings.models.enabled:
-                self._counts.update(piece.tallies)
+                self._counts.update(tallies)
                 self._counts.count(piece.counts)
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
@@ -343,8 +349,15 @@ class SiteGroup:
         # Input that has ended ends its last minute, too.
         findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
         rows.extend(finding.signal for finding in findings)
-        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended, points)
+        moves, self._moves = self._moves, []
+        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended, points, moves, self._paces(rows))
         return Emitted(rows, [], [(group_name(INCIDENT, 0), said)])
+
+    def _paces(self, rows: Iterable[Row]) -> list[Pace]:
+        """How long the handoffs on the way to promises took, for the incidents."""
+        windows = (row for row in rows if isinstance(row, HandoffWindow) and row.handoff in self._on_the_way)
+        grace_us = self._settings.handoff_windows.grace_us
+        return [pace for row in windows for pace in pace_of(row, grace_us)]
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
@@ -364,6 +377,7 @@ class SiteGroup:
                 self._feeds.snapshot(),
                 self._detectors.snapshot(),
                 self._counts.snapshot(),
+                self._moves,
             )
         )
 
@@ -376,6 +390,7 @@ class SiteGroup:
         self._detectors.restore(kept.detectors)
         if kept.counts is not None and self._settings.models.enabled:
             self._counts.restore(kept.counts)
+        self._moves = list(kept.moves)
 
 
 Group: TypeAlias = CaseGroup | ItemGroup | InterfaceGroup | SiteGroup | IncidentGroup

@@ -6,9 +6,10 @@ from itertools import groupby
 import msgspec
 
 from operators.alerting.alerting import Alerting
-from operators.detectors.records import ScopeFinding
+from operators.detectors.records import ScopeFinding, Tally
 from operators.group_state import Emitted, IncidentGroupState, IncidentPiece, Sizes, decoded, sizes_of
 from operators.incidents.incidents import Incidents
+from operators.incidents.paces import Pace
 from operators.ordering import Frontier
 from operators.pipeline import PipelineSettings
 from operators.series_points import WindowPoint
@@ -40,7 +41,7 @@ class IncidentGroup:
         before = self._frontier.watermark_us
         for piece in pieces:
             self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
-            if piece.findings or piece.controls or piece.points:
+            if piece.findings or piece.controls or piece.points or piece.moves or piece.paces:
                 self._held.append(piece)
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
@@ -48,6 +49,7 @@ class IncidentGroup:
         if self._frontier.ended:
             clock_us = max(clock_us, self._close_at_us, *(_last_us(piece) + 1 for piece in self._held), clock_us)
         findings, controls, points = self._released(clock_us)
+        self._incidents.hear(*self._heard(clock_us))
         said: list[Row] = []
         for arrival_us, together in groupby(findings, key=_arrival):
             said.extend(self._incidents.advance(arrival_us))
@@ -75,7 +77,7 @@ class IncidentGroup:
             controls.extend(control for control in piece.controls if control.arrival_us < clock_us)
             points.extend(point for point in piece.points if point.arrival_us < clock_us)
             later_points = [point for point in piece.points if point.arrival_us >= clock_us]
-            if later_findings or later_controls or later_points:
+            if later_findings or later_controls or later_points or piece.moves or piece.paces:
                 later = {"findings": later_findings, "controls": later_controls, "points": later_points}
                 held.append(msgspec.structs.replace(piece, **later))
         self._held = held
@@ -83,6 +85,21 @@ class IncidentGroup:
         controls.sort()
         points.sort(key=_place)
         return [finding for _, _, _, finding in findings], controls, points
+
+    def _heard(self, clock_us: int) -> tuple[list[Tally], list[Pace]]:
+        """What arrived before `clock_us` of orders' moves and handoffs' paces; `Incidents` puts it in order."""
+        moves: list[Tally] = []
+        paces: list[Pace] = []
+        held: list[IncidentPiece] = []
+        for piece in self._held:
+            moves += [move for move in piece.moves if move.arrival_us < clock_us]
+            paces += [pace for pace in piece.paces if pace.arrival_us < clock_us]
+            later_moves = [move for move in piece.moves if move.arrival_us >= clock_us]
+            later_paces = [pace for pace in piece.paces if pace.arrival_us >= clock_us]
+            if piece.findings or piece.controls or piece.points or later_moves or later_paces:
+                held.append(msgspec.structs.replace(piece, moves=later_moves, paces=later_paces))
+        self._held = held
+        return moves, paces
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
@@ -130,4 +147,6 @@ def _last_us(piece: IncidentPiece) -> int:
     times = [_arrival(finding) for finding in piece.findings]
     times += [control.arrival_us for control in piece.controls]
     times += [point.arrival_us for point in piece.points]
+    times += [move.arrival_us for move in piece.moves]
+    times += [pace.arrival_us for pace in piece.paces]
     return max(times, default=BEGIN_OF_TIME_US)

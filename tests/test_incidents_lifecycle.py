@@ -103,6 +103,8 @@ def test_what_is_over_for_good_is_forgotten() -> None:
         "cases": 9,
         "unnamed_cases": 0,
         "pending": 0,
+        "paces": 0,
+        "standings": 0,
     }
     operator.advance(at(55 + 2 * HOURS) + 1)
     assert set(operator.sizes().values()) == {0}

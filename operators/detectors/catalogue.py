@@ -30,11 +30,12 @@ from operators.detectors.settings import DetectorSettings
 from operators.detectors.settlement import settlement_judges, settlement_parts
 from operators.detectors.supply import Supply, supply_judges
 from operators.process_map import ProcessMap
+from operators.promise_path import promise_path
 
 
 def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[EventDetector]:
     """Those that see the events of cases, the order book before those that ask it; repeats before the book."""
-    book = OrderBook(settings.order_retention)
+    book = OrderBook(settings.order_retention, promise_path(process))
     repeated, late = RepeatedOrders(book), LateOrders(settings.integration.delays, book)
     return [
         repeated,

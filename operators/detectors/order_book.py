@@ -1,14 +1,16 @@
 """What is known of each order: what was ordered, by whom, for how much, promised for when."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
-from operators.detectors.records import Impact
+from operators.detectors.records import CANCELLED, ORDER_MOVED, Impact, Standing, scoped
+from operators.process_map import Handoff, Pattern
 from schemas.durations import to_us
 from schemas.events import (
+    EVENT_TYPES,
     Arrived,
     EventBase,
     OrderAllocated,
@@ -17,6 +19,8 @@ from schemas.events import (
     OrderPromiseChanged,
     ShipmentDelivered,
     ShipmentDispatched,
+    ShipmentException,
+    field_of,
 )
 
 
@@ -34,7 +38,8 @@ class OrderFacts(msgspec.Struct, array_like=True):
     """An order as its events told it. Times are event times in microseconds, None where nothing was said.
 
     `node` is where it was last allocated as a whole or in part. An order whose `order.created` was not seen has no
-    lines.
+    lines. `standing` is how far it is on the way to its promise; `is_named`: a detector asked for its impact, so where
+    it goes from there is of interest.
     """
 
     channel: str = ""
@@ -49,6 +54,9 @@ class OrderFacts(msgspec.Struct, array_like=True):
     delivered: bool = False
     cancelled: bool = False
     last_us: int = 0
+    dispatch_by_us: int | None = None
+    standing: Standing | None = None
+    is_named: bool = False
 
     def lines_of(self, sku: str | None = None, line_id: str | None = None) -> list[Line]:
         """The lines of an item, or the one of an id; all where neither is given or none is like that."""
@@ -69,6 +77,7 @@ class OrderFacts(msgspec.Struct, array_like=True):
         refund: float = 0.0,
     ) -> Impact:
         """What is touched when these lines are: units, what they sell for, and the margin where costs are known."""
+        self.is_named = True
         lines = self.lines_of(sku, line_id)
         value = sum((line.qty * line.price for line in lines if line.price is not None), 0.0)
         costs = [
@@ -84,26 +93,36 @@ class OrderFacts(msgspec.Struct, array_like=True):
             refund=refund,
             currency=self.currency,
             promised_us=self.promised_us,
+            standing=self.standing,
         )
 
 
 class OrderBook(EventDetector):
     """The orders of a key group, whom other detectors ask for impacts.
 
-    Memory: some 250 bytes with the key for an order at rest, dropped `retention` after its last event.
+    Of an order that one asked for, every step further on `path`, the handoffs to its promise, is told as a tally
+    `ORDER_MOVED`. What happened earlier on the way than what is known already says nothing new.
+
+    Memory: some 300 bytes with the key for an order at rest, dropped `retention` after its last event.
     Cost: one look-up for each event of the types that change what is known.
     """
 
     NAME = "order_book"
     VERSION = 2
 
-    def __init__(self, retention_us: int) -> None:
+    def __init__(self, retention_us: int, path: Sequence[Handoff] = ()) -> None:
         super().__init__()
         self._orders = CaseMemory(OrderFacts, self.VERSION, retention_us, self)
+        #: Type of event → (pattern, handoff of the path that an order comes into by it, field of the scope there).
+        self._steps: dict[type[EventBase], list[tuple[Pattern, int, str]]] = {}
+        for link, handoff in enumerate(path):
+            self._steps.setdefault(EVENT_TYPES[handoff.start.type], []).append((handoff.start, link, handoff.scope))
+        if path:
+            self._steps.setdefault(EVENT_TYPES[path[-1].end.type], []).append((path[-1].end, len(path), ""))
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
-        return {
+        known: dict[type[EventBase], Handler] = {
             OrderCreated: self._created,
             OrderPromiseChanged: self._promised,
             OrderAllocated: self._allocated,
@@ -111,6 +130,10 @@ class OrderBook(EventDetector):
             ShipmentDispatched: self._dispatched,
             ShipmentDelivered: self._delivered,
         }
+        if not self._steps:
+            return known
+        on_the_way = {record: _both(known.get(record), self._step) for record in self._steps}
+        return {**known, ShipmentException: self._put_off, **on_the_way}
 
     def get(self, order_id: str | None) -> OrderFacts | None:
         """What is known of an order; to be read, not changed."""
@@ -158,12 +181,15 @@ class OrderBook(EventDetector):
         )
         if facts.promised_us is None and event.promised_at is not None:
             facts.promised_us = to_us(event.promised_at)
+        if event.dispatch_by is not None:
+            facts.dispatch_by_us = to_us(event.dispatch_by)
 
     def _promised(self, arrived: Arrived, out: Collected) -> None:
-        del out
         event = arrived.event
         assert isinstance(event, OrderPromiseChanged)
-        self._orders.heard(event.order_id, arrived.arrival_us).promised_us = to_us(event.promised_at)
+        facts = self._orders.heard(event.order_id, arrived.arrival_us)
+        facts.promised_us = to_us(event.promised_at)
+        _tell(event.order_id, facts, arrived, out)
 
     def _allocated(self, arrived: Arrived, out: Collected) -> None:
         del out
@@ -174,11 +200,15 @@ class OrderBook(EventDetector):
         facts.region = facts.region or event.region or ""
 
     def _cancelled(self, arrived: Arrived, out: Collected) -> None:
-        del out
         event = arrived.event
         assert isinstance(event, OrderCancelled)
-        if event.line_id is None:
-            self._orders.heard(event.order_id, arrived.arrival_us).cancelled = True
+        if event.line_id is not None:
+            return
+        facts = self._orders.heard(event.order_id, arrived.arrival_us)
+        facts.cancelled = True
+        if self._steps:
+            facts.standing = Standing(arrived.arrival_us, CANCELLED, arrived.occurred_us)
+            _tell(event.order_id, facts, arrived, out)
 
     def _dispatched(self, arrived: Arrived, out: Collected) -> None:
         del out
@@ -191,6 +221,69 @@ class OrderBook(EventDetector):
         event = arrived.event
         assert isinstance(event, ShipmentDelivered)
         self._orders.heard(event.order_id, arrived.arrival_us).delivered = True
+
+    def _step(self, arrived: Arrived, out: Collected) -> None:
+        """An order comes into a handoff of the way, or to its end; the event may mean neither."""
+        event = arrived.event
+        order_id: str | None = getattr(event, "order_id", None)
+        if not order_id:
+            return
+        links = [(link, by) for pattern, link, by in self._steps[type(event)] if pattern.matches(event)]
+        facts = self._orders.heard(order_id, arrived.arrival_us) if links else None
+        for link, scope_by in links:
+            assert facts is not None
+            before = facts.standing
+            if before is not None and (before.link == CANCELLED or before.link > link):
+                continue
+            if before is not None and before.link == link and (not scope_by or link == 0):
+                continue  # said once more: the first end counts, as in the handoffs
+            facts.standing = Standing(
+                arrived.arrival_us,
+                link,
+                arrived.occurred_us,
+                field_of(event, scope_by) if scope_by else "",
+                facts.dispatch_by_us,
+                _expected_us(event),
+            )
+            _tell(order_id, facts, arrived, out)
+
+    def _put_off(self, arrived: Arrived, out: Collected) -> None:
+        """Something went wrong on the way; the carrier may say when it will deliver instead."""
+        event = arrived.event
+        assert isinstance(event, ShipmentException)
+        facts, expected_us = self.get(event.order_id), _expected_us(event)
+        if facts is None or expected_us is None or facts.standing is None or facts.standing.link < 0:
+            return
+        facts.standing = msgspec.structs.replace(
+            facts.standing, arrival_us=arrived.arrival_us, expected_us=expected_us, is_put_off=True
+        )
+        _tell(event.order_id, facts, arrived, out)
+
+
+def _tell(order_id: str, facts: OrderFacts, arrived: Arrived, out: Collected) -> None:
+    """Say where an order now stands, if anybody asked for it."""
+    if not facts.is_named or facts.standing is None:
+        return
+    impact = Impact(order_id=order_id, promised_us=facts.promised_us, standing=facts.standing)
+    scope, event_id = scoped(order=order_id), arrived.event.event_id
+    out.bad(ORDER_MOVED, scope, arrived.arrival_us, arrived.occurred_us, event_id, impact=impact)
+
+
+def _expected_us(event: EventBase) -> int | None:
+    said = getattr(event, "expected_at", None)
+    return None if said is None else to_us(said)
+
+
+def _both(first: "Handler | None", then: Handler) -> Handler:
+    """Two handlers for one type of event."""
+    if first is None:
+        return then
+
+    def call(arrived: Arrived, out: Collected) -> None:
+        first(arrived, out)
+        then(arrived, out)
+
+    return call
 
 
 def amount(money: str | None) -> float | None:

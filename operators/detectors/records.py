@@ -10,10 +10,35 @@ from schemas.rows import Signal
 Scoped: TypeAlias = tuple[tuple[str, str], ...]
 
 
+#: `Standing.link` of an order that was cancelled.
+CANCELLED = -1
+#: The metric of a tally that says nothing but where an order now stands (in its impact).
+ORDER_MOVED = "order.moved"
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """How far an order is on the way to its promise (operators/promise_path.py), as known at `arrival_us`.
+
+    It is in handoff `link` of the way since `since_us` (event time), in `scope` ("": not known); `link` is the number
+    of handoffs where the promise was kept or broken at `since_us`, `CANCELLED` where it holds no longer.
+    `dispatch_by_us` is until when the node has to have it out, `expected_us` when the carrier means to deliver it;
+    `is_put_off`: the carrier said so after something went wrong.
+    """
+
+    arrival_us: int
+    link: int
+    since_us: int
+    scope: str = ""
+    dispatch_by_us: int | None = None
+    expected_us: int | None = None
+    is_put_off: bool = False
+
+
 class Impact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A case that is touched, and what hangs on it. Money is in `currency`; `units` are of the touched lines.
 
     `order_id` is empty for cases that are no orders (a purchase order); `refund` is what the customer waits for.
+    `standing` is how far the order was when this was said, None where that is not known.
     """
 
     order_id: str
@@ -25,6 +50,7 @@ class Impact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     refund: float = 0.0
     currency: str = ""
     promised_us: int | None = None
+    standing: Standing | None = None
 
     @property
     def key(self) -> str:

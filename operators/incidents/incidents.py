@@ -7,13 +7,15 @@ from typing import TypeAlias
 import msgspec
 
 from operators.detectors.events import CELL_US
-from operators.detectors.records import ScopeFinding
+from operators.detectors.records import ScopeFinding, Tally, bucket_key
 from operators.findings import next_version
 from operators.incidents.causes import CauseGraph
 from operators.incidents.delays import Delays
 from operators.incidents.grouping import Grouping
+from operators.incidents.journeys import Journeys
 from operators.incidents.lifecycle import next_look_us, status_at
-from operators.incidents.orders import touch
+from operators.incidents.orders import latest, touch
+from operators.incidents.paces import Pace, Paces
 from operators.incidents.promises import predict
 from operators.incidents.ranking import Candidate, ranked, role_of
 from operators.incidents.records import Record, Touched, begun, finding_of
@@ -27,8 +29,10 @@ from operators.incidents.rows import (
     signal_row,
 )
 from operators.incidents.settings import IncidentSettings, find_problems
+from operators.incidents.standings import Standings
 from operators.incidents.state import IncidentsState
 from operators.process_map import ProcessMap
+from operators.promise_path import promise_path
 from schemas.durations import BEGIN_OF_TIME_US, SECOND_US
 from schemas.errors import SettingsError, StateError
 from schemas.incident_rows import Incident, IncidentOrder, IncidentSignal
@@ -62,7 +66,13 @@ class Incidents:
         self._graph = CauseGraph(settings.cause, process, settings.reopen_within)
         self._grouping = Grouping(self._graph, settings)
         self._delays = Delays()
+        self._path = promise_path(process)
+        self._paces = Paces()
+        self._standings = Standings(len(self._path), settings.give_up_after, settings.most_orders)
+        self._journeys = Journeys(self._path, self._paces)
         self._pending: dict[int, list[ScopeFinding]] = {}
+        self._moves: dict[int, list[Tally]] = {}
+        self._heard: dict[int, list[Pace]] = {}
         self._due: list[tuple[int, int]] = []
         self._begun = 0
         self._clock_us = BEGIN_OF_TIME_US
@@ -76,9 +86,15 @@ class Incidents:
         for finding in findings:
             arrival_us = finding.signal.arrival_us
             out += self.advance(arrival_us)
-            cell = max(_cell_end(arrival_us), self._clock_us + CELL_US)
-            self._pending.setdefault(cell, []).append(finding)
+            self._pending.setdefault(self._cell_of(arrival_us), []).append(finding)
         return out
+
+    def hear(self, moves: Sequence[Tally], paces: Sequence[Pace]) -> None:
+        """Take where orders stand now and how long handoffs take: before findings that arrived later, in any order."""
+        for move in moves:
+            self._moves.setdefault(self._cell_of(move.arrival_us), []).append(move)
+        for pace in paces:
+            self._heard.setdefault(self._cell_of(pace.arrival_us), []).append(pace)
 
     def advance(self, clock_us: int) -> list[IncidentOutput]:
         """Judge the cells that ended before `clock_us`; everything that arrived before it has been given."""
@@ -88,11 +104,32 @@ class Incidents:
             if self._due:
                 cell = min(cell, _cell_end(self._due[0][0]))
             if cell >= clock_us:
+                self._follow(clock_us - 1)
                 return out
             self._clock_us = cell
+            self._follow(cell)
             self._judge(cell, out)
 
+    def _cell_of(self, arrival_us: int) -> int:
+        return max(_cell_end(arrival_us), self._clock_us + CELL_US)
+
+    def _follow(self, upto_us: int) -> None:
+        """Know what was heard of orders and handoffs in the cells up to this one."""
+        for cell in sorted(cell for cell in {*self._moves, *self._heard} if cell <= upto_us):
+            self._paces.hear(self._heard.pop(cell, []))
+            for move in sorted(self._moves.pop(cell, []), key=_move_order):
+                impact = move.impact
+                if impact is None or impact.standing is None:
+                    continue
+                self._standings.hear(impact.key, impact.standing, cell)
+                for number in self._grouping.shared.touching(impact.key):
+                    touched = self._grouping.records[number].orders[impact.key]
+                    touched.standing = latest(touched.standing, impact.standing)
+                    if impact.promised_us is not None:
+                        touched.impact = msgspec.structs.replace(touched.impact, promised_us=impact.promised_us)
+
     def _judge(self, now_us: int, out: list[IncidentOutput]) -> None:
+        self._paces.at(now_us)
         changed, new = self._take(now_us)
         changed |= self._look(now_us)
         waiting: set[int] = set()
@@ -137,7 +174,9 @@ class Incidents:
             added = number in new
             for impact in finding.impacts:
                 known.orders += 1
-                touched = Touched(impact, known.signal_id, known.kind, now_us)
+                standing = latest(impact.standing, self._standings.get(impact.key))
+                plain = msgspec.structs.replace(impact, standing=None)
+                touched = Touched(plain, known.signal_id, known.kind, now_us, standing=standing)
                 added = touch(record, grouping.shared, touched, self._settings.most_orders) or added
             record.heard_us = now_us
             record.added_us = now_us if added else record.added_us
@@ -169,7 +208,7 @@ class Incidents:
         status = status_at(record, now_us, self._settings)
         if not record.written:
             shown.incident_id, shown.found_us = incident_id(record.cause), now_us
-        predict(record, self._delays, now_us)
+        predict(record, self._delays, self._journeys, now_us)
         if status == "resolved" and shown.status != "resolved":
             shown.resolved_us = now_us
             closed_us = max(part.closed_us for part in record.kinds.values()) or now_us
@@ -220,12 +259,25 @@ class Incidents:
             "cases": len(self._grouping.shared),
             "unnamed_cases": sum(record.unnamed for record in records),
             "pending": sum(map(len, self._pending.values())),
+            "paces": len(self._paces),
+            "standings": len(self._standings),
         }
 
     def snapshot(self) -> IncidentsState:
         """Everything that is kept. To be encoded before the next call of anything here: it is no copy."""
         records = list(self._grouping.records.values())
-        return IncidentsState(self.VERSION, records, self._pending, self._delays.learnt, self._begun, self._clock_us)
+        return IncidentsState(
+            self.VERSION,
+            records,
+            self._pending,
+            self._delays.learnt,
+            self._begun,
+            self._clock_us,
+            self._moves,
+            self._heard,
+            self._paces.snapshot(),
+            self._standings.snapshot(),
+        )
 
     def restore(self, state: IncidentsState) -> None:
         """Take over a snapshot.
@@ -238,6 +290,12 @@ class Incidents:
         self._grouping = Grouping(self._graph, self._settings, state.records)
         self._delays = Delays(state.learnt)
         self._pending = {cell: list(findings) for cell, findings in state.pending.items()}
+        self._moves = {cell: list(moves) for cell, moves in state.moves.items()}
+        self._heard = {cell: list(paces) for cell, paces in state.heard.items()}
+        if state.paces is not None:
+            self._paces.restore(state.paces)
+        if state.standings is not None:
+            self._standings.restore(state.standings)
         self._due = [(record.due_us, record.number) for record in state.records if record.due_us]
         heapify(self._due)
         self._begun, self._clock_us = state.begun, state.clock_us
@@ -245,6 +303,10 @@ class Incidents:
 
 def _cell_end(time_us: int) -> int:
     return -(-time_us // CELL_US) * CELL_US
+
+
+def _move_order(move: Tally) -> tuple[int, str, str]:
+    return move.arrival_us, bucket_key(move.scope), move.event_id
 
 
 def _finding_order(finding: ScopeFinding) -> tuple[int, str, int]:

@@ -35,7 +35,7 @@ KINDS: Mapping[str, Kind] = {
     "feed_stopped": Kind(0.8, "a feed says nothing any more", 2 * _HOUR),
     "posting_interface_down": Kind(0.5, "postings stop", None, {"error_code": 1.0}),
     "posting_missing": Kind(0.3, "postings don't come"),
-    "adjustments_lost": Kind(0.6, "one system did not hear of changes of stock", 4 * _HOUR),
+    "adjustments_lost": Kind(0.4, "one system did not hear of changes of stock", 4 * _HOUR),
     "phantom_stock": Kind(0.4, "goods are not where systems have them", 4 * _HOUR),
     "oversell": Kind(0.3, "more was sold than is there", 8 * _HOUR),
     "picking_backlog": Kind(0.5, "tasks wait", 4 * _HOUR),

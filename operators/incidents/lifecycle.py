@@ -29,7 +29,7 @@ def next_look_us(record: Record, now_us: int, settings: IncidentSettings) -> int
         times.append(record.hold_us)
     elif record.shown.status != "recovering":
         times.append(record.added_us + settings.recover_after)
-    if record.open_findings:
+    if record.open_findings or record.on_the_way:
         times.append(record.predict_us)
     return min((time for time in times if time > now_us), default=now_us + settings.give_up_after)
 

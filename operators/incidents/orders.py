@@ -1,10 +1,10 @@
 """Which cases incidents touch, how many of them two incidents share, and what a case comes to that several named."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from operators.detectors.records import Impact
+from operators.detectors.records import Impact, Standing
 from operators.incidents.records import Record, Touched
 
 
@@ -29,6 +29,10 @@ class SharedOrders:
     def shared(self, one: int, other: int) -> int:
         """How many cases both touch."""
         return self._common.get(one, {}).get(other, 0)
+
+    def touching(self, key: str) -> Sequence[int]:
+        """The numbers of the incidents that touch a case."""
+        return self._of_case.get(key, ())
 
     def add(self, number: int, key: str) -> None:
         """An incident touches a case that it did not touch."""
@@ -73,6 +77,7 @@ def touch(record: Record, shared: SharedOrders, touched: Touched, most: int) -> 
         record.fresh_orders.append(key)
         shared.add(record.number, key)
         return True
+    known.standing = latest(known.standing, touched.standing)
     impact = completed(known.impact, touched.impact)
     if impact != known.impact:
         record.totals.count(known.impact, -1)
@@ -80,6 +85,13 @@ def touch(record: Record, shared: SharedOrders, touched: Touched, most: int) -> 
         known.impact = impact
         record.fresh_orders.append(key)
     return False
+
+
+def latest(one: Standing | None, other: Standing | None) -> Standing | None:
+    """What was known last of where an order stands."""
+    if one is None or other is None:
+        return other if one is None else one
+    return other if other.arrival_us > one.arrival_us else one
 
 
 def completed(known: Impact, said: Impact) -> Impact:

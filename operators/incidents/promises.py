@@ -1,21 +1,33 @@
 """Which promises to customers an incident is expected to break, and when they will be kept instead."""
 
 from operators.incidents.delays import Delays
+from operators.incidents.journeys import Arrival, Journeys
+from operators.incidents.kinds import kind_of
 from operators.incidents.records import Record, Touched
-from schemas.durations import SECOND_US
+from schemas.durations import MINUTE_US, SECOND_US
+
+#: How often the orders under way are predicted anew: handoffs are counted in windows of this size.
+_AGAIN_US = 5 * MINUTE_US
+#: A predicted time that moved by less than this, or by less than this share of its bound, is not told anew.
+_LEAST_US = 10 * MINUTE_US
+_SHARE = 0.25
 
 
-def predict(record: Record, delays: Delays, now_us: int) -> None:
-    """Say which promises will be missed: of new cases at once, of all whenever the incident is twice as old.
+def predict(record: Record, delays: Delays, journeys: Journeys, now_us: int) -> None:
+    """Say which promises will be missed, and when they are expected to be kept.
 
-    A prediction is not revised in between, so that an order is written a few times, not every minute.
+    Of orders of which it is known how far they are, `Journeys` tells; all of them every five minutes, until they are
+    delivered. Of others `Delays` tells: when they are new, and whenever the incident is twice as old. So an order is
+    written a few times, not every minute.
     """
     kind = record.root.kind
-    if record.predicted_kind != kind or (record.predict_us <= now_us and record.open_findings):
+    is_due = record.predict_us <= now_us and (record.open_findings or record.on_the_way)
+    if record.predicted_kind != kind or is_due:
         record.predicted_kind = kind
-        record.predict_us = _next_us(record, delays, now_us)
+        record.on_the_way = _any_on_the_way(record, journeys)
+        record.predict_us = now_us + _AGAIN_US if record.on_the_way else _next_us(record, delays, now_us)
         for key, touched in record.orders.items():
-            if _predict(touched, kind, delays, now_us):
+            if _predict(touched, kind, delays, journeys, now_us):
                 record.fresh_orders.append(key)
         _add_up_all(record)
         return
@@ -23,10 +35,24 @@ def predict(record: Record, delays: Delays, now_us: int) -> None:
     for key in record.fresh_orders:
         touched = record.orders[key]
         again = again or touched.breach_us is not None
-        _predict(touched, kind, delays, now_us)
+        _predict(touched, kind, delays, journeys, now_us)
         _add_up(record, touched)
+        if not record.on_the_way and _is_on_the_way(touched, kind, journeys):
+            record.on_the_way, record.predict_us = True, now_us + _AGAIN_US
     if again:
         _add_up_all(record)
+
+
+def _any_on_the_way(record: Record, journeys: Journeys) -> bool:
+    kind = record.root.kind
+    return any(_is_on_the_way(touched, kind, journeys) for touched in record.orders.values())
+
+
+def _is_on_the_way(touched: Touched, kind: str, journeys: Journeys) -> bool:
+    """Whether it is known how far an order is that this kind can hold up."""
+    if touched.standing is None or touched.impact.promised_us is None or kind_of(kind).holds_s is None:
+        return False
+    return not journeys.is_over(touched.standing)
 
 
 def _next_us(record: Record, delays: Delays, now_us: int) -> int:
@@ -38,17 +64,33 @@ def _next_us(record: Record, delays: Delays, now_us: int) -> int:
     return max(first_us + round(usual.middle_s * SECOND_US), now_us + max(SECOND_US, now_us - first_us))
 
 
-def _predict(touched: Touched, kind: str, delays: Delays, now_us: int) -> bool:
-    """When the promise is expected to be kept, where that is too late; whether that changed."""
+def _predict(touched: Touched, kind: str, delays: Delays, journeys: Journeys, now_us: int) -> bool:
+    """When the promise is expected to be kept, where that is too late; whether there is anything new to say of it."""
     before = touched.breach_us, touched.error_s
     promised_us = touched.impact.promised_us
     touched.breach_us = touched.error_s = None
-    delay = None if promised_us is None else delays.of(kind, (now_us - touched.touched_us) / SECOND_US)
-    if delay is not None and promised_us is not None:
-        expected_us = touched.touched_us + round(delay.middle_s * SECOND_US)
-        if expected_us > promised_us:
-            touched.breach_us, touched.error_s = expected_us, round(delay.error_s, 3)
+    expected = None if promised_us is None else _expected(touched, promised_us, kind, delays, journeys, now_us)
+    if expected is not None and promised_us is not None and expected.at_us > promised_us:
+        touched.breach_us, touched.error_s = expected.at_us, expected.error_s
+        if before[0] is not None and expected.error_s and before[0] > now_us:
+            moved_us = abs(expected.at_us - before[0])
+            if moved_us < max(_LEAST_US, _SHARE * expected.error_s * SECOND_US):
+                touched.breach_us, touched.error_s = before
     return before != (touched.breach_us, touched.error_s)
+
+
+def _expected(
+    touched: Touched, promised_us: int, kind: str, delays: Delays, journeys: Journeys, now_us: int
+) -> Arrival | None:
+    """When an order is expected to be with its customer; None where this kind does not hold it up."""
+    delay = delays.of(kind, (now_us - touched.touched_us) / SECOND_US)
+    if delay is None:
+        return None
+    if touched.standing is not None:
+        arrival = journeys.arrival(touched.standing, promised_us, now_us)
+        if arrival is not None or journeys.is_over(touched.standing):
+            return arrival
+    return Arrival(touched.touched_us + round(delay.middle_s * SECOND_US), round(delay.error_s, 3))
 
 
 def _add_up_all(record: Record) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from operators.detectors.records import Impact, ScopeFinding
+from operators.detectors.records import Impact, ScopeFinding, Standing
 from operators.incidents.kinds import directness
 
 #: How many values of a scope's field are told apart within a kind.
@@ -59,7 +59,10 @@ class KindPart(msgspec.Struct, array_like=True):
 
 
 class Touched(msgspec.Struct, array_like=True):
-    """A case that an incident touches, and who named it first. `version` 0: not yet written as it stands."""
+    """A case that an incident touches, and who named it first. `version` 0: not yet written as it stands.
+
+    `standing` is how far an order is, as last heard (`impact` has none); None where nobody says.
+    """
 
     impact: Impact
     signal_id: str
@@ -68,6 +71,7 @@ class Touched(msgspec.Struct, array_like=True):
     breach_us: int | None = None
     error_s: float | None = None
     version: int = 0
+    standing: Standing | None = None
 
 
 class Totals(msgspec.Struct, array_like=True):
@@ -116,9 +120,10 @@ class Record(msgspec.Struct, array_like=True):
 
     `added_us` is when the last finding or case was added, `heard_us` when anything was heard, `over_us` when a finding
     last ended, `hold_us` until when it waits before it is written, `due_us` when it is looked at next,
-    `predict_us` when all promises are predicted anew, which was done last for a cause of `predicted_kind`. Findings
-    that were let go are counted in `kinds` alone; `unnamed` are cases beyond the bound. `ranked` are the candidates
-    that were last told, `fresh` and `fresh_orders` what is to be written (empty between calls).
+    `predict_us` when all promises are predicted anew, which was done last for a cause of `predicted_kind`, and
+    `on_the_way` whether any of its orders was then under way, as far as that is known. Findings that were let go are
+    counted in `kinds` alone; `unnamed` are cases beyond the bound. `ranked` are the candidates that were last told,
+    `fresh` and `fresh_orders` what is to be written (empty between calls).
     """
 
     number: int
@@ -143,6 +148,7 @@ class Record(msgspec.Struct, array_like=True):
     ranked: list[str] = []
     fresh: list[str] = []
     fresh_orders: list[str] = []
+    on_the_way: bool = False
 
     @property
     def root(self) -> Finding:
