@@ -98,9 +98,9 @@ STORY = Picture(
         "due": Box(1, 0, "12:00:28", ("deadline passes:", "signal overdue")),
         "arrives": Box(2, 0, "12:03:38", ("its event arrives:", "the signal is closed")),
         "queue": Box(0, 1.1, "11:34:31", ("the queue fills",), "outside"),
-        "found": Box(1, 1.1, "11:37:00", ("signal and incident", "queue_saturation")),
+        "found": Box(1, 1.1, "11:39:00", ("signal and incident", "queue_saturation")),
         "orders": Box(3, 0.55, "incident", ("one cause, 375 orders,", "14,262.61 EUR")),
-        "alert": Box(2, 1.65, "11:37:30", ("first alert",), "people"),
+        "alert": Box(2, 1.65, "11:39:30", ("first alert",), "people"),
     },
     (
         Arrow("event", "due"),
