@@ -33,6 +33,24 @@ PARTITIONS = 2
 _LEAST = Duration(SECOND_US // 10)
 _DURATIONS = frozenset({"target", "deadline", "sequence_grace", "abandon_after"})
 _SEQUENCE_GRACE = "15m"
+#: The detectors' rules whose windows are longer than a quarter of an hour: they would fill all the while.
+_WIDE_WINDOWS = (
+    "returns.surge",
+    "returns.without_receipt",
+    "supply.late",
+    "supply.unannounced",
+    "supply.mismatch",
+    "margin.price",
+    "margin.below_cost",
+    "routing.elsewhere",
+    "routing.late",
+    "warehouse.backlog",
+    "carriers.late",
+    "carriers.exceptions",
+    "settlement.missing",
+    "inventory.phantom",
+    "demand.cover",
+)
 _STOP_S = 30.0
 
 
@@ -255,7 +273,8 @@ def _settings(scale: Scale, process_map: Path) -> dict[str, dict[str, object]]:
 def _forgetful(scale: Scale) -> dict[str, object]:
     """The detectors' memory of cases: half a day after an order's last event, a day of what goes on for longer."""
     half, day = _text(scale.day_s / 2), _text(scale.day_s)
-    return {
+    windows = {f"{rule}.window": _text(scale.of(600, 60)) for rule in _WIDE_WINDOWS}
+    return windows | {
         "order_retention": half,
         "returns.retention": day,
         "supply.retention": day,
