@@ -242,4 +242,66 @@ ORDER BY time""",
     ),
 )
 
-ROWS = (_STATE, _PROGRESS, _INPUT, _STORE, _KEPT, _MODELS)
+_DELIVERY = Row(
+    "Delivery",
+    (
+        Panel(
+            "Alerts that are settled, and attempts a minute",
+            "timeseries",
+            promql=(
+                ("sum by (receiver, outcome) (rate(andon_deliveries_total[5m])) * 60", "{{receiver}}: {{outcome}}"),
+                (
+                    "sum by (receiver, outcome) (rate(andon_delivery_attempts_total[5m])) * 60",
+                    "{{receiver}}: attempt {{outcome}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Alerts in the outbox",
+            "timeseries",
+            promql=(("sum by (receiver, state) (andon_outbox_alerts)", "{{receiver}}: {{state}}"),),
+            description="dead: `andon deliver dead list`.",
+        ),
+        Panel(
+            "The oldest that waits",
+            "timeseries",
+            promql=(("max by (receiver) (andon_outbox_oldest_seconds)", "{{receiver}}"),),
+            unit="s",
+        ),
+        Panel(
+            "From the alert to the receiver, and an attempt, 95 of 100",
+            "timeseries",
+            promql=(
+                (
+                    "histogram_quantile(0.95, sum by (le, receiver) (rate(andon_alert_delay_seconds_bucket[15m])))",
+                    "{{receiver}}",
+                ),
+                (
+                    "histogram_quantile(0.95, sum by (le, receiver) (rate(andon_delivery_seconds_bucket[15m])))",
+                    "{{receiver}}: attempt",
+                ),
+            ),
+            unit="s",
+        ),
+        Panel(
+            "Receivers that are left alone",
+            "timeseries",
+            promql=(("max by (receiver, state) (andon_endpoint_state)", "{{receiver}}: {{state}}"),),
+        ),
+        Panel(
+            "Alerts taken in a minute",
+            "timeseries",
+            promql=(("sum(rate(andon_intake_alerts_total[5m])) * 60", "alerts"),),
+        ),
+        Panel(
+            "Since ClickHouse was read to its end",
+            "timeseries",
+            promql=(("time() - max(andon_intake_timestamp_seconds)", "seconds"),),
+            unit="s",
+        ),
+        Panel("The outbox", "timeseries", promql=(("andon_outbox_bytes", "{{instance}}"),), unit="bytes"),
+        Panel("Attempts not yet in ClickHouse", "timeseries", promql=(("andon_outbox_records", "{{instance}}"),)),
+    ),
+)
+
+ROWS = (_STATE, _PROGRESS, _INPUT, _STORE, _KEPT, _MODELS, _DELIVERY)
