@@ -115,7 +115,7 @@ class Job:
                 "topics": [broker.topic(topic) for topic in BUSINESS_TOPICS],
                 "group": f"andon-{folder.name}-{os.getpid()}-{time.monotonic_ns()}",
             },
-            "engine": {"recovery": "state", "lanes": 4, "epoch": "200ms", "batch": 2_000},
+            "engine": {"recovery": "state", "lanes": 4, "epoch": "200ms", "batch": 2_000, "stop_within": "25s"},
             "observe": {"listen": f"127.0.0.1:{self.port}"},
         }
         for name, section in {**PATIENT, **sections}.items():

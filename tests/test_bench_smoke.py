@@ -25,7 +25,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_every_benchmark_ran_and_is_in_the_table(measured: dict) -> None:
-    assert len(measured["by_id"]) == 26
+    assert len(measured["by_id"]) == 28
     for name, one in measured["by_id"].items():
         assert name in measured["table"]
         assert len(one["seconds"]) == 1
