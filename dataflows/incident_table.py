@@ -3,6 +3,7 @@
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from schemas.durations import people_time
 from sinks.clickhouse.store import Store
@@ -23,11 +24,12 @@ def render_incidents(store: Store, run_id: str, console: Console) -> None:
         return
     console.print(f"Incidents: {len(rows)}", style="bold", highlight=False)
     table = Table(box=SIMPLE_HEAD)
-    for name, right in (("P", True), ("kind", False), ("since", False), ("orders", True), ("what", False)):
+    for name, right in (("P", True), ("orders", True), ("what", False)):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for priority, kind, status, orders, opened_us, summary in rows[:_MOST]:
-        shown = kind if status != "resolved" else f"{kind} (over)"
-        table.add_row(str(priority), shown, people_time(opened_us), str(orders), summary)
+        text = Text(kind, style="bold")
+        text.append(f"{' (over)' if status == 'resolved' else ''}, since {people_time(opened_us)}\n", style="not bold")
+        table.add_row(str(priority), str(orders), text.append(summary, style="not bold"))
     console.print(table)
     if len(rows) > _MOST:
         console.print(f"and {len(rows) - _MOST} more in the view incidents", highlight=False)

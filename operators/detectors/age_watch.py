@@ -147,6 +147,14 @@ class AgeWatch(RateWatch):
         named = self.naming_age(state, rule)
         yield self._finding(head, seen, judged.score, end_us, self._new(head, state.ages[named].recent))
 
+    def _open_since(self, state: AgeState, since_us: int, end_us: int) -> None:
+        """Open what was found by other evidence than the counts of an age; all that is late at any age shows it."""
+        head = state.head
+        head.recent = [member for one in reversed(state.ages) for member in one.recent]
+        head.cells = []
+        self._open(head, end_us, 0)
+        head.opened_us = head.since_us = since_us
+
     def _go_on(
         self,
         scope: Scoped,

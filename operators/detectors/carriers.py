@@ -185,10 +185,7 @@ class ParcelWatch(AgeWatch):
 
     def _begin_slow(self, scope: Scoped, state: ParcelState, end_us: int) -> ScopeFinding:
         head, pace, late = state.head, state.pace, state.ages[-1]
-        head.recent = [member for one in reversed(state.ages) for member in one.recent]
-        head.cells = []
-        self._open(head, end_us, 0)
-        head.opened_us = head.since_us = pace.since * CELL_US
+        self._open_since(state, pace.since * CELL_US, end_us)
         seen = Seen(scope, pace.over, pace.due, 0.0, 0.0, head.opened_us, 0, 0, CELL_US, closed=False)
         finding = self._finding(head, seen, pace.evidence, end_us, self._new(head, late.recent))
         carrier, within = dict(scope)["carrier"], people_duration(end_us - head.opened_us)

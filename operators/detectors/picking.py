@@ -209,10 +209,7 @@ class PickWatch(AgeWatch):
     def _begin_slow(self, scope: Scoped, state: PickState, slow: Slow, end_us: int, rule: BacklogRule) -> ScopeFinding:
         """A finding whose evidence are the picks that have waited longest."""
         head, age = state.head, state.ages[self.naming_age(state, rule)]
-        head.recent = [member for one in reversed(state.ages) for member in one.recent]
-        head.cells = []
-        self._open(head, end_us, 0)
-        head.opened_us = head.since_us = slow.since * CELL_US
+        self._open_since(state, slow.since * CELL_US, end_us)
         usual = self._pace.usual_wait_min(state.pace)
         seen = Seen(scope, slow.begun, slow.came, 0.0, usual, head.opened_us, 0, 0, CELL_US, closed=False)
         finding = self._finding(head, seen, state.pace.evidence, end_us, self._new(head, age.recent))
