@@ -259,6 +259,7 @@ def _settings(scale: Scale, process_map: Path) -> dict[str, dict[str, object]]:
         "stock": {"window": _text(scale.stock_window_s), "settle": _text(scale.of(10, 1))},
         "process": {"map": str(process_map)},
         "detectors": _forgetful(scale),
+        "models": {"rate_span": _text(scale.of(600, 60))},
         "incidents": {
             "recover_after": "1m",
             "resolve_after": "1m",
@@ -275,6 +276,7 @@ def _forgetful(scale: Scale) -> dict[str, object]:
     half, day = _text(scale.day_s / 2), _text(scale.day_s)
     windows = {f"{rule}.window": _text(scale.of(600, 60)) for rule in _WIDE_WINDOWS}
     return windows | {
+        "capture.within": _text(scale.of(240, 30)),
         "order_retention": half,
         "returns.retention": day,
         "supply.retention": day,

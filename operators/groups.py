@@ -307,7 +307,9 @@ class SiteGroup:
         self._read = wanted_metrics(settings)
         self._detectors = ScopeDetectors(scope_detectors(settings.detectors, settings.stock.currency))
         self._limits = limits_of(settings.process.handoff)
-        self._counts = SeriesCounts(settings.handoff_windows, settings.stock_windows.grace_us)
+        self._counts = SeriesCounts(
+            settings.handoff_windows, settings.stock_windows.grace_us, settings.models.rate_span
+        )
         self._on_the_way = {handoff.name for handoff in promise_path(settings.process)}
         self._moves: list[Tally] = []  # on their way to the incidents, which put them in order
 

@@ -7,8 +7,8 @@ time) as they were first written.
 - `demand`: how many orders (by channel) and picks (by node) were asked for in the window. Silence counts, as zero,
   until it has lasted a day: that orders stop coming is what this series is there for.
 - `stock_delta`: units that systems differ by, summed over the node's items that were spoken of in the window.
-- rates: bad ones for each of all, over the last hour up to the window's end; a point only where `LEAST_TOTAL` were
-  counted in that hour and any in the window, since a share of three says nothing.
+- rates: bad ones for each of all, over `models.rate_span` up to the window's end; a point only where `LEAST_TOTAL`
+  were counted in that time and any in the window, since a share of three says nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -73,7 +73,7 @@ def stock_tallies(rows: Iterable[Row], grace_us: int) -> list[Tally]:
 
 
 class _Series(msgspec.Struct, array_like=True):
-    """One figure in one scope: (end, bad, total) of the windows of the last hour; when it was last heard of."""
+    """One figure in one scope: (end, bad, total) of the windows of a rate's span; when it was last heard of."""
 
     cells: list[tuple[int, float, float]]
     heard_us: int
@@ -96,18 +96,19 @@ class SeriesCounts:
 
     Args:
         windows: of handoffs; steps are as long as their slide, rounded up to full minutes (counts come by the minute).
+        rate_span_us: how far back a rate looks, an hour unless told; at least one window.
         stock_grace_us: how long stock windows wait.
 
-    Memory: at most an hour's windows for each figure and scope that was heard of within a day. Cost: a look-up a tally;
-    a microsecond for each series a window.
+    Memory: at most the windows of `rate_span_us` for each figure and scope that was heard of within a day.
+    Cost: a look-up a tally; a microsecond for each series a window.
     """
 
     VERSION = 1
 
-    def __init__(self, windows: WindowSettings, stock_grace_us: int = 0) -> None:
+    def __init__(self, windows: WindowSettings, stock_grace_us: int = 0, rate_span_us: int = HOUR_US) -> None:
         self._step_us = -(-windows.slide_us // MINUTE_US) * MINUTE_US
         self._grace_us = max(windows.grace_us, stock_grace_us)
-        self._kept_us = max(HOUR_US, self._step_us)
+        self._kept_us = max(rate_span_us, self._step_us)
         self._held: dict[int, dict[_Key, tuple[float, float]]] = {}
         self._series: dict[_Key, _Series] = {}
         self._next_us: int | None = None

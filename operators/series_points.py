@@ -71,14 +71,10 @@ STOCK_DELTA = Figure(
     direction="up",
     least=5.0,
 )
-REJECTS = _share("reject_rate", "unusual_rejects", "the share of picks rejected in the last hour")
-EXCEPTIONS = _share(
-    "exception_rate", "unusual_exceptions", "the share of parcels that met an obstacle in the last hour"
-)
-CANCELLATIONS = _share(
-    "cancellation_rate", "unusual_cancellations", "orders cancelled for each placed in the last hour"
-)
-RETURNS = _share("return_rate", "unusual_returns", "returns announced for each order placed in the last hour")
+REJECTS = _share("reject_rate", "unusual_rejects", "the share of picks rejected lately")
+EXCEPTIONS = _share("exception_rate", "unusual_exceptions", "the share of parcels that met an obstacle lately")
+CANCELLATIONS = _share("cancellation_rate", "unusual_cancellations", "orders cancelled for each placed lately")
+RETURNS = _share("return_rate", "unusual_returns", "returns announced for each order placed lately")
 #: Counted figure → what its scopes are; a node has a demand, a carrier has none.
 COUNTED_BY: Mapping[str, tuple[str, ...]] = {
     DEMAND.metric: ("channel", "node"),

@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-c", "from dataflows.cli import main; main()")
+#: How a process ends whose peer has gone: the engine's threads panic, and two that panic at once abort it.
+PEER_GONE = frozenset({1, -signal.SIGABRT})
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -118,6 +118,15 @@ def test_points_do_not_depend_on_cuts_restarts_or_what_is_known_ahead(
     assert said == whole
 
 
+def test_a_rate_looks_back_as_far_as_it_is_told() -> None:
+    picks = [tally("pick_rejected", minute, bad=float(minute < 20), total=4.0, node="store-1") for minute in range(60)]
+    counts = SeriesCounts(WINDOWS, rate_span_us=20 * MINUTE_US)
+    counts.update(picks)
+    rates = values(counts.advance(START_US + 70 * MINUTE_US), "reject_rate")
+    assert [rates[window] for window in (3, 4, 5, 6, 7)] == [0.25, 0.1875, 0.125, 0.0625, 0.0]
+    assert counts.sizes()["cells"] == 20 // 5 - 2, "two windows without a pick have come since"
+
+
 # --- demand ------------------------------------------------------------------------------------------------
 
 
