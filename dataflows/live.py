@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dataflows.engine import Cluster, LaneReader, Pipeline, Stop, init_recovery, run_flow, wall_clock
 from dataflows.files import partitions_of
+from dataflows.input_limit import InputLimit
 from dataflows.job import pipeline_settings, run_record
 from dataflows.kafka.client import admin_properties, check_client, consumer_properties, producer_properties
 from dataflows.kafka.lane import KafkaInput, KafkaLane
@@ -22,7 +23,7 @@ from dataflows.logs import ROOT
 from dataflows.observe import serve
 from dataflows.recovery import RunRecord, parts_in
 from dataflows.settings import Settings
-from dataflows.telemetry import InputLimit, Telemetry
+from dataflows.telemetry import Telemetry
 from dataflows.watch import NOT_BEGUN, JobWatch
 from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap

@@ -22,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from dataflows.input_limit import InputLimit, UnusableInput
 from dataflows.logs import get_log, redacted
 from dataflows.status import Condition, ProcessStatus, Series, histogram_series
 from schemas import metrics
@@ -37,16 +38,7 @@ REQUIRED = ("resumed", "source", "store")
 PROGRESS, INPUT = "progress", "input"
 RATES_OVER_S, QUANTILES_OVER_S = 10.0, 60.0
 _SAMPLE_EVERY_S = 1.0
-_WINDOW_PARTS = 60
 _CATALOGUE = frozenset(metric.name for metric in METRICS)
-
-
-class InputLimit(msgspec.Struct, frozen=True):
-    """When too much of the input is dead letters: over `ratio` of at least `minimum` messages within `window_s`."""
-
-    window_s: float = 300.0
-    ratio: float = 0.1
-    minimum: int = 100
 
 
 class _Histogram:
@@ -64,34 +56,6 @@ class _Sample(msgspec.Struct, frozen=True):
     at_s: float
     counters: dict[str, dict[Labels, float]]
     buckets: dict[str, dict[Labels, Counts]]
-
-
-class _Window:
-    """Messages and dead letters of the last `window_s`, in parts that are forgotten one by one."""
-
-    def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
-        self._parts: deque[list[float]] = deque()
-        self.messages = 0.0
-        self.dead = 0.0
-
-    def add(self, now: float, messages: int, dead: int) -> None:
-        if not self._parts or now - self._parts[-1][0] >= self._window_s / _WINDOW_PARTS:
-            self._parts.append([now, 0, 0])
-        self._parts[-1][1] += messages
-        self._parts[-1][2] += dead
-        self.messages += messages
-        self.dead += dead
-
-    def forget(self, now: float) -> None:
-        while self._parts and now - self._parts[0][0] >= self._window_s:
-            _, messages, dead = self._parts.popleft()
-            self.messages -= messages
-            self.dead -= dead
-
-    @property
-    def ratio(self) -> float:
-        return self.dead / self.messages if self.messages else 0.0
 
 
 class Telemetry:
@@ -126,7 +90,7 @@ class Telemetry:
         self.process = process
         self._reported = reported
         self.stalled_after_s = stalled_after_s
-        self._clock, self._wall, self._limit = clock, wall, limit
+        self._clock, self._wall = clock, wall
         self._log = get_log("telemetry", clock)
         self._lock = Lock()
         self._numbers: dict[str, dict[Labels, float]] = {}
@@ -142,8 +106,7 @@ class Telemetry:
         self._conditions: dict[str, tuple[bool, str, float]] = dict.fromkeys(
             required, (False, "not yet", self._started)
         )
-        self._window = _Window(limit.window_s)
-        self._too_many_dead = False
+        self._unusable = UnusableInput(limit)
         self._samples: deque[_Sample] = deque([_Sample(self._started, {}, {})])
         self._registry = CollectorRegistry()
         self._registry.register(_Exposition(self))
@@ -252,7 +215,7 @@ class Telemetry:
     def dead_letter_window(self, messages: int, dead: int) -> None:
         """So many messages came in, of which so many were dead letters; past the limit the job is not healthy."""
         with self._lock:
-            self._window.add(self._clock(), messages, dead)
+            self._unusable.add(self._clock(), messages, dead)
         self._judge_input()
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -337,13 +300,11 @@ class Telemetry:
 
     def _judge_input(self) -> None:
         """Whether dead letters are too many; said aloud when that changes."""
-        limit, now = self._limit, self._clock()
+        limit, now = self._unusable.limit, self._clock()
         with self._lock:
-            self._window.forget(now)
-            messages, ratio, before = int(self._window.messages), self._window.ratio, self._too_many_dead
-            over = ratio > limit.ratio and (before or messages >= limit.minimum)
-            self._too_many_dead = over
-            self._numbers[metrics.DEAD_LETTER_RATIO.name][()] = ratio
+            found = self._unusable.judge(now)
+            self._numbers[metrics.DEAD_LETTER_RATIO.name][()] = found.ratio
+        over, before, ratio, messages = found.over, found.before, found.ratio, found.messages
         many = f"{ratio:.1%} of the {messages:,} messages of the last {limit.window_s:g} s were dead letters"
         if over or before:
             why = f"{many} (limit {limit.ratio:.1%}); `andon dlq list` says what is wrong with them"

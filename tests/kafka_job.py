@@ -20,7 +20,7 @@ import msgspec
 from schemas.durations import HOUR_US, Instant
 from schemas.events import BUSINESS_TOPICS
 from tests.kafka_broker import Broker
-from tests.processes import COMMAND, VIEWS, andon, environment, query
+from tests.processes import COMMAND, VIEWS, andon, environment, views_hashed
 
 #: Idleness moves no time in these tests, only the log does: what comes out must not depend on the day they are run.
 PATIENT = {"time": {"idle_grace": "520w"}}
@@ -34,13 +34,9 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0)
 
 
 def whole_views(folder: Path) -> dict[str, object]:
-    """Row count and hash of each view, over whole rows (`cityHash64` of columns drops those with a NULL among them)."""
-    views = VIEWS | {"pipeline_health": "component, minute, messages, events, dead_letters, bytes, feed_delay_max_s"}
-    parts = [
-        f"SELECT '{view}' AS view, count() AS rows, toString(sum(cityHash64(tuple({columns})))) AS hash FROM {view}"
-        for view, columns in views.items()
-    ]
-    return {str(row["view"]): (row["rows"], row["hash"]) for row in query(" UNION ALL ".join(parts), folder)}
+    """Row count and hash of each view, and of what the job counted of its input."""
+    health = "component, minute, messages, events, dead_letters, bytes, feed_delay_max_s"
+    return views_hashed(VIEWS | {"pipeline_health": health}, folder)
 
 
 def free_ports(count: int) -> int:

@@ -21,6 +21,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, Producer
 
 from dataflows.engine import Stop
+from dataflows.input_limit import InputLimit
 from dataflows.kafka import lane as lane_module
 from dataflows.kafka import topics as topics_module
 from dataflows.kafka.client import admin_properties, consumer_properties
@@ -29,7 +30,7 @@ from dataflows.kafka.lane import KafkaInput, KafkaLane, KafkaLaneState
 from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import lane_names
 from dataflows.settings import KafkaSettings
-from dataflows.telemetry import InputLimit, Telemetry
+from dataflows.telemetry import Telemetry
 from dataflows.watch import JobWatch
 from operators.lane_state import LaneState, Merged, PartitionState, TimeRules
 from schemas.durations import BEGIN_OF_TIME_US, DAY_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339

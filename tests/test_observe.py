@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from dataflows.input_limit import InputLimit
 from dataflows.observe import Server, serve
-from dataflows.telemetry import REQUIRED, InputLimit, Telemetry
+from dataflows.telemetry import REQUIRED, Telemetry
 from schemas import metrics
 from schemas.errors import SettingsError
 

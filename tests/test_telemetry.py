@@ -14,8 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from dataflows.input_limit import InputLimit
 from dataflows.status import ProcessStatus, Series, quantile
-from dataflows.telemetry import REQUIRED, InputLimit, Telemetry
+from dataflows.telemetry import REQUIRED, Telemetry
 from schemas import metrics
 from schemas.metrics import JOB_METRICS, Metric
 
