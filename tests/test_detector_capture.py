@@ -160,6 +160,27 @@ def test_orders_without_a_field_that_their_channel_carries_are_found_and_named(n
     assert named(findings) == hit
 
 
+def test_a_channel_whose_orders_break_before_many_were_seen_is_found_and_stays_so() -> None:
+    """A marketplace with an order in two minutes, whose first forty are all that is known before a third lose a field.
+
+    They are more than a fifth of all its orders when it is learnt what the channel carries.
+    """
+    log = Log()
+    orders(log, "08:00", "16:00", prefix="web")
+    hit = []
+    for number, time in enumerate(times("08:00", "16:00", 120)):
+        whole = number < 40 or number % 3
+        order(log, time, f"m{number}", channel="market", **({} if whole else {"lines": []}))
+        if not whole:
+            hit.append(f"m{number}")
+    findings = same_in_pieces(incomplete(), log.in_order(), "16:00")
+    lines = opened(findings)
+    assert len(lines) == 1
+    assert "09:40" < lines[0] < "09:50"
+    assert lines[0].endswith("incomplete_orders channel=market")
+    assert named(findings) == sorted(hit)
+
+
 def test_a_channel_that_never_carries_a_field_is_not_incomplete() -> None:
     log = Log()
     orders(log, "08:00", "12:00")

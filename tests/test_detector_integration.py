@@ -155,6 +155,39 @@ def test_a_queue_in_which_messages_grow_old_is_found_and_closed_when_it_has_drai
     assert at("09:58") <= findings[0].signal.opened_at_us <= at("10:04")
 
 
+#: The oldest message (s) and how many wait, each minute: a quiet queue through which a message takes a minute or two.
+SLOW = [
+    (34, 2), (75, 3), (116, 2), (167, 1), (50, 2), (94, 3), (81, 2), (137, 1), (0, 0), (0, 0),
+    (59, 1), (38, 3), (93, 2), (128, 1), (53, 1), (58, 1), (46, 1), (52, 1), (0, 0), (58, 4),
+]  # fmt: skip
+
+
+def test_a_quiet_queue_in_which_messages_come_and_go_slowly_is_found() -> None:
+    log = Log()
+    samples(log, "08:00", [0.2] * 120, [1.0] * 120, every=1)
+    slow = [*SLOW, *SLOW[10:], *SLOW[10:]]
+    samples(log, "10:00", [float(age) for age, _ in slow], [float(depth) for _, depth in slow], every=1)
+    samples(log, "10:40", [0.2] * 40, [1.0] * 40, every=1)
+    first, last = opened(same_in_pieces(parts(), log.in_order(), "11:20"))
+    assert "10:07" < first < "10:10"
+    assert "10:40" < last < "10:50"
+
+
+@pytest.mark.parametrize(
+    "burst",
+    [
+        [(100, 200), (170, 160), (150, 90), (120, 60), (80, 30), (60, 10), (2, 1)],  # it is being worked off
+        [(170, 1), (175, 1), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)],  # two that were stuck
+    ],
+)
+def test_what_waits_for_a_few_minutes_is_no_saturation(burst: list[tuple[float, float]]) -> None:
+    log = Log()
+    samples(log, "08:00", [0.2] * 120, [1.0] * 120, every=1)
+    samples(log, "10:00", [float(age) for age, _ in burst], [float(depth) for _, depth in burst], every=1)
+    samples(log, "10:20", [0.2] * 20, [1.0] * 20, every=1)
+    assert run(parts(), log.in_order(), "10:40") == []
+
+
 def test_a_burst_that_a_queue_is_getting_through_is_no_saturation() -> None:
     log = Log()
     samples(log, "08:00", [2.0] * 60, [3.0] * 60)

@@ -91,6 +91,64 @@ def test_a_supplier_that_delivers_late_is_found_when_the_third_is_overdue() -> N
     assert run([*usual(), *late], keep=True, step_us=HOUR_US // 2)[0] == found
 
 
+def test_three_late_ones_in_a_row_are_found_though_many_were_in_time_just_before() -> None:
+    """An order every half hour. Early ones are judged when they are due, too, so that the late ones stand together."""
+    good = [one for n in range(25) for one in purchase(n, "s1", _hours(n / 2), invoiced=None)]
+    late = [one for n in (12.2, 12.9, 13.4) for one in purchase(round(10 * n), "s1", _hours(n), after_h=None)]
+    after = [one for n in range(30, 40) for one in purchase(n, "s1", _hours(n / 2), invoiced=None)]
+    found, _ = run([*good, *late, *after], step_us=HOUR_US // 10)
+    due = _hours(13.4 + 24 + 2)
+    assert kinds(found) == {("supplier_delay", "s1")}
+    assert due <= found[0].signal.found_at_us <= due + HOUR_US // 10
+    assert {impact.case_id for finding in found for impact in finding.impacts} == {"po122", "po129", "po134"}
+
+
+def _hours(number: float) -> int:
+    return START_US + round(number * HOUR_US)
+
+
+def test_as_many_late_ones_here_and_there_are_none() -> None:
+    log = [
+        one
+        for n in range(30)
+        for one in purchase(n, "s1", START_US + n * HOUR_US, after_h=None if n % 8 == 3 else 20, invoiced=None)
+    ]
+    assert run(log)[0] == []
+
+
+def test_what_came_late_is_late_when_it_is_due_and_what_came_too_early_to_tell_is_not() -> None:
+    detector = EventDetectors([Supply(SETTINGS.supply)])
+    log = [*purchase(1, "s1", START_US, after_h=27), *purchase(2, "s1", START_US, after_h=25.9)]
+    log = sorted([*log, *purchase(3, "s1", START_US, after_h=2)])
+    found = [tally for step in range(30) for tally in _late_between(detector, log, step)]
+    assert found == [(25, 1.0, 3.0)], "all three at the 26th hour, two hours after they were expected"
+
+
+def _late_between(detector: EventDetectors, log: list[Arrived], step: int) -> list[tuple[int, float, float]]:
+    """What is counted of lateness in an hour: (hour, late, all)."""
+    begin, end = START_US + step * HOUR_US, START_US + (step + 1) * HOUR_US
+    out = detector.update([one for one in log if begin <= one.arrival_us < end], [], end)
+    late = [tally for tally in out.all_tallies() if tally.metric == "po_late"]
+    return [(step, sum(one.bad for one in late), sum(one.total for one in late))] if late else []
+
+
+def test_what_was_ordered_before_the_log_is_matched_with_the_cost_that_was_announced() -> None:
+    """No `po.created`: what one is to cost is known from the announcement."""
+    lines = [{"sku": "a", "qty": 10, "unit_cost": "5.00"}]
+    bad = []
+    for n in range(3):
+        po, at = {"po_id": f"po{n}", "supplier": "s1"}, START_US + n * HOUR_US
+        bad += [
+            event(n * 10, "asn.received", at, **po, lines=lines),
+            event(n * 10 + 1, "goods.received", at + HOUR_US, **po, lines=[{"sku": "a", "qty": 10}]),
+            event(n * 10 + 2, "supplier_invoice.received", at + 2 * HOUR_US, **po, amount="57.50", currency="EUR"),
+        ]
+    found, signals = run(bad)
+    assert kinds(found) == {("supply_mismatch", "s1")}
+    assert "worth 50.00 as announced and received, invoiced 57.50" in signals[0].explanation
+    assert [impact.value for impact in found[0].impacts] == [50.0, 50.0, 50.0]
+
+
 def test_deliveries_without_announcement() -> None:
     bare = [one for n in range(6) for one in purchase(100 + n, "s2", START_US + (30 + n) * HOUR_US, announced=False)]
     found, _ = run([*usual(), *bare])

@@ -279,6 +279,7 @@ def test_the_page_has_the_tables_and_defaults_of_the_code() -> None:
     page = (Path(__file__).parents[1] / "docs" / "incidents.md").read_text()
     for rule in RULES:
         told = "orders" if rule.wide else "place"
+        told += f", or begun within {people_duration(rule.soon)}" if rule.soon else ""
         effects = " ".join(f"`{effect}`" for effect in rule.effects)
         assert f"| `{rule.cause}` | {effects} | {people_duration(rule.within)} | {told} | {rule.why} |" in page
     for name, kind in KINDS.items():

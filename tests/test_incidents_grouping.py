@@ -457,3 +457,14 @@ def test_ten_thousand_places_without_a_known_cause_are_one_incident(monkeypatch:
     assert only(rows).signals == 10_000
     assert len(standing(rows)) == 1
     assert calls <= 100_000
+
+
+@pytest.mark.parametrize(("fills", "incidents"), [(12, 1), (30, 2)])
+def test_a_queue_that_fills_as_soon_as_an_interface_fails_is_an_effect_of_it(fills: float, incidents: int) -> None:
+    """Neither the names of the two nor orders tell: a depth names none."""
+    failing = finding(
+        10, "posting_interface_down", {"interface": "i", "error_code": "E"}, orders("a", range(9)), since=8
+    )
+    rows = run([failing, finding(fills + 2, "queue_saturation", {"queue": "q"}, since=fills)], until=60)
+    assert len(alive(rows)) == incidents
+    assert alive(rows)[0].kind == "posting_interface_down"

@@ -14,7 +14,7 @@ from operators.detectors.order_book import Line, OrderFacts, amount
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Impact
 from operators.findings import next_version, signal_id
-from schemas.durations import DAY_US, MINUTE_US, Duration, to_us
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, to_us
 from schemas.events import Arrived, OrderCreated
 from schemas.rows import Signal
 
@@ -29,7 +29,7 @@ class CaptureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     duplicates: RateRule = RateRule(share=0.03, times=4.0, score=6.0, usual=0.004)
     within: Duration = Duration(10 * MINUTE_US)
-    incomplete: RateRule = RateRule(share=0.05, times=4.0, score=6.0, usual=0.005)
+    incomplete: RateRule = RateRule(window=Duration(HOUR_US), share=0.05, times=4.0, score=6.0, usual=0.005)
     required: list[str] = []
     carried: float = 0.98
     learn_from: int = 200

@@ -74,11 +74,11 @@ class IncompleteOrders(EventDetector):
         if settings.required:
             missing = [name for name in settings.required if name in FIELDS and name not in names_of(shape)]
         else:
-            missing = names_of(missing_of(shape, own, self._whole, settings.carried))
-        for shapes in (own, self._whole):
+            missing = names_of(missing_of(shape, own, self._whole))
+        for shapes, required in ((own, self._whole.required), (self._whole, 0)):
             shapes.add(shape)
             if shapes.due(arrived.arrival_us, settings.learn_from, settings.learn_every):
-                shapes.fold(arrived.arrival_us, settings.carried)
+                shapes.fold(arrived.arrival_us, settings.carried, required)
         if not missing:
             out.good(METRIC, scope, arrived.arrival_us)
             return

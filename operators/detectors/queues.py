@@ -26,19 +26,25 @@ _LEARNS_AFTER_US = HOUR_US
 _GROWTH = 0.2
 #: And be so far on its way to the bar.
 _RISING = 2 / 3
+#: Of no more messages than this, their number does not tell a queue that empties from one that does not.
+_FEW = 5
 
 
 class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a queue is saturated.
 
     The age of the oldest message is above `age` and `times` the largest that is usual, in `samples` samples running,
-    without shrinking; or two thirds of that, having grown in as many steps while the queue did not empty. Where ages
-    aren't told, the same of the depth with `depth`. It is over when the age (or depth) has been below half of that for
-    `quiet`. What is usual is halved after `memory`.
+    without shrinking; or two thirds of that, having grown in as many steps while the queue did not empty. Or, where it
+    falls behind slowly, the age is above `slow_age` and `times` the largest usual on an average over `lasting`, in
+    which a sample counts no more than as the bar above, while the queue does not empty. Where ages aren't told, the
+    first two of the depth with `depth`. It is over when the age (or depth) has been below half of the lowest of these
+    for `quiet`. What is usual is halved after `memory`.
     """
 
     age: Duration = Duration(3 * MINUTE_US)
     depth: float = 30.0
+    slow_age: Duration = Duration(MINUTE_US)
+    lasting: Duration = Duration(10 * MINUTE_US)
     times: float = 3.0
     samples: int = 3
     quiet: Duration = Duration(5 * MINUTE_US)
@@ -105,12 +111,14 @@ class QueueWatch(ScopeDetector):
         usual = state.usual_age if age is not None else state.usual_depth
         least = settings.age / SECOND_US if age is not None else settings.depth
         bar = max(least, settings.times * usual)
+        low = bar if age is None else max(settings.slow_age / SECOND_US, settings.times * usual)
         standing = state.standing
         if standing.found_us:
-            yield from self._go_on(scope, state, bar, values[-1], end_us, settings, age is not None)
+            yield from self._go_on(scope, state, (low, bar), values[-1], end_us, settings, age is not None)
             return
-        if _is_above(values, bar, settings.samples) or _is_rising(state.samples, values, bar, settings.samples):
-            began = _began(state.samples, values, bar / 2)
+        found = _is_above(values, bar, settings.samples) or _is_rising(state.samples, values, bar, settings.samples)
+        if found or (age is not None and _is_slow(state.samples, low, bar, settings)):
+            began = _began(state.samples, values, bar / 2 if found else low)
             standing.begin(end_us, began, 3.0 + 3.0 * values[-1] / bar, evidence)
             state.most = values[-1]
             state.calm_from = 0
@@ -124,19 +132,20 @@ class QueueWatch(ScopeDetector):
         self,
         scope: Scoped,
         state: QueueState,
-        bar: float,
+        bars: tuple[float, float],
         value: float,
         end_us: int,
         settings: QueueSettings,
         is_age: bool,  # noqa: FBT001 - of what `value` is
     ) -> Iterable[ScopeFinding]:
+        low, bar = bars
         depth = state.samples[-1][1]
         usual = state.usual_age if is_age else state.usual_depth
         if value > state.most * 1.5:
             state.most = value
             state.standing.score = max(state.standing.score, value / bar * 3.0)
             yield self._finding(scope, state, value, depth, usual, end_us, is_age=is_age)
-        if value >= bar / 2:
+        if value >= low / 2:
             state.calm_from = 0
             return
         state.calm_from = state.calm_from or end_us
@@ -204,9 +213,24 @@ def _is_rising(samples: list[tuple[int, float, float]], values: list[float], bar
     return age_grows and depths[-1] > depths[0] and depths[-1] >= max(depths) / 2  # one that empties is through soon
 
 
+def _is_slow(samples: list[tuple[int, float, float]], low: float, bar: float, settings: QueueSettings) -> bool:
+    """Whether messages have been old on an average for a while, though never for long at a time.
+
+    A few messages of a quiet queue come and go between samples, so that neither age nor depth grows steadily.
+    """
+    since = samples[-1][0] - settings.lasting
+    if samples[0][0] > since:
+        return False
+    seen = [one for one in samples if one[0] > since]
+    depths, ages = [depth for _, depth, _ in seen], [min(max(age, 0.0), bar) for _, _, age in seen]
+    if len(seen) <= settings.samples or sum(ages) <= low * len(seen):
+        return False
+    return max(depths) <= _FEW or depths[-1] >= max(depths) / 2
+
+
 def _began(samples: list[tuple[int, float, float]], values: list[float], bar: float) -> int:
     """When the oldest message of the first sample above the bar was put in; of depths, that sample's time."""
-    first = len(values)
+    first = len(values) - 1
     while first and values[first - 1] > bar:
         first -= 1
     at_us, _, age = samples[first]

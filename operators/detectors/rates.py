@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from math import exp, log, log10
 from operator import itemgetter
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -29,8 +29,8 @@ from schemas.rows import Signal
 _LN10, _HALVES = log(10), -log(2)
 _EVIDENCE = 20
 _arrival = itemgetter(0)
-#: In how many parts a long window slides.
-_PARTS = 60
+#: For how many the usual share of the settings counts beside those that were seen.
+PRIOR_OF_SHARE = 50.0
 #: How many touched cases an open finding remembers having named.
 _MOST_NAMED = 100_000
 
@@ -103,8 +103,8 @@ class Seen(msgspec.Struct, frozen=True):
         return people_duration(self.window_us)
 
 
-class _Judged(NamedTuple):
-    """So much is bad, of so many, where so much is usual; the bar that its share (or number) is held against."""
+class Judged(NamedTuple):
+    """An end of the window: so much is bad, of so many, where so much is usual; the bar for its share (or number)."""
 
     bad: float
     total: float
@@ -125,6 +125,8 @@ class RateWatch(ScopeDetector):
     """
 
     State = RateState
+    #: In how many parts a long window slides.
+    PARTS: ClassVar[int] = 60
 
     def __init__(
         self,
@@ -201,7 +203,7 @@ class RateWatch(ScopeDetector):
 
     def _add(self, state: RateState, number: int, cell: Cell, width: int) -> None:
         """Count a cell in; of a long window, cells that are near each other are one."""
-        step = max(1, width // _PARTS)
+        step = max(1, width // self.PARTS)
         if state.cells and state.cells[-1][0] // step == number // step:
             _, bad, total = state.cells[-1]
             state.cells[-1] = (number, bad + cell.bad, total + cell.total)
@@ -210,7 +212,7 @@ class RateWatch(ScopeDetector):
         if cell.bad:
             state.bad_at = number
 
-    def _most_surprising(self, state: RateState, rule: RateRule, number: int, width: int) -> tuple[int, _Judged]:
+    def _most_surprising(self, state: RateState, rule: RateRule, number: int, width: int) -> tuple[int, Judged]:
         """The end of the window (its last minute, two, four … or all of it) that is least usual, in cells.
 
         What breaks suddenly shows in a minute, what is bad a little in all of the window. An end with too few bad ones
@@ -227,7 +229,7 @@ class RateWatch(ScopeDetector):
             cells *= 2
         return best
 
-    def _over(self, state: RateState, rule: RateRule, number: int, cells: int) -> _Judged:
+    def _over(self, state: RateState, rule: RateRule, number: int, cells: int) -> Judged:
         """The last so many cells, held against what is usual."""
         bad = total = 0.0
         oldest = number - cells
@@ -238,10 +240,10 @@ class RateWatch(ScopeDetector):
             total += its_total
         usual = self._usual(state, rule, cells)
         if self._counts:
-            return _Judged(bad, total, usual, 1.0, usual * rule.times, surprise_of_number(bad, usual))
+            return Judged(bad, total, usual, 1.0, usual * rule.times, surprise_of_number(bad, usual))
         share = bad / total if total else 0.0
         bar = max(rule.share, min(0.9, usual * rule.times))
-        return _Judged(bad, total, usual, share, bar, surprise_of_share(bad, max(total, bad), usual))
+        return Judged(bad, total, usual, share, bar, surprise_of_share(bad, max(total, bad), usual))
 
     def _slide(self, state: RateState, oldest: int, rule: RateRule) -> None:
         """Let cells leave the window: what is usual is learnt from them, unless something is broken."""
@@ -268,7 +270,7 @@ class RateWatch(ScopeDetector):
 
     def _usual(self, state: RateState, rule: RateRule, width: int) -> float:
         """The usual share; for counts, the usual number in so many cells."""
-        prior = 60.0 if self._counts else 50.0
+        prior = 60.0 if self._counts else PRIOR_OF_SHARE
         usual = (state.usual_bad + rule.usual * prior) / (state.usual_total + prior)
         return usual * width if self._counts else usual
 

@@ -18,7 +18,7 @@ FIELDS = (
 )
 _OF_LINE = ("unit_price", "unit_cost")
 _BITS = {name: 1 << index for index, name in enumerate(FIELDS)}
-#: A channel's own orders count alone from `learn_from` on; from this many on they count beside all channels' orders.
+#: A channel's own orders count alone from `learn_from` on; its first so many count beside all channels' orders.
 _SOME = 30
 #: A shape of which no more than this share of the orders are is a rare one.
 _RARE = 0.005
@@ -47,7 +47,8 @@ class Shapes(msgspec.Struct, array_like=True):
 
     `counts` are of orders by shape, up to the last time they were folded in, halved each time; `fresh` those since.
     `required` and `common` (shapes that are not rare) are what follows from `counts`; they change only when `fresh` is
-    folded in, so that what breaks now does not become usual while it is judged.
+    folded in, so that what breaks now does not become usual while it is judged. `first` is what every one of the first
+    orders carried (None before there were enough), which later ones don't change for the same reason.
     """
 
     counts: dict[int, float] = {}
@@ -55,24 +56,34 @@ class Shapes(msgspec.Struct, array_like=True):
     folded_us: int = 0
     required: int = 0
     common: list[int] = []
+    first: int | None = None
 
     def add(self, shape: int) -> None:
         """Count an order."""
         self.fresh[shape] = self.fresh.get(shape, 0.0) + 1.0
+        if self.first is None and sum(self.fresh.values()) >= _SOME:
+            self.first = shape
+            for one in self.fresh:
+                self.first &= one
 
     @property
     def known(self) -> float:
         """Of how many orders it is known."""
         return sum(self.counts.values())
 
-    def fold(self, now_us: int, carried: float) -> None:
-        """Take over what came since the last time."""
+    def fold(self, now_us: int, carried: float, whole_required: int = 0) -> None:
+        """Take over what came since the last time.
+
+        The first time, what was required until then (`whole_required` is what all channels' orders carry) stays so,
+        whatever share carries it: what broke between a channel's first orders and now is being judged.
+        """
+        held = 0 if self.folded_us or self.first is None else self.first & whole_required
         self.counts = {shape: count / 2 for shape, count in self.counts.items() if count >= 1.0}
         for shape, count in self.fresh.items():
             self.counts[shape] = self.counts.get(shape, 0.0) + count
         self.fresh, self.folded_us = {}, now_us
         total = self.known
-        required = 0
+        required = held
         for bit in _BITS.values():
             share = sum(count for shape, count in self.counts.items() if shape & bit) / total
             if share >= carried or (share >= _DROPPED and self.required & bit):
@@ -87,11 +98,12 @@ class Shapes(msgspec.Struct, array_like=True):
         return now_us - self.folded_us >= every_us and bool(self.fresh)
 
 
-def missing_of(shape: int, own: Shapes, whole: Shapes, carried: float) -> int:
+def missing_of(shape: int, own: Shapes, whole: Shapes) -> int:
     """What a channel's order lacks of what is usual, as bits; 0 while too little is known.
 
     Required is what the channel's orders have carried; before enough of them came, what all channels' orders carry and
-    each of the first of this channel did. A shape that is rare, and lacks what is in all common ones, is short of that.
+    every one of the first of this channel did. A shape that is rare, and lacks what is in all common ones, is short of
+    that.
     """
     if own.folded_us:
         missing = own.required & ~shape
@@ -101,12 +113,6 @@ def missing_of(shape: int, own: Shapes, whole: Shapes, carried: float) -> int:
                 always &= one
             missing = always & ~shape
         return missing
-    seen = sum(own.fresh.values())
-    if not whole.folded_us or seen < _SOME:
+    if not whole.folded_us or own.first is None:
         return 0
-    wanted = 0
-    for bit in _BITS.values():
-        have = sum(count for one, count in own.fresh.items() if one & bit)
-        if whole.required & bit and have >= carried * seen:
-            wanted |= bit
-    return wanted & ~shape
+    return own.first & whole.required & ~shape

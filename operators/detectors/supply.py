@@ -10,9 +10,10 @@ import msgspec
 
 from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.few import FewWatch
 from operators.detectors.order_book import amount
 from operators.detectors.policy import Policy
-from operators.detectors.rates import RateRule, RateWatch, Seen, Words
+from operators.detectors.rates import RateRule, Seen, Words
 from operators.detectors.records import Impact, scoped
 from operators.detectors.scopes import ScopeDetector
 from operators.findings import next_version, signal_id
@@ -41,7 +42,7 @@ class SupplySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         least=3,
         share=0.4,
         times=3,
-        score=2.9,
+        score=3.2,
         usual=0.08,
         quiet=Duration(DAY_US),
         memory=Duration(30 * DAY_US),
@@ -73,7 +74,10 @@ class SupplySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class _Po(msgspec.Struct, array_like=True):
-    """A purchase order: by item what was ordered, received and invoiced; what is not known is None."""
+    """A purchase order: by item what was ordered, received and invoiced; what is not known is None.
+
+    `costs` are by item, as announced or received: of what was ordered before the log began.
+    """
 
     supplier: str = ""
     currency: str = ""
@@ -92,6 +96,8 @@ class _Po(msgspec.Struct, array_like=True):
     invoice_id: str = ""
     po_event: str = ""
     last_us: int = 0
+    received_us: int = 0
+    costs: dict[str, float] = {}
 
 
 class Supply(EventDetector):
@@ -139,17 +145,21 @@ class Supply(EventDetector):
         del out
         event = arrived.event
         assert isinstance(event, AsnReceived)
-        self._of(event.po_id, event.supplier, arrived.arrival_us).announced = True
+        po = self._of(event.po_id, event.supplier, arrived.arrival_us)
+        po.announced = True
+        _price(po.costs, event.lines)
 
     def _received(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, GoodsReceived)
         po = self._of(event.po_id, event.supplier, arrived.arrival_us)
         _add(po.received, event.lines)
+        _price(po.costs, event.lines)
         qty = event.qty if event.qty is not None else _total(event.lines)
         if qty is not None:
             po.received_qty = (po.received_qty or 0.0) + qty
         po.receipt_id = event.event_id
+        po.received_us = po.received_us or arrived.occurred_us
         if po.po_event and po.supplier and not po.asn_judged:
             po.asn_judged = True
             scope = scoped(supplier=po.supplier)
@@ -158,18 +168,16 @@ class Supply(EventDetector):
             else:
                 impact = self._impact(event.po_id, po)
                 out.bad("po_unannounced", scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
-        if po.supplier and not po.due_judged and po.expected_us is not None:
-            po.due_judged = True
-            self._judge_due(event.po_id, po, arrived.arrival_us, arrived.occurred_us, event.event_id, out)
         self._match_later(event.po_id, po, arrived.arrival_us)
 
-    def _judge_due(self, po_id: str, po: _Po, now_us: int, at_us: int, event_id: str, out: Collected) -> None:
+    def _judge_due(self, po_id: str, po: _Po, due_us: int, out: Collected) -> None:
+        """Early ones are judged when they are due, too: with those that were due at the same time."""
         assert po.expected_us is not None
         scope = scoped(supplier=po.supplier)
-        if at_us <= po.expected_us + self._settings.late_after:
-            out.good("po_late", scope, now_us)
+        if po.received_us and po.received_us <= po.expected_us + self._settings.late_after:
+            out.good("po_late", scope, due_us)
         else:
-            out.bad("po_late", scope, now_us, po.expected_us, event_id, impact=self._impact(po_id, po))
+            out.bad("po_late", scope, due_us, po.expected_us, po.po_event, impact=self._impact(po_id, po))
 
     def _invoiced(self, arrived: Arrived, out: Collected) -> None:
         del out
@@ -200,7 +208,7 @@ class Supply(EventDetector):
             return
         if what == "due" and not po.due_judged and po.supplier:
             po.due_judged = True
-            self._judge_due(po_id, po, due_us, due_us + 1, po.po_event, out)
+            self._judge_due(po_id, po, due_us, out)
         elif what == "match" and not po.matched and po.last_us + self._settings.match_grace <= due_us:
             po.matched = True
             self._match(po_id, po, due_us, out)
@@ -250,20 +258,21 @@ class Supply(EventDetector):
         ]
 
     def _charged(self, po: _Po) -> list[str] | None:
-        """The amount against what was received, at the ordered cost."""
+        """The amount against what was received, at the cost that was ordered (else: announced, received)."""
         wanted = self._worth(po)
         if wanted is None or po.invoiced_amount is None:
             return None
         if not self._differs(wanted, po.invoiced_amount):
             return []
-        return [f"worth {wanted:.2f} as ordered and received, invoiced {po.invoiced_amount:.2f}"]
+        agreed = "ordered" if po.ordered else "announced" if po.announced else "priced"
+        return [f"worth {wanted:.2f} as {agreed} and received, invoiced {po.invoiced_amount:.2f}"]
 
     def _worth(self, po: _Po) -> float | None:
-        """What was received (else: ordered) at the ordered cost; None where a cost is not known."""
+        """What was received (else: ordered) at its cost; None where one is not known."""
         quantities = po.received or {sku: qty for sku, (qty, _) in po.ordered.items()}
         worth = 0.0
         for sku, qty in quantities.items():
-            cost = po.ordered.get(sku, (0.0, None))[1]
+            cost = _cost(po, sku)
             if cost is None:
                 return None
             worth += qty * cost
@@ -273,8 +282,9 @@ class Supply(EventDetector):
         return abs(one - other) > self._settings.tolerance * max(abs(one), abs(other)) + 1e-9
 
     def _impact(self, po_id: str, po: _Po) -> Impact:
-        value = sum(qty * cost for qty, cost in po.ordered.values() if cost is not None)
-        units = sum(qty for qty, _ in po.ordered.values())
+        quantities = {sku: qty for sku, (qty, _) in po.ordered.items()} or po.received
+        value = sum(qty * (_cost(po, sku) or 0.0) for sku, qty in quantities.items())
+        units = sum(quantities.values())
         return Impact(order_id="", case_id=po_id, units=units, value=round(value, 2), currency=po.currency)
 
     def _mismatch(self, po_id: str, po: _Po, wrong: list[str], due_us: int) -> Signal:
@@ -319,6 +329,19 @@ def _add(quantities: dict[str, float], lines: Iterable[SupplyLine] | None) -> No
         quantities[line.sku] = quantities.get(line.sku, 0.0) + line.qty
 
 
+def _price(costs: dict[str, float], lines: Iterable[SupplyLine] | None) -> None:
+    for line in lines or ():
+        cost = amount(line.unit_cost)
+        if cost is not None:
+            costs.setdefault(line.sku, cost)
+
+
+def _cost(po: _Po, sku: str) -> float | None:
+    """What one is to cost: as ordered, else as announced or received."""
+    ordered = po.ordered.get(sku, (0.0, None))[1]
+    return ordered if ordered is not None else po.costs.get(sku)
+
+
 def _total(lines: list[SupplyLine] | None) -> float | None:
     return sum(line.qty for line in lines) if lines else None
 
@@ -336,8 +359,8 @@ def supply_judges(
 ) -> list[ScopeDetector]:
     """The second parts."""
     return [
-        RateWatch("supplier_late", "supplier_delay", "po_late", late, _words("late"), handoff="supplier_delivery"),
-        RateWatch(
+        FewWatch("supplier_late", "supplier_delay", "po_late", late, _words("late"), handoff="supplier_delivery"),
+        FewWatch(
             "supplier_unannounced",
             "supplier_delay",
             "po_unannounced",
@@ -346,7 +369,7 @@ def supply_judges(
             handoff="supply_asn",
             severity="medium",
         ),
-        RateWatch(
+        FewWatch(
             "supply_mismatch",
             "supply_mismatch",
             "po_mismatch",

@@ -7,16 +7,19 @@ import msgspec
 
 from operators.process_edges import edges_of, reaches, successors
 from operators.process_map import ProcessMap
-from schemas.durations import DAY_US, HOUR_US, Duration
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
 
 _LONGEST_CHAIN = 3
+#: A queue fills as soon as what it leads to fails.
+_PILES_UP = 10 * MINUTE_US
 
 
 class CauseRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One kind can bring about others, which begin no later than `within` after its end.
 
     `wide`: it strikes where its name does not say (a queue's name is no node's): such effects are told by the orders
-    they share with it, and by time alone where no orders are named.
+    they share with it, and by time alone where no orders are named. `soon`: an effect that names no orders and begins
+    within this of the cause's begin is told by time alone, however directly it shows itself.
     """
 
     cause: str
@@ -24,11 +27,12 @@ class CauseRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     why: str
     within: Duration = Duration(2 * HOUR_US)
     wide: bool = False
+    soon: Duration = Duration(0)
 
 
-def _rule(cause: str, effects: str, hours: float, why: str, *, wide: bool = False) -> CauseRule:
+def _rule(cause: str, effects: str, hours: float, why: str, *, wide: bool = False, soon: int = 0) -> CauseRule:
     within = Duration(round(hours * HOUR_US))
-    return CauseRule(cause=cause, effects=effects.split(), within=within, wide=wide, why=why)
+    return CauseRule(cause=cause, effects=effects.split(), within=within, wide=wide, soon=Duration(soon), why=why)
 
 
 #: What can bring about what, and why. Chains follow by themselves (up to three steps).
@@ -57,7 +61,14 @@ RULES: tuple[CauseRule, ...] = (
         rule
         for fault in ("downstream_outage", "transport_fault", "schema_change", "rule_failure")
         for rule in (
-            _rule(fault, "queue_saturation", 1, "what can't be handed on piles up before the interface", wide=True),
+            _rule(
+                fault,
+                "queue_saturation",
+                1,
+                "what can't be handed on piles up before the interface",
+                wide=True,
+                soon=_PILES_UP,
+            ),
             _rule(
                 fault, "posting_interface_down posting_missing refund_lag", 4, "failed calls post nothing", wide=True
             ),
@@ -105,7 +116,7 @@ RULES: tuple[CauseRule, ...] = (
     # Postings.
     _rule("posting_interface_down", "posting_missing", 8, "postings that were refused are missing", wide=True),
     _rule("posting_interface_down", "refund_lag", 24, "refunds are postings", wide=True),
-    _rule("posting_interface_down", "queue_saturation", 1, "what can't be posted piles up", wide=True),
+    _rule("posting_interface_down", "queue_saturation", 1, "what can't be posted piles up", wide=True, soon=_PILES_UP),
     # Supply, demand, price.
     _rule("supplier_delay", "stockout_risk promotion_without_stock", 72, "what was ordered has not come", wide=True),
     _rule("supplier_delay", "supply_mismatch", 72, "a late supplier delivers in part"),
@@ -124,6 +135,7 @@ class Link(msgspec.Struct, frozen=True):
     wide: bool
     steps: int
     why: str
+    soon_us: int = 0
 
 
 class CauseGraph:
@@ -173,6 +185,7 @@ class CauseGraph:
                     wide and rule.wide,
                     steps + 1,
                     f"{why}; then {rule.why}" if why else rule.why,
+                    0 if why else rule.soon,
                 )
                 self._links[start, effect] = link
                 if link.steps < _LONGEST_CHAIN:

@@ -92,7 +92,8 @@ def _unsure(
     same_kind = link.steps == 0
     plain = directness(cause.root.kind, cause.root.scope)
     vague = plain >= _PLAIN and directness(effect.root.kind, effect.root.scope) <= _VAGUE
-    untold = (same_kind or vague) and link.steps <= 1 and not told
+    at_once = abs(effect.root_part.first_us - cause.root_part.first_us) <= link.soon_us and plain >= _PLAIN
+    untold = (same_kind or vague or at_once) and link.steps <= 1 and not told
     if not untold and not shared:
         return None
     by_time = untold and (same_kind or len(effect.orders) < settings.shared_least)
