@@ -223,7 +223,7 @@ def test_an_item_that_is_not_found_again_and_again_though_the_book_has_it() -> N
     log.move(counted, "a", -15, reason="count")
     found = run(log)
     assert kinds(found) == {("phantom_stock", "[('node', 'n1'), ('sku', 'a')]")}
-    assert found[0].signal.found_at_us == START_US + HOUR_US + 11 * MINUTE_US, "with the second"
+    assert found[0].signal.found_at_us == START_US + HOUR_US + 21 * MINUTE_US, "with the third"
     assert named(found) == [f"o{number}" for number in range(5)]
     assert found[0].impacts[0].value == 10.0
     assert found[-1].signal.closed_at_us == counted + MINUTE_US
@@ -255,6 +255,13 @@ def test_picks_that_fail_now_and_then_are_no_phantom_stock(log: Log) -> None:
     assert run(log) == []
 
 
+def test_a_count_explains_what_failed_before_it() -> None:
+    log = picks(2, 20)
+    log.move(START_US + HOUR_US + 15 * MINUTE_US, "a", -5, reason="count")
+    log.events += picks(3, 15).events[-3:]
+    assert run(log) == []
+
+
 def a_store(vanished: int, *, on_hand: float = 20, begin_us: int = START_US + 8 * HOUR_US, before: int = 999) -> Log:
     """A pick every two minutes, each of another of 60 items; of so many items one is not found, ten minutes apart.
 
@@ -283,6 +290,33 @@ def test_items_that_vanish_together_are_found_before_one_of_them_fails_twice() -
     assert sorted(named(found)) == sorted(f"o{240 + 5 * number}" for number in range(6))
     assert {impact.case_id for one in found for impact in one.impacts} == {""}
     assert run(log, keep=True, step_us=13 * MINUTE_US) == found
+
+
+@pytest.mark.parametrize(("before", "finds"), [(999, True), (100, False)])
+def test_two_picks_of_an_item_are_enough_only_where_picks_hardly_ever_fail(before: int, finds: bool) -> None:
+    log, begin = a_store(0, before=before), START_US + 10 * HOUR_US
+    log.level(START_US, "s61", 20)
+    for number in range(2):
+        log.order(begin, f"x{number}", "s61")
+        log.short(begin + (1 + 20 * number) * MINUTE_US, f"x{number}", "s61")
+    found = run(log)
+    assert (kinds(found) == {("phantom_stock", "[('node', 'n1'), ('sku', 's61')]")}) is finds
+    assert bool(found) is finds
+
+
+def test_a_morning_without_a_failed_pick_does_not_make_single_ones_later_a_surprise() -> None:
+    log, begin = a_store(0), START_US + 9 * HOUR_US
+    for number in range(4):
+        log.level(START_US, f"s{61 + number}", 20)
+        log.order(begin, f"x{number}", f"s{61 + number}")
+        log.short(begin + 15 * number * MINUTE_US, f"x{number}", f"s{61 + number}")
+    assert run(log) == []
+
+
+def test_an_item_that_was_found_after_all_is_not_among_those_that_vanished_together() -> None:
+    log, begin = a_store(6), START_US + 8 * HOUR_US
+    log.reservation("consumed", begin + 5 * MINUTE_US, "y", "s0")
+    assert kinds(run(log)) == {("phantom_stock", f"[('node', 'n1'), ('sku', 's{item}')]") for item in range(5, 30, 5)}
 
 
 def test_where_items_are_known_to_have_vanished_others_are_found_with_their_first_failed_pick() -> None:

@@ -95,6 +95,26 @@ def test_usual_days_are_quiet_and_so_is_who_never_sends_refunds() -> None:
     assert run([one for one in usual_days(4) if one.offset < 10_000], START_US + 4 * DAY_US) == []
 
 
+def restocked(number: int, at_us: int) -> Arrived:
+    return event(
+        20_000 + number, "return.restocked", at_us, return_id=f"r{number}", order_id=f"o{number}", sku=f"s{number}"
+    )
+
+
+def test_what_was_received_and_maybe_refunded_before_the_log_began_is_not_waited_for() -> None:
+    left_over = [restocked(1_000 + number, START_US + number * 5 * MINUTE_US) for number in range(12)]
+    assert run([*usual_days(2), *left_over], START_US + 2 * DAY_US + 2 * HOUR_US) == []
+
+
+def test_who_only_ever_restocks_is_told_that_refunds_stop() -> None:
+    stop = START_US + 5 * DAY_US
+    only = [one if one.offset >= 10_000 else restocked(one.offset, one.arrival_us) for one in usual_days(6)]
+    stopped = [one for one in only if not (10_000 <= one.offset < 20_000 and one.arrival_us >= stop)]
+    found = run(stopped, START_US + 6 * DAY_US)
+    lags = [finding.signal for finding in found if finding.signal.kind == "refund_lag"]
+    assert stop < lags[0].found_at_us < stop + 10 * HOUR_US
+
+
 @pytest.mark.parametrize("usual", [20, 2])
 def test_a_surge_of_one_items_returns(usual: int) -> None:
     ordinary = [received(n, START_US + n * DAY_US // usual, f"sku-{n % 5}") for n in range(usual * 4)]

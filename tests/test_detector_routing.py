@@ -97,6 +97,32 @@ def test_what_goes_elsewhere_rightly_is_none(day: Day) -> None:
     assert run(day.events, parts(), ENDS) == []
 
 
+def promoted(*, south: bool) -> Day:
+    """Usual orders, and from 9:00 to 13:00 as many again with one of four items that are sold out at all centres.
+
+    These go elsewhere, with what else is ordered with them. With `south`, so do all orders of that region from 10:00.
+    """
+    day = routed(lambda number, region: south and number in BROKEN and region == "south")
+    for number in range(180, 420):
+        region, now, order = REGIONS[number % 3], at(6) + number * MINUTE_US + 20_000_000, f"p{number}"
+        skus = [f"sku-{number % 40}", f"promoted-{number % 4}"][:: -1 if number % 2 else 1]
+        lines = [{"line_id": str(place), "sku": sku, "qty": 1} for place, sku in enumerate(skus)]
+        day.tell("order.created", now, order_id=order, channel="web", region=region, lines=lines)
+        goes_to = f"dc-{region}" if number % 5 == 0 else "dc-spare"
+        day.tell("order.allocated", now + 3, order_id=order, node=goes_to, expected_node=f"dc-{region}")
+    return day
+
+
+def test_items_that_are_sold_out_everywhere_are_no_misrouting() -> None:
+    assert run(promoted(south=False).events, parts(), ENDS) == []
+
+
+def test_a_wrong_table_is_found_beside_items_that_are_sold_out() -> None:
+    found = run(promoted(south=True).events, parts(), ENDS)
+    assert {finding.signal.scope.get("region") for finding in found} == {"south"}
+    assert at(10) < found[0].signal.found_at_us <= at(10.75)
+
+
 def test_thresholds_of_a_region() -> None:
     events = routed(lambda number, region: number in BROKEN and region == "south").events
     override = Override(region="south", set={"routing.elsewhere.least": 10_000})

@@ -45,7 +45,9 @@ class LateRule(AgeRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     learnt: float = 20.0
     most_usual: float = 0.1
     early: float = 1.0
-    slow: SlowRule = SlowRule(score=4.0, learnt=60.0, memory=Duration(DAY_US), lag=Duration(30 * MINUTE_US))
+    slow: SlowRule = SlowRule(
+        score=4.0, learnt=60.0, at_age=10.0, memory=Duration(DAY_US), lag=Duration(30 * MINUTE_US)
+    )
 
 
 class CarrierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -42,7 +42,8 @@ class SlowRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     The evidence must be `score` (-log10 of how likely it is by chance); at least `missing` less, and less than the
     share `share`, must have been begun of what came in, or was begun before in as long; and what waits must take
     `clears`, and `times` the usual wait, to be begun at the present pace. `learnt` pieces of work must have been seen.
-    What is usual is learnt after `lag`, and counts by half after `memory`.
+    What is usual is learnt after `lag`, and counts by half after `memory`. Before `at_age` pieces of work were seen at
+    an age, no fewer are supposed to wait at it than at the age before: how a first morning goes on nobody knows.
     """
 
     score: float = 4.5
@@ -53,6 +54,7 @@ class SlowRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     learnt: float = 30.0
     lag: Duration = Duration(15 * MINUTE_US)
     memory: Duration = Duration(60 * MINUTE_US)
+    at_age: float = 0.0
 
 
 class Slow(msgspec.Struct, frozen=True):
@@ -145,7 +147,7 @@ class Pace:
             state.long, state.recent = [(0.0, 0.0)] * len(self._ages), [(0.0, 0.0)] * len(self._ages)
         state.minute = minute
         if max(total for _, total in state.long) >= rule.learnt:
-            state.evidence = min(_MOST, state.evidence + self._evidence(state, trials))
+            state.evidence = min(_MOST, state.evidence + self._evidence(state, trials, rule))
         if state.evidence <= 0:
             self.forget(state, minute)
         if trials:
@@ -185,16 +187,24 @@ class Pace:
             left, before = share, age
         return float(before)
 
-    def _evidence(self, state: PaceState, trials: list[tuple[int, float, float]]) -> float:
+    def _evidence(self, state: PaceState, trials: list[tuple[int, float, float]], rule: SlowRule) -> float:
         """What a minute's trials say, as log10 of the likelihood ratio."""
         total = 0.0
         for index, of, still in trials:
-            usual = self.usual(state, index)
+            usual = self._supposed(state, index, rule)
+            if usual >= _MOST_USUAL:
+                continue  # hardly any is over by then: that none is tells nothing
             state.due += of * (1 - usual)
             state.over += of - still
             slowed = usual**_SLOWED
             total += still * log(slowed / usual) + (of - still) * log((1 - slowed) / (1 - usual))
         return total / _LN10
+
+    def _supposed(self, state: PaceState, index: int, rule: SlowRule) -> float:
+        """The usual share at an age; where too little was seen at it, no less than at the age before."""
+        if state.long[index][1] >= rule.at_age:
+            return self.usual(state, index)
+        return max(self.usual(state, index), self._supposed(state, index - 1, rule)) if index else _MOST_USUAL
 
     @staticmethod
     def _learn(state: PaceState, rule: SlowRule, *, learns: bool) -> None:

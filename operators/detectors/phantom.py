@@ -1,6 +1,7 @@
 """Phantom stock: the book has goods that pickers don't find."""
 
 from collections.abc import Iterable, Mapping
+from math import sqrt
 
 import msgspec
 
@@ -35,7 +36,7 @@ class PhantomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     within `soon` at least `repeats`, or within `window` at least `least`, and the share `share` failed, with a surprise
     of `score`; or of all picks of a node, within half an hour up to four, at least `least`, of `items` items that are
     not found by themselves, and `times` what is usual there, with a surprise of `score_node`. Where `items` were found
-    by themselves it is known that goods have vanished there, and `times` what is usual is enough.
+    by themselves it is known that goods have vanished there, and half that surprise is enough.
     `usual` is the share that is taken to fail before the node's picks were seen; what was seen counts by half after
     `memory`. It closes when a count has put the book right, when more picks in a row succeed than `well`, or after
     `quiet`. Where the book was asked for less than half of an item's failed picks, at least `least` must have failed
@@ -46,11 +47,11 @@ class PhantomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     soon: Duration = Duration(2 * HOUR_US)
     repeats: int = 2
     share: float = 0.5
-    score: float = 3.9
+    score: float = 4.8
     least: int = 3
     items: int = 2
     times: float = 5.0
-    score_node: float = 6.0
+    score_node: float = 5.0
     usual: float = 0.01
     memory: Duration = Duration(7 * DAY_US)
     well: int = 3
@@ -141,17 +142,17 @@ class PhantomStock(ScopeDetector):
         if not state.items:
             return
         self._take_book(state, cells, end_us)
-        share = _usual(state, rule)
-        since_us, pooled = self._together(state, share, rule, end_us)
+        self._forget_counted(state, cells.get("count_down"))
+        since_us, pooled = self._together(state, rule, end_us)
         for sku in sorted(state.items):
             shelf = state.items[sku]
             self._let_go(shelf, end_us, rule)
             if shelf.opened_us:
                 yield from self._go_on(scope, state, sku, cells, end_us, rule, new=sku in new)
             elif shelf.shorts:
-                score = self._score(shelf, share, rule, end_us)
+                score = self._score(shelf, _usual_beside(state, shelf, rule), rule, end_us)
                 shelf.alone = score > 0
-                if pooled and shelf.shorts[-1][0] >= since_us and _book_had(shelf, len(_orders(shelf.shorts))):
+                if pooled and shelf.shorts[-1][0] >= since_us and _is_gone(shelf):
                     score = max(score, pooled)
                 if score:
                     shelf.opened_us, shelf.found_us = min(one[1] for one in shelf.shorts), end_us
@@ -192,6 +193,13 @@ class PhantomStock(ScopeDetector):
             shelf.done.append((number, 1.0))
 
     @staticmethod
+    def _forget_counted(state: NodeShelves, counted: Cell | None) -> None:
+        """A count has put the book of an item right that was not found yet: what failed before it is explained."""
+        for shelf in _asked(state, counted):
+            if not shelf.opened_us:
+                shelf.shorts = []
+
+    @staticmethod
     def _let_go(shelf: Shelf, end_us: int, rule: PhantomRule) -> None:
         """Forget what is older than the window, and what was before the first failed pick."""
         before = (end_us - rule.window) // CELL_US
@@ -202,23 +210,21 @@ class PhantomStock(ScopeDetector):
         shelf.says = [one for one in shelf.says if one[0] >= first - 1]
 
     @staticmethod
-    def _together(state: NodeShelves, share: float, rule: PhantomRule, end_us: int) -> tuple[int, float]:
+    def _together(state: NodeShelves, rule: PhantomRule, end_us: int) -> tuple[int, float]:
         """Since when the failed picks of a node's items are too many, and how surprising; 0 where they are not."""
-        items = [
-            shelf
-            for shelf in state.items.values()
-            if not shelf.alone and (shelf.opened_us or _book_had(shelf, len(_orders(shelf.shorts))))
-        ]
+        items = [shelf for shelf in state.items.values() if not shelf.alone and (shelf.opened_us or _is_gone(shelf))]
         step, best = (end_us - CELL_US) // _STEP_US, (0, 0.0)
         known = sum(1 for shelf in state.items.values() if shelf.alone and shelf.opened_us)
-        if len(items) < (1 if known >= rule.items else rule.items):
+        if len(items) < rule.items:
             return best
-        enough, least = (0.0, 1) if known >= rule.items else (rule.score_node, rule.least)
+        enough = rule.score_node / 2 if known >= rule.items else rule.score_node
+        least = rule.items if known >= rule.items else rule.least
         shorts = [(one[0], (one[3].order_id if one[3] else "") or one[2]) for shelf in items for one in shelf.shorts]
         for span in _SPANS:
             since_us = (step - span + 1) * _STEP_US
             bad = float(len({order for at_us, order in shorts if at_us >= since_us}))
             total = sum(one[2] for one in state.steps if one[0] > step - span)
+            share = _usual_before(state, step - span, rule)
             if bad < least or bad < rule.times * share * total or bad >= total:
                 continue  # where all fail, either none that succeeds is told, or there are too few to say
             score = surprise_of_share(bad, total, share)
@@ -312,11 +318,42 @@ def _take(state: NodeShelves, members: Iterable[Short]) -> set[str]:
     return new
 
 
-def _usual(state: NodeShelves, rule: PhantomRule) -> float:
-    """Which share of a node's picks usually fails; where only failed ones are told nobody knows."""
-    if state.usual_bad >= state.usual_total:
-        return rule.usual
-    return (state.usual_bad + rule.usual * _PRIOR) / (state.usual_total + _PRIOR)
+def _usual_beside(state: NodeShelves, shelf: Shelf, rule: PhantomRule) -> float:
+    """Which share of a node's picks fails but for those of an item; what is under way now counts, too."""
+    bad = sum(one[1] for one in state.steps) - len(shelf.shorts)
+    total = sum(one[2] for one in state.steps) - len(shelf.shorts) - sum(many for _, many in shelf.done)
+    return _at_most(state.usual_bad + max(0.0, bad), state.usual_total + max(0.0, total), rule)
+
+
+def _usual_before(state: NodeShelves, step: int, rule: PhantomRule) -> float:
+    """Which share of a node's picks failed up to a step, but for those of items that failed again after it."""
+    before = [one for one in state.steps if one[0] <= step]
+    bad, total = sum(one[1] for one in before), sum(one[2] for one in before)
+    until_us = (step + 1) * _STEP_US
+    for shelf in state.items.values():
+        if shelf.shorts and shelf.shorts[0][0] < until_us <= shelf.shorts[-1][0]:
+            bad -= sum(one[0] < until_us for one in shelf.shorts)
+    return _at_most(state.usual_bad + max(0.0, bad), state.usual_total + total, rule)
+
+
+def _at_most(bad: float, total: float, rule: PhantomRule) -> float:
+    """A usual share, with a standard error on top: where few picks were seen, none that failed says little.
+
+    Where only failed ones are told nobody knows.
+    """
+    if bad >= total:
+        bad = total = 0.0
+    seen = total + _PRIOR
+    share = (bad + rule.usual * _PRIOR) / seen
+    return share + sqrt(share * (1.0 - share) / seen)
+
+
+def _is_gone(shelf: Shelf) -> bool:
+    """Whether the book had enough for an item's failed picks, and none has succeeded since the last of them."""
+    if not shelf.shorts:
+        return False
+    last = shelf.shorts[-1][0] // CELL_US
+    return all(number < last for number, _ in shelf.done) and _book_had(shelf, len(_orders(shelf.shorts)))
 
 
 def _asked(state: NodeShelves, cell: Cell | None) -> Iterable[Shelf]:

@@ -26,6 +26,8 @@ from schemas.events import (
 from schemas.rows import Signal
 
 REFUNDS: Scoped = scoped(posting_type="refund")
+#: How long a return can lie between its receipt and its restocking.
+_UNSEEN_US = 2 * DAY_US
 _EVIDENCE = 20
 #: Begins the key of a timer: whether the receipt of a refund has come meanwhile.
 _RECEIPT = "refund "
@@ -71,6 +73,10 @@ class _Return(msgspec.Struct, array_like=True):
 
 class Returns(EventDetector):
     """Follows each return from its first event to its refund.
+
+    Counts, beside the returns and what is sold by sku: `return_received`, of which a refund has not come yet,
+    `return_restocked` (the same, of those of which the restocking is the first that was ever heard), `return_refunded`
+    and `refund_unreceived`.
 
     Memory: some 300 bytes a return, dropped `retention` after its last event.
     """
@@ -120,15 +126,17 @@ class Returns(EventDetector):
         return known
 
     def _received(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, ReturnReceived | ReturnRestocked)
+        is_first = self._returns.get(event.return_id) is None
         known = self._seen(arrived, out)
         if known.received_us is not None:
             return
-        event = arrived.event
-        assert isinstance(event, ReturnReceived | ReturnRestocked)
         known.received_us = arrived.occurred_us
         impact = self._impact(event.return_id, known)
         if known.refund_us is None:
-            out.bad("return_received", REFUNDS, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
+            metric = "return_restocked" if is_first and isinstance(event, ReturnRestocked) else "return_received"
+            out.bad(metric, REFUNDS, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
 
     def _posted(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -221,17 +229,21 @@ class _LagState(msgspec.Struct, array_like=True):
     score: float = 0.0
     named: int = 0
     evidence: list[str] = []
+    first_us: int = 0
 
 
 class RefundLag(ScopeDetector):
     """Refunds that take longer than they use to: several returns came back, and their money does not go out.
+
+    A return that is first heard of when it is restocked was received, and maybe refunded, before the log began: in a
+    scope's first `_UNSEEN_US` none of these is waited for.
 
     Memory: one record for each return that came back and is not refunded, given up after `give_up`.
     Cost: O(those) per minute.
     """
 
     NAME = "refund_lag"
-    METRICS = ("return_received", "return_refunded")
+    METRICS = ("return_received", "return_restocked", "return_refunded")
     State = _LagState
 
     def __init__(self, policy: Policy[WaitRule], give_up_us: int) -> None:
@@ -240,7 +252,10 @@ class RefundLag(ScopeDetector):
     def judge(self, scope: Scoped, state: _LagState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
         rule = self._policy.of(scope)
+        state.first_us = state.first_us or end_us
         take(state.waits, cells, "return_received", "return_refunded")
+        if end_us - state.first_us >= _UNSEEN_US:
+            take(state.waits, cells, "return_restocked", "")
         state.waits.forget(end_us - self._give_up_us)
         fresh = state.waits.newly_late(end_us, rule)
         late, counted, score = state.waits.surprise(end_us, rule)

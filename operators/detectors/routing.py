@@ -29,7 +29,8 @@ _MOST_NODES = 20
 class RoutingRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When allocations are misrouted: a `RateRule` by region, channel and expected node.
 
-    The wrong ones must be of several items: an item that is sold out where it belongs is sent from elsewhere rightly.
+    The wrong ones must be of several items, and be too many without those items that go astray wherever they are
+    ordered, with a surprise of `sold_out` for each: what is sold out where it belongs is sent from elsewhere rightly.
     """
 
     window: Duration = Duration(45 * MINUTE_US)
@@ -40,6 +41,7 @@ class RoutingRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     quiet: Duration = Duration(30 * MINUTE_US)
     usual: float = 0.03
     memory: Duration = Duration(7 * DAY_US)
+    sold_out: float = 2.0
 
 
 class RoutingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,6 +61,7 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     """One allocation, as it is passed on in the place of an event's id.
 
     `verdict` is `right`, `wrong` (elsewhere than expected, or sent to and fro), or `unsaid` (no node was expected).
+    `sku` is the first item that was allocated, `others` are those that went with it.
     """
 
     event_id: str
@@ -68,6 +71,12 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     node: str
     sku: str
     verdict: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def skus(self) -> frozenset[str]:
+        """All items that were allocated, as far as they are known."""
+        return frozenset((self.sku, *self.others)) - {""}
 
 
 class Allocations(msgspec.Struct, array_like=True):
@@ -129,6 +138,7 @@ class Routes(EventDetector):
             event.node,
             lines[0].sku if lines else "",
             verdict,
+            tuple(dict.fromkeys(line.sku for line in lines[1:])),
         )
         impact = None if verdict == "right" else self._book.impact(event.order_id)
         shown = msgspec.json.encode(route).decode()

@@ -1,7 +1,8 @@
 """Routing: what most of the wrong allocations have in common. The second part.
 
 All allocations of the window are counted by region, by expected node and by channel; of those values whose share of
-wrong ones is a finding, the most surprising one explains what it can, and what is left is judged again.
+wrong ones is a finding, the most surprising one explains what it can, and what is left is judged again. Wherever an
+item is sold out its orders go elsewhere rightly: a value whose wrong ones are of such items is none.
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from operators.detectors.rates import RateRule, RateWatch, Seen, surprise_of_sha
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.routing import ROUTE, Route, RoutingRule
 from operators.detectors.scopes import Cell, ScopeDetector
+from operators.detectors.sold_out import Sent, sold_out
 from schemas.durations import HOUR_US, people_duration
 
 #: How many findings can stand at once; how much the rule's usual share counts beside what was seen.
@@ -194,8 +196,14 @@ class RoutingWatch(ScopeDetector):
                     continue
                 usual = self._usual(state, f"{dimension} {value}", rule)
                 share, bar = count / total[value], max(rule.share, min(0.9, usual * rule.times))
-                score = surprise_of_share(count, total[value], usual)
-                if share >= bar and score >= rule.score + clearer and (best is None or score > best[0]):
+                if share < bar or surprise_of_share(count, total[value], usual) < rule.score + clearer:
+                    continue
+                gone = sold_out(_sent((dimension, value), state.window), usual, rule.sold_out)
+                others = [one for one in left if one.has((dimension, value)) and gone.isdisjoint(one.route.skus)]
+                astray = sum(one.route.verdict == "wrong" for one in others)
+                score = surprise_of_share(astray, len(others), usual)
+                is_finding = astray >= max(rule.least, bar * len(others)) and score >= rule.score + clearer
+                if is_finding and (best is None or score > best[0]):
                     best = score, (dimension, value), bar, usual
         return best
 
@@ -279,6 +287,21 @@ class RoutingWatch(ScopeDetector):
 
 def _score(found: tuple[float, tuple[str, str], float, float]) -> float:
     return found[0]
+
+
+def _sent(key: tuple[str, str], window: Sequence[Allocated]) -> list[Sent]:
+    """The allocations of the window of which it was said where they belong; what goes to and fro went astray once."""
+    sent, seen = list[Sent](), set[tuple[str, frozenset[str]]]()
+    for one in window:
+        route = one.route
+        if route.verdict == "unsaid":
+            continue
+        if route.verdict == "wrong" and one.impact is not None and one.impact.key:
+            if (one.impact.key, route.skus) in seen:
+                continue
+            seen.add((one.impact.key, route.skus))
+        sent.append(Sent(route.skus, route.verdict == "wrong", one.has(key)))
+    return sent
 
 
 def _since_us(among: Sequence[Allocated], bar: float) -> int:
