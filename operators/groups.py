@@ -358,8 +358,7 @@ class SiteGroup:
     def _paces(self, rows: Iterable[Row]) -> list[Pace]:
         """How long the handoffs on the way to promises took, for the incidents."""
         windows = (row for row in rows if isinstance(row, HandoffWindow) and row.handoff in self._on_the_way)
-        grace_us = self._settings.handoff_windows.grace_us
-        return [pace for row in windows for pace in pace_of(row, grace_us)]
+        return [pace for row in windows for pace in pace_of(row)]
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's; a test is judged by what it finds.
+settings.register_profile("andon", deadline=None)
+settings.load_profile("andon")
 
 
 @pytest.fixture

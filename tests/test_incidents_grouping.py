@@ -468,3 +468,23 @@ def test_a_queue_that_fills_as_soon_as_an_interface_fails_is_an_effect_of_it(fil
     rows = run([failing, finding(fills + 2, "queue_saturation", {"queue": "q"}, since=fills)], until=60)
     assert len(alive(rows)) == incidents
     assert alive(rows)[0].kind == "posting_interface_down"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("picking_backlog", "node"),
+        ("misrouting", "region"),
+        ("price_error", "sku"),
+        ("carrier_delay", "carrier"),
+        ("supplier_delay", "supplier"),
+        ("downstream_outage", "interface"),
+        ("duplicate_orders", "channel"),
+    ],
+)
+def test_findings_that_overlap_in_a_field_are_one_and_those_that_differ_in_it_are_two(kind: str, field: str) -> None:
+    here = finding(10, kind, {field: "a"}, orders("o", range(10)), name="one")
+    more = finding(11, kind, {field: "a", "detail": "x"}, orders("o", range(10)), name="more")
+    there = finding(11, kind, {field: "b"}, orders("p", range(10)), name="other")
+    assert only(run([here, more], until=30)).signals == 2
+    assert [one.signals for one in alive(run([here, there], until=30))] == [1, 1]

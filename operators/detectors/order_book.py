@@ -38,8 +38,8 @@ class OrderFacts(msgspec.Struct, array_like=True):
     """An order as its events told it. Times are event times in microseconds, None where nothing was said.
 
     `node` is where it was last allocated as a whole or in part. An order whose `order.created` was not seen has no
-    lines. `standing` is how far it is on the way to its promise; `is_named`: a detector asked for its impact, so where
-    it goes from there is of interest.
+    lines. `standing` is how far it is on the way to its promise; `is_named`: a detector asked for its impact or may
+    name it elsewhere (capture, which sees the orders of all groups), so where it goes from there is of interest.
     """
 
     channel: str = ""
@@ -57,6 +57,11 @@ class OrderFacts(msgspec.Struct, array_like=True):
     dispatch_by_us: int | None = None
     standing: Standing | None = None
     is_named: bool = False
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether it lacks what the business needs: a customer, a currency, lines, their prices."""
+        return not (self.customer_id and self.currency and self.lines) or any(line.price is None for line in self.lines)
 
     def lines_of(self, sku: str | None = None, line_id: str | None = None) -> list[Line]:
         """The lines of an item, or the one of an id; all where neither is given or none is like that."""
@@ -100,8 +105,9 @@ class OrderFacts(msgspec.Struct, array_like=True):
 class OrderBook(EventDetector):
     """The orders of a key group, whom other detectors ask for impacts.
 
-    Of an order that one asked for, every step further on `path`, the handoffs to its promise, is told as a tally
-    `ORDER_MOVED`. What happened earlier on the way than what is known already says nothing new.
+    Of an order that one asked for, and of one that was captured incomplete, every step further on `path`, the handoffs
+    to its promise, is told as a tally `ORDER_MOVED`. What happened earlier on the way than what is known already says
+    nothing new.
 
     Memory: some 300 bytes with the key for an order at rest, dropped `retention` after its last event.
     Cost: one look-up for each event of the types that change what is known.
@@ -183,6 +189,8 @@ class OrderBook(EventDetector):
             facts.promised_us = to_us(event.promised_at)
         if event.dispatch_by is not None:
             facts.dispatch_by_us = to_us(event.dispatch_by)
+        if facts.promised_us is not None and facts.is_incomplete:
+            facts.is_named = True  # the interface group may name it, which can't ask here
 
     def _promised(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event

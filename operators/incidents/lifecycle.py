@@ -23,7 +23,8 @@ def status_at(record: Record, now_us: int, settings: IncidentSettings) -> str:
 def next_look_us(record: Record, now_us: int, settings: IncidentSettings) -> int:
     """When something about it may change by time alone."""
     if record.resolved:
-        return record.shown.resolved_us + settings.reopen_within
+        forget_us = record.shown.resolved_us + settings.reopen_within
+        return min(forget_us, record.predict_us) if record.on_the_way and record.predict_us > now_us else forget_us
     times = [_ends_us(record, settings)]
     if not record.written:
         times.append(record.hold_us)

@@ -1,49 +1,67 @@
 """How long the handoffs on the way to a promise take at present, from the windows as they are written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from operators.quantiles import GAMMA, ZERO_BUCKET, bucket, estimate, merge
-from schemas.durations import HOUR_US
+from operators.incidents.stretches import Stretch
+from operators.incidents.survival import Seen, Survival, survival
+from operators.quantiles import GAMMA, ZERO_BUCKET, bucket, merge
+from schemas.durations import HOUR_US, SECOND_US
 from schemas.errors import StateError
 from schemas.rows import HandoffWindow
 
-#: Windows that ended this long ago, or later, tell what a handoff takes at present.
+#: Passes are watched for so long to tell what a handoff takes at present.
 CURRENT_US = 2 * HOUR_US
-#: Fewer passes than these tell nothing.
+#: A place in which fewer passes than these have ended is told of by all places.
 ENOUGH = 10
+#: Fewer passes than these that took longer than one under way don't tell how long it takes.
+TOO_FEW = 3
 #: Beyond so many passes those that are known of what is usual count by half.
 _USUAL = 2_000
-#: What was held up longer than all but so many (and this share of them) can't be told of by them.
-_TOO_FEW, _TAIL = 3, 0.02
-#: Between the 10 % and the 90 % quantile lie 80 %.
-_LOW, _HIGH = 0.1, 0.9
 _ANYWHERE = ""
 
 
 class Pace(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The latencies of the passes that ended in one window, as a sketch (operators/quantiles.py, seconds)."""
+    """One window of a handoff in a scope: when passes that ended in it began, and how many began in it.
+
+    `buckets` is the sketch of the latencies (operators/quantiles.py, seconds). `length_us` is the window's; `backlog`
+    passes were open at its end, the oldest since `oldest_us` (event time; None where none were).
+    """
 
     arrival_us: int
     end_us: int
     handoff: str
     scope: str
     buckets: dict[int, int]
+    started: int = 0
+    length_us: int = 0
+    backlog: int = 0
+    oldest_us: int | None = None
 
 
-class Stretch(msgspec.Struct, frozen=True):
-    """How long a pass takes from its start: the median, and half of the 80 % interval, in seconds."""
+class Window(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept of a window of late."""
 
-    middle_s: float
-    error_s: float
+    end_us: int
+    buckets: dict[int, int]
+    started: int = 0
+    length_us: int = 0
 
 
 class Place(msgspec.Struct, array_like=True):
-    """One handoff in one scope: its windows of late (end, buckets), oldest first, and what was usual before."""
+    """One handoff in one scope.
 
-    windows: list[tuple[int, dict[int, int]]] = []
+    `windows` are those of `CURRENT_US`, in the order in which they were first heard of; `usual` the latencies of those
+    before. `under_way` counts, by the end of the window in which they began, passes that are not over; below 0 where
+    more ended than were said to begin. At the end of the last window there were `backlog` of them.
+    """
+
+    windows: list[Window] = []
     usual: dict[int, int] = {}
+    under_way: dict[int, int] = {}
+    backlog: int = 0
+    end_us: int = 0
 
 
 class PacesState(msgspec.Struct, frozen=True, array_like=True):
@@ -54,74 +72,89 @@ class PacesState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Paces:
-    """What is known of each handoff × scope, and of each handoff over all its scopes (scope "").
+    """What is known of each handoff × scope.
 
-    Memory: for each handoff on the way and scope, a sketch of at most some hundred buckets, and the sketches of
-    `CURRENT_US`: no more entries than passes that ended then. Cost: O(buckets) a window; a question for another age
-    O(buckets), until the next is heard.
+    A pass that is over was under way from `latency` before the window's end to that end; one that is not, since the
+    window in which it began. How many passes of a window are still under way is what began in it less what ended
+    since and began in it by its latency: exact to a window's length (and 1 % of the latency), which is little
+    against handoffs that last long enough to break a promise.
+
+    Memory: for each handoff on the way and scope, a sketch of at most some hundred buckets, the sketches of
+    `CURRENT_US` (no more entries than passes that ended then), and a number for each window since the oldest pass
+    under way began. Cost: O(buckets) a window; a first question after a window was heard
+    O((passes under way + buckets) log), one of all scopes that of each; further ones a look-up.
     """
 
-    VERSION = 1
+    VERSION = 2
+    #: Before passes under way were counted; what was known then of all scopes together is made of the scopes now.
+    _READS = (1, 2)
 
     def __init__(self) -> None:
         self._places: dict[str, dict[str, Place]] = {}
         self._now_us = 0
-        self._sketches: dict[tuple[str, str], Mapping[int, int]] = {}
-        self._known: dict[tuple[str, str, int, int], Stretch | None] = {}
+        self._curves: dict[tuple[str, str], Survival] = {}
+        self._known: dict[tuple[str, str, int, int | None], Stretch | None] = {}
 
     def hear(self, paces: Iterable[Pace]) -> None:
-        """Take windows that arrived later than those before them, in any order."""
-        for pace in sorted(paces, key=_place):
+        """Take windows that arrived later than those before them, in any order; a later one of a window counts."""
+        for pace in sorted(paces, key=_order):
             scopes = self._places.setdefault(pace.handoff, {})
-            for scope in dict.fromkeys((pace.scope, _ANYWHERE)):
-                place = scopes.setdefault(scope, Place([], {}))
-                place.windows.append((pace.end_us, pace.buckets))
-                place.usual = merge((place.usual, pace.buckets))
-                if sum(place.usual.values()) > _USUAL:
-                    place.usual = {index: count // 2 for index, count in place.usual.items() if count > 1}
-        self._forget()
+            place = scopes.get(pace.scope)
+            if place is None:
+                place = scopes[pace.scope] = Place([], {}, {})
+            _take(place, pace)
+        self._curves.clear()
+        self._known.clear()
 
     def at(self, now_us: int) -> None:
         """It is now so late: what is older than `CURRENT_US` is not current any more."""
-        if now_us != self._now_us:
-            self._now_us = now_us
-            self._forget()
+        if now_us == self._now_us:
+            return
+        self._now_us = now_us
+        for scopes in self._places.values():
+            for place in scopes.values():
+                _age(place, now_us - CURRENT_US)
+        self._curves.clear()
+        self._known.clear()
 
     def stretch(self, handoff: str, scope: str, age_s: float = 0.0, most_s: float | None = None) -> Stretch | None:
         """How long a pass takes that takes longer than `age_s`, and no longer than `most_s` (where that is given).
 
-        What the scope does at present tells, else what is usual there, else the same of all scopes. What has taken
-        longer than nearly all before is taken to take as long again (the tail of a Pareto law with index 1, of which
-        that is the median), give or take that. None where nothing is known.
+        `survival` tells, of the passes of the scope, or where fewer than `ENOUGH` have ended there, of all scopes.
+        None where too few have anywhere, or fewer than `TOO_FEW` took longer than `age_s`: of such a pass the others
+        tell nothing; or none took no longer than `most_s`.
         """
         age = bucket(max(0.0, age_s))
-        most = 1 << 30 if most_s is None else bucket(max(0.0, most_s))
+        most = None if most_s is None else bucket(max(0.0, most_s))
         key = handoff, scope, age, most
         if key not in self._known:
-            self._known[key] = _stretch(self._sketch(handoff, scope), age, most)
+            curve = self._curve(handoff, scope)
+            self._known[key] = curve.beyond(age, most) if curve.ended_beyond(age) >= TOO_FEW else None
         return self._known[key]
 
-    def _sketch(self, handoff: str, scope: str) -> Mapping[int, int]:
-        """The latencies that tell most of a pass there; empty where none do."""
+    def knows(self, handoff: str) -> bool:
+        """Whether enough passes of a handoff have ended anywhere."""
+        return bool(self._curve(handoff, _ANYWHERE).ages)
+
+    def _curve(self, handoff: str, scope: str) -> Survival:
+        """The curve that tells most of a pass there; empty where none does."""
         key = handoff, scope
-        found = self._sketches.get(key)
+        found = self._curves.get(key)
         if found is None:
-            scopes = self._places.get(handoff, {})
-            found = self._sketches[key] = next(
-                (some for one in dict.fromkeys((scope, _ANYWHERE)) for some in self._some(scopes.get(one))), {}
-            )
+            found = self._curves[key] = self._estimated(handoff, scope)
         return found
 
-    def _some(self, place: Place | None) -> Sequence[Mapping[int, int]]:
-        if place is None:
-            return []
-        place.windows = [window for window in place.windows if window[0] > self._now_us - CURRENT_US]
-        some = [merge(buckets for _, buckets in place.windows), place.usual]
-        return [one for one in some if sum(one.values()) >= ENOUGH]
-
-    def _forget(self) -> None:
-        self._sketches.clear()
-        self._known.clear()
+    def _estimated(self, handoff: str, scope: str) -> Survival:
+        scopes = self._places.get(handoff, {})
+        if scope != _ANYWHERE:
+            place = scopes.get(scope)
+            if place is None or _ended(place) < ENOUGH:
+                return self._curve(handoff, _ANYWHERE)
+            return survival(_seen(place, self._now_us), place.usual)
+        if sum(map(_ended, scopes.values())) < ENOUGH:
+            return Survival((), ())
+        seen = (one for place in scopes.values() for one in _seen(place, self._now_us))
+        return survival(seen, merge(place.usual for place in scopes.values()))
 
     def __len__(self) -> int:
         """How many handoffs × scopes are known."""
@@ -129,9 +162,6 @@ class Paces:
 
     def snapshot(self) -> PacesState:
         """What is known. To be encoded before the next call of anything here: it is no copy."""
-        for scopes in self._places.values():
-            for place in scopes.values():
-                place.windows = [window for window in place.windows if window[0] > self._now_us - CURRENT_US]
         return PacesState(self.VERSION, self._places)
 
     def restore(self, state: PacesState) -> None:
@@ -140,39 +170,132 @@ class Paces:
         Raises:
             StateError: it is of another version.
         """
-        if state.version != self.VERSION:
+        if state.version not in self._READS:
             raise StateError(f"paces of version {state.version}; this code reads {self.VERSION}")
-        self._places = state.places
-        self._forget()
+        self._places = {
+            handoff: {scope: place for scope, place in scopes.items() if state.version > 1 or scope != _ANYWHERE}
+            for handoff, scopes in state.places.items()
+        }
+        self._curves.clear()
+        self._known.clear()
 
 
-def _place(pace: Pace) -> tuple[int, str, str, int]:
+def pace_of(row: HandoffWindow) -> list[Pace]:
+    """What a window tells, and each correction of it; nothing of one that overlaps the one before it."""
+    length_us = row.window_end_us - row.window_start_us
+    if row.window_end_us % length_us:
+        return []
+    oldest_us = None if row.oldest_age_s is None else row.window_end_us - round(row.oldest_age_s * SECOND_US)
+    return [
+        Pace(
+            row.arrival_us,
+            row.window_end_us,
+            row.handoff,
+            row.scope,
+            row.latency_buckets,
+            row.started,
+            length_us,
+            row.backlog,
+            oldest_us,
+        )
+    ]
+
+
+def _order(pace: Pace) -> tuple[int, str, str, int]:
     return pace.arrival_us, pace.handoff, pace.scope, pace.end_us
 
 
-def pace_of(row: HandoffWindow, grace_us: int) -> list[Pace]:
-    """What a window tells when it is first written; nothing where nothing ended in it, or it is a correction."""
-    if not row.latency_buckets or row.arrival_us > row.window_end_us + grace_us:
-        return []
-    return [Pace(row.arrival_us, row.window_end_us, row.handoff, row.scope, row.latency_buckets)]
+def _take(place: Place, pace: Pace) -> None:
+    _age(place, pace.arrival_us - CURRENT_US)
+    if pace.end_us <= pace.arrival_us - CURRENT_US:
+        return
+    window = Window(pace.end_us, pace.buckets, pace.started, pace.length_us)
+    number = next((at for at, one in enumerate(place.windows) if one.end_us == pace.end_us), None)
+    if number is None:
+        place.windows.append(window)
+        _count(place, window, Window(pace.end_us, {}))
+    else:
+        _count(place, window, place.windows[number])
+        place.windows[number] = window
+    if pace.end_us < place.end_us:
+        return
+    place.end_us, place.backlog = pace.end_us, pace.backlog
+    oldest_us = pace.end_us if pace.oldest_us is None else pace.oldest_us
+    kept = {end_us: count for end_us, count in place.under_way.items() if count and end_us > oldest_us}
+    if pace.oldest_us is not None and pace.length_us:
+        # What is counted in windows before the oldest of all began in a later one: put down to the oldest's.
+        gone = sum(count for end_us, count in place.under_way.items() if count > 0 and end_us <= oldest_us)
+        missing = min(gone, pace.backlog - sum(count for count in kept.values() if count > 0))
+        if missing > 0:
+            first_us = (oldest_us // pace.length_us + 1) * pace.length_us
+            kept[first_us] = kept.get(first_us, 0) + missing
+    place.under_way = kept
 
 
-def _stretch(counts: Mapping[int, int], age: int, most: int) -> Stretch | None:
-    total = sum(counts.values())
-    if not total:
-        return None
-    some = {index: count for index, count in counts.items() if index <= most}
-    if age == ZERO_BUCKET:
-        if not some:
-            return None
-        return _of(some)
-    longer = {index: count for index, count in some.items() if index > age}
-    if sum(longer.values()) < max(_TOO_FEW, _TAIL * total):
-        so_far_s = GAMMA**age
-        return Stretch(2 * so_far_s, so_far_s)
-    return _of(longer)
+def _count(place: Place, window: Window, before: Window) -> None:
+    """Count in what a window has more than before: what began among those under way, what ended out of them."""
+    under_way, length_us = place.under_way, window.length_us
+    if not length_us:  # kept by a version that did not say when passes began
+        return
+    if window.started != before.started:
+        under_way[window.end_us] = under_way.get(window.end_us, 0) + window.started - before.started
+    for index in {**window.buckets, **before.buckets}:
+        more = window.buckets.get(index, 0) - before.buckets.get(index, 0)
+        if not more:
+            continue
+        latency_us = round(_middle_s(index) * SECOND_US)
+        began_us = window.end_us - length_us // 2 - latency_us
+        end_us = -(-began_us // length_us) * length_us
+        # The window in which it began is known to half a window and 1 % of the latency: the nearest that has any left.
+        reach = 1 + latency_us // (100 * length_us)
+        near = [end_us + step * length_us for step in range(-reach, reach + 1)]
+        near = sorted((one for one in near if one <= window.end_us), key=_distance_from(began_us + length_us // 2))
+        for one in near if more > 0 else ():
+            taken = min(more, max(0, under_way.get(one, 0)))
+            under_way[one] = under_way.get(one, 0) - taken
+            more -= taken
+        under_way[end_us] = under_way.get(end_us, 0) - more
 
 
-def _of(counts: Mapping[int, int]) -> Stretch:
-    lower, middle, upper = (estimate(q, counts) for q in (_LOW, 0.5, _HIGH))
-    return Stretch(middle, (upper - lower) / 2)
+def _distance_from(time_us: int) -> Callable[[int], int]:
+    return lambda other_us: abs(other_us - time_us)
+
+
+def _age(place: Place, before_us: int) -> None:
+    """Put down to what is usual what is not current any more."""
+    gone = [window for window in place.windows if window.end_us <= before_us]
+    if not gone:
+        return
+    place.windows = [window for window in place.windows if window.end_us > before_us]
+    place.usual = merge([place.usual, *(window.buckets for window in gone)])
+    if sum(place.usual.values()) > _USUAL:
+        place.usual = {index: count // 2 for index, count in place.usual.items() if count > 1}
+
+
+def _ended(place: Place) -> int:
+    """How many passes are known that are over."""
+    return sum(place.usual.values()) + sum(sum(window.buckets.values()) for window in place.windows)
+
+
+def _seen(place: Place, now_us: int) -> Iterator[Seen]:
+    """The passes of late, from the age at which they were first watched.
+
+    Where more are counted as under way than the last window said there are (cancelled orders end no pass), it can't be
+    told which they are: each counts for as much less.
+    """
+    since_us = now_us - CURRENT_US
+    for window in place.windows:
+        watched_s = max(0, window.end_us - since_us) / SECOND_US
+        for index, count in window.buckets.items():
+            latency_s = _middle_s(index)
+            yield Seen(max(0.0, latency_s - watched_s), latency_s, count, ended=True)
+    under_way = {end_us: count for end_us, count in place.under_way.items() if count > 0}
+    total = sum(under_way.values())
+    part = min(1.0, place.backlog / total) if total else 0.0
+    for end_us, count in under_way.items():
+        age_s = max(0, now_us - end_us) / SECOND_US
+        yield Seen(max(0.0, age_s - CURRENT_US / SECOND_US), age_s, count * part, ended=False)
+
+
+def _middle_s(index: int) -> float:
+    return 0.0 if index <= ZERO_BUCKET else 2 * GAMMA**index / (GAMMA + 1)

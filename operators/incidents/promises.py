@@ -11,6 +11,8 @@ _AGAIN_US = 5 * MINUTE_US
 #: A predicted time that moved by less than this, or by less than this share of its bound, is not told anew.
 _LEAST_US = 10 * MINUTE_US
 _SHARE = 0.25
+#: A bound that became wider or narrower by this factor is told anew.
+_OTHER = 1.5
 
 
 def predict(record: Record, delays: Delays, journeys: Journeys, now_us: int) -> None:
@@ -74,7 +76,8 @@ def _predict(touched: Touched, kind: str, delays: Delays, journeys: Journeys, no
         touched.breach_us, touched.error_s = expected.at_us, expected.error_s
         if before[0] is not None and expected.error_s and before[0] > now_us:
             moved_us = abs(expected.at_us - before[0])
-            if moved_us < max(_LEAST_US, _SHARE * expected.error_s * SECOND_US):
+            near = moved_us < max(_LEAST_US, _SHARE * expected.error_s * SECOND_US)
+            if near and before[1] is not None and before[1] / _OTHER <= expected.error_s <= before[1] * _OTHER:
                 touched.breach_us, touched.error_s = before
     return before != (touched.breach_us, touched.error_s)
 
