@@ -12,7 +12,7 @@ help:
 	@echo "make demo    simulate a retailer's day, run the job over it, show what it found"
 	@echo "make test    all tests"
 	@echo "make test-kafka  tests that use a broker, over Apache Kafka itself (needs java and maven)"
-	@echo "make test-ops  manifests, alert rules, dashboards, monitoring, with kustomize, Prometheus and Alertmanager (fetches them)"
+	@echo "make test-ops  manifests, alert rules, dashboards, monitoring, with kustomize, compose-spec, Prometheus and Alertmanager (fetches them)"
 	@echo "make check   format, lint, types, import contracts; licences, pins, known vulnerabilities, bill of materials"
 	@echo "make format  let the formatter and the linter mend what they can"
 	@echo "make bench   events per second and memory, stage by stage"
@@ -39,7 +39,7 @@ demo: $(STAMP)
 	$(BIN)/andon demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-kafka: $(STAMP)
 	sh tests/get_kafka.sh .kafka
@@ -48,8 +48,9 @@ test-kafka: $(STAMP)
 test-ops: $(STAMP)
 	sh infra/get_tools.sh .ops
 	ANDON_TEST_OPS=1 PROMTOOL=$(CURDIR)/.ops/bin/promtool KUSTOMIZE=$(CURDIR)/.ops/bin/kustomize \
+		COMPOSE_SPEC=$(CURDIR)/.ops/bin/compose-spec \
 		PROMETHEUS=$(CURDIR)/.ops/bin/prometheus ALERTMANAGER=$(CURDIR)/.ops/bin/alertmanager ANDON_TEST_KAFKA_HOME=$(CURDIR)/.kafka \
-		$(BIN)/python -m pytest -n 2 --dist loadscope tests/test_infra_*.py
+		$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests/test_infra_*.py
 
 check: $(STAMP) build/sbom.json
 	$(BIN)/ruff format --check .

@@ -301,12 +301,12 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
         while not done.is_set():
             for _ in _signals_of(heard):
                 if signalled:
-                    _end_at_once("stopped by a second signal, not at a snapshot")
+                    _end_at_once(stop, "stopped by a second signal, not at a snapshot")
                 stop.requested = signalled = True
             if stop.requested and ends_s is None:
                 ends_s = time.monotonic() + within_s + 1.0
             if ends_s is not None and time.monotonic() >= ends_s and not done.is_set():
-                _end_at_once(f"not at a snapshot within {within_s:g} s")
+                _end_at_once(stop, f"not at a snapshot within {within_s:g} s")
 
     wakes = signal.set_wakeup_fd(told.fileno())
     before = {number: signal.signal(number, lambda *_: None) for number in STOPPING}
@@ -333,6 +333,8 @@ def _signals_of(heard: socket.socket) -> list[int]:
         return []
 
 
-def _end_at_once(why: str) -> None:
-    os.write(2, f"andon: {why}; the next run goes on from the last one\n".encode())
+def _end_at_once(stop: Stop, why: str) -> None:
+    stop.unmute()  # the engine may be ending, over an error that nobody has been told of yet
+    failed = "" if stop.failure is None else f"andon: {stop.failure}\n"
+    os.write(2, f"{failed}andon: {why}; the next run goes on from the last one\n".encode())
     os._exit(1)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Puts promtool, prometheus, alertmanager and kustomize into DIR/bin, for the tests of rules, monitoring and manifests:
-# those that are installed, else Debian's prometheus (unpacked, not installed: no daemon is started), and builds with
-# go. Nothing needs root. Debian's alertmanager is used where it is installed; unpacked it does not find its templates,
-# whose place is compiled in.
+# Puts promtool, prometheus, alertmanager, kustomize and compose-spec (the reader of compose files that docker compose is
+# built on) into DIR/bin, for the tests of rules, monitoring and manifests: those that are installed, else Debian's
+# prometheus (unpacked, not installed: no daemon is started), and builds with go. Nothing needs root. Debian's
+# alertmanager is used where it is installed; unpacked it does not find its templates, whose place is compiled in.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -11,6 +11,7 @@ if [ $# -ne 1 ]; then
 fi
 kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 alertmanager=github.com/prometheus/alertmanager/cmd/alertmanager@v0.27.0
+compose_spec=github.com/compose-spec/compose-go/v2/cmd@v2.10.1
 mkdir -p "$1/bin"
 bin=$(cd "$1/bin" && pwd)
 
@@ -44,3 +45,7 @@ if ! there promtool || ! there prometheus; then
 fi
 there alertmanager prometheus-alertmanager || build alertmanager "$alertmanager"
 there kustomize || build kustomize "$kustomize"
+if ! there compose-spec; then
+    build compose-spec "$compose_spec"
+    mv "$bin/cmd" "$bin/compose-spec" # a program of go is called as its directory
+fi

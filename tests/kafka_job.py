@@ -238,7 +238,7 @@ class Job:
             arguments = (*arguments, "--processes", str(processes))
         self.start(*arguments)
         wait_for(lambda: self.at_end(log, processes), "the log to be consumed", deadline_s)
-        assert self.stop() < 10
+        self.stop()
 
 
 class Killer:

@@ -147,8 +147,21 @@ def test_what_is_stored_is_what_the_driver_would_have_stored(
     assert _stored(store, kind, rows, "ours") == _stored(store, kind, rows, "theirs")
 
 
-def test_a_whole_block_is_stored_the_same(store: Store) -> None:
+def _enough(store: Store) -> list[Row]:
+    """Rows whose columns are, together, of every type that any row's are: a block is laid out type by type."""
+    types: dict[type[Row], set[str]] = {}
     for row in ONE_OF_EACH:
+        described = store.query(f"DESCRIBE TABLE ours_{row.TABLE}").rows
+        types[type(row)] = {str(column_type) for _, column_type, *_ in described}
+    chosen: list[Row] = []
+    for row in sorted(ONE_OF_EACH, key=lambda row: -len(types[type(row)])):
+        if types[type(row)] - set().union(*(types[type(one)] for one in chosen)):
+            chosen.append(row)
+    return chosen
+
+
+def test_a_whole_block_is_stored_the_same(store: Store) -> None:
+    for row in _enough(store):
         kind = type(row)
         version = {"version": 70_000} if "version" in kind.__struct_fields__ else {}
         rows = [row] * 66_000 + [msgspec.structs.replace(row, **version)]

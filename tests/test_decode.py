@@ -70,7 +70,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_any_json_in_any_field_is_an_event_or_a_schema_fault(data: st.DataObject) -> None:
     document = json.loads(msgspec.json.encode(data.draw(events())))

@@ -1,6 +1,11 @@
 """The image and the laptop's stack: what is in them, that commands are commands, that settings are settings."""
 
+import copy
+import json
+import os
 import re
+import shutil
+import subprocess
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -151,9 +156,59 @@ def test_the_stack_is_pinned_and_listens_on_loopback_only() -> None:
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in ours().values())
 
 
+@pytest.fixture(scope="module")
+def compose_spec() -> str:
+    """The reader of compose files that docker compose is built on."""
+    found = os.environ.get("COMPOSE_SPEC") or shutil.which("compose-spec")
+    if found is None:
+        assert "ANDON_TEST_OPS" not in os.environ, "compose-spec is missing"
+        pytest.skip("compose-spec is not installed; `make test-ops` fetches it")
+    return found
+
+
+def read(compose_spec: str, file: Path) -> subprocess.CompletedProcess[str]:
+    command = [compose_spec, "--format", "json", str(file)]
+    return subprocess.run(command, cwd=file.parent, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_stack_is_a_compose_file(compose_spec: str) -> None:
+    done = read(compose_spec, INFRA / "compose.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "level=warning" not in done.stderr
+    services = json.loads(done.stdout)["services"]
+    assert services.keys() == COMPOSE["services"].keys()
+    for name, service in services.items():
+        mounted = [Path(one["source"]) for one in service.get("volumes") or [] if one["type"] == "bind"]
+        assert all(path.exists() for path in mounted), name
+        built = service.get("build")
+        assert built is None or (Path(built["context"]) / built["dockerfile"]).is_file()
+    assert services["run"]["read_only"] is True, "as merged from what all services of ours share"
+    (simulated,) = services["simulator"]["command"]
+    assert "$(date -u" in simulated, "for the shell there, not for compose"
+
+
+@pytest.mark.parametrize(
+    ("service", "change"),
+    [
+        ("run", {"stop_grace_perod": "45s"}),
+        ("run", {"cap_drop": "ALL"}),
+        ("kafka", {"ports": ["127.0.0.1:x:19092"]}),
+        ("deliver", {"depends_on": {"migrate": {"condition": "service_is_well"}}}),
+        ("grafana", {"environment": {"A": ["list"]}}),
+    ],
+)
+def test_what_is_wrong_in_a_compose_file_is_seen(
+    compose_spec: str, tmp_path: Path, service: str, change: dict[str, object]
+) -> None:
+    broken = copy.deepcopy(COMPOSE)
+    broken["services"][service] |= change
+    (tmp_path / "compose.yaml").write_text(yaml.safe_dump(broken))
+    assert read(compose_spec, tmp_path / "compose.yaml").returncode != 0
+
+
 def test_prometheus_of_the_stack_scrapes_the_job_and_has_the_rules() -> None:
-    read = yaml.safe_load((INFRA / "compose" / "prometheus.yaml").read_text())
-    (target,) = read["scrape_configs"][0]["static_configs"][0]["targets"]
+    told = yaml.safe_load((INFRA / "compose" / "prometheus.yaml").read_text())
+    (target,) = told["scrape_configs"][0]["static_configs"][0]["targets"]
     assert target == "run:9464"
     mounted = [volume.split(":")[1] for volume in COMPOSE["services"]["prometheus"]["volumes"]]
-    assert set(read["rule_files"]) <= set(mounted)
+    assert set(told["rule_files"]) <= set(mounted)

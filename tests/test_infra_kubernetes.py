@@ -290,3 +290,34 @@ def test_the_example_of_dealing_is_valid_and_deals_the_claims_of_the_job() -> No
     made = [one for one in resources if one["kind"] == "PersistentVolumeClaim"]
     assert [one["metadata"]["name"] for one in made] == ["recovery-andon-4", "recovery-andon-5"]
     assert all(one["spec"] == template["spec"] for one in made)
+
+
+def test_the_example_of_restoring_makes_the_claims_of_the_job_from_one_backup() -> None:
+    claims: list[Resource] = list(yaml.safe_load_all((KUBERNETES / "restore" / "claims.yaml").read_text()))
+    job = named(manifests("production"), "StatefulSet")["spec"]
+    (template,) = job["volumeClaimTemplates"]
+    assert [one["metadata"]["name"] for one in claims] == [
+        f"recovery-andon-{number}" for number in range(job["replicas"])
+    ]
+    for one in claims:
+        for version in VERSIONS:
+            kubernetes_validate.validate(one, version, strict=True)
+        source = one["spec"].pop("dataSource")
+        assert source["name"] == f"{one['metadata']['name']}-20260302t031700z", "as infra/container/back_up.py names it"
+        assert one["spec"] == template["spec"]
+        assert one["metadata"]["labels"] == template["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_of_the_job_are_kept_apart_and_taken_one_at_a_time(overlay: str) -> None:
+    resources = manifests(overlay)
+    apart = spec(resources)["affinity"]["podAntiAffinity"]
+    required = apart.get("requiredDuringSchedulingIgnoredDuringExecution", [])
+    preferred = [one["podAffinityTerm"] for one in apart["preferredDuringSchedulingIgnoredDuringExecution"]]
+    (term,) = required if overlay == "production" else preferred
+    labels = named(resources, "StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert term["labelSelector"]["matchLabels"].items() <= labels.items()
+    budget = named(resources, "PodDisruptionBudget", "andon")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"] == named(resources, "StatefulSet")["spec"]["selector"]["matchLabels"]

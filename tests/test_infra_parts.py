@@ -294,7 +294,9 @@ def test_processes_refuse_to_go_on_with_a_state_that_has_holes(tmp_path: Path, f
         first, second = pods.volume(0), pods.volume(1)
         first.rename(tmp_path / "lost")
         pods.start(2, first=2, share=False)
-        assert pods.codes() == [1, 1]
+        codes = pods.codes()
+        assert 1 in codes
+        assert PEER_GONE.issuperset(codes)
         assert "that of another process of this job is of run" in pods.job.errors()
         for part in parts_in(second).values():
             part.unlink()

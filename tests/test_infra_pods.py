@@ -5,6 +5,7 @@ end every view is that of a job in one process to which nothing happened.
 """
 
 import re
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,18 +14,22 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
+from dataflows.recovery import Share, Whole, parts_in, read_part, whole_of
 from scenarios.simulate import demo_settings, simulate
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.infra_kubectl import KubectlFront
+from tests.infra_kubernetes_api import stamps
 from tests.infra_load import Load
-from tests.infra_manifests import named
+from tests.infra_manifests import KUBERNETES, named
+from tests.infra_namespace_api import NamespaceApi
 from tests.infra_stateful_set import Namespace, wait
 from tests.infra_stateful_set_image import Image, build
 from tests.kafka_broker import Broker
 from tests.kafka_job import PATIENT, Job, Log, whole_views
-from tests.processes import PEER_GONE, andon
+from tests.processes import PEER_GONE, andon, environment
 
 PASSWORD = "secret"  # noqa: S105 - of a database that a test made
 IMAGE, NEXT_IMAGE = "andon:0.1.0", "andon:0.2.0"
@@ -96,11 +101,18 @@ class Scene:
 
     def lag(self) -> list[float]:
         """Of each partition that the pods read, messages that are not released."""
+        return self._metric("andon_lag_messages")
+
+    def released(self) -> list[float]:
+        """Of each partition, messages that the pods have released since they started."""
+        return self._metric("andon_messages_total")
+
+    def _metric(self, name: str) -> list[float]:
         found = []
         for pod in self.namespace.pods_of_set():
             with urllib.request.urlopen(f"http://{pod.around.address}:9464/metrics", timeout=10) as answer:
                 lines = answer.read().decode().splitlines()
-            found += [float(line.rpartition(" ")[2]) for line in lines if line.startswith("andon_lag_messages{")]
+            found += [float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{")]
         return found
 
     def wait_ready(self, what: str) -> None:
@@ -184,11 +196,11 @@ def test_restarted_one_after_the_other_and_one_killed(
             job.wait_ready(f"after {name} was replaced")
             assert job.load.under_way
         killed, other = namespace.pods["andon-1"], namespace.pods["andon-0"]
-        restarts = other.restarts
+        restarts, ends = other.restarts, len(other.ended)
         killed.kill()
         wait(lambda: other.restarts > restarts, "the other to end, too", READY_S)
         wait(lambda: killed.ended[-1].code == -9, "the kill to be seen", READY_S)
-        assert [one.code for one in other.ended if one.container == "andon"][-1] in PEER_GONE
+        assert next(one.code for one in other.ended[ends:] if one.container == "andon") in PEER_GONE
         job.wait_ready("after a kill")
         assert job.views_at_the_end() == undisturbed
 
@@ -234,3 +246,49 @@ def test_a_version_that_keeps_state_otherwise(
         namespace.stateful_set["spec"]["replicas"] = 2
         job.wait_ready("begun anew with the next version")
         assert job.views_at_the_end() == undisturbed
+
+
+def backed_up(image: Image, api: NamespaceApi) -> subprocess.CompletedProcess[str]:
+    """What the CronJob's container does, with its command and arguments as written, before this API."""
+    declared = named(api.namespace.resources, "CronJob", "andon-backup")["spec"]["jobTemplate"]["spec"]["template"]
+    (container,) = declared["spec"]["containers"]
+    program, script = container["command"]
+    command = [str(image.path(f"/opt/andon/bin/{program}")), str(image.path(script)), *container["args"]]
+    here = ("--api", api.url, "--credentials", str(api.folder))
+    return subprocess.run(
+        [*command, *here], env=environment(), capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def state_of(namespace: Namespace) -> Whole:
+    """The state on all volumes, of a job that has stopped."""
+    volumes = [claim / "state" for claim in namespace.claims.values()]
+    return whole_of([Share(str(one), "", [read_part(path) for path in parts_in(one).values()]) for one in volumes])
+
+
+def test_a_backup_brings_the_state_back_when_the_volumes_are_lost(
+    tmp_path: Path, images: dict[str, Image], front: ClickHouseFront, log: Log, undisturbed: dict[str, object]
+) -> None:
+    with scene(tmp_path, images, front, log, "restored") as job, NamespaceApi(tmp_path / "api", job.namespace) as api:
+        namespace = job.namespace
+        done = backed_up(images[IMAGE], api)
+        assert done.returncode == 0, done.stderr
+        assert "of 2 volumes is made" in done.stdout
+        job.wait_ready("after the backup")
+        (stamp,) = stamps(api)
+        wait(lambda: sum(job.released()) > 0, "what the backup does not have", READY_S)
+        for pod in namespace.pods_of_set():
+            pod.kill()
+        job.stop()
+        later = state_of(namespace)
+        namespace.delete_claims()
+        example = (KUBERNETES / "restore" / "claims.yaml").read_text().replace("20260302t031700z", stamp)
+        for claim in list(yaml.safe_load_all(example))[:2]:
+            api.make_claim(claim)
+        restored = state_of(namespace)
+        assert 1 < restored.reached < later.reached, "the state of the backup, not that of the end"
+        assert job.load.under_way
+        namespace.stateful_set["spec"]["replicas"] = 2
+        job.wait_ready("after the restore")
+        assert job.views_at_the_end() == undisturbed
+        assert state_of(namespace).resumed_at == restored.reached, "it went on from the backup"

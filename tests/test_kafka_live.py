@@ -89,7 +89,7 @@ def test_live_and_backlog_give_the_same_rows(tmp_path: Path) -> None:
                 assert job.messages(processes) > log.count / 2, "it was live"
             for job, processes in ((one, 1), (two, 2)):
                 wait_for(lambda job=job, n=processes: job.at_end(log, n), "the log to be consumed")
-                assert job.stop() < 10
+                job.stop()
             found = [whole_views(job.folder) for job in (one, two)]
         with Job(tmp_path / "backlog", broker, front.dsn_of("backlog"), engine={"lanes": 2}) as backlog:
             backlog.run_to_end(log)

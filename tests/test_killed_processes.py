@@ -26,7 +26,7 @@ def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = 60.0)
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("day")
-    simulate(demo_settings(11), folder)
+    simulate(msgspec.structs.replace(demo_settings(11), orders_per_day=600, counter_sales_per_day=850), folder)
     return sorted(str(path) for path in folder.glob("*.jsonl") if path.name != "truth.jsonl")
 
 
@@ -36,7 +36,7 @@ def test_a_replay_killed_again_and_again_gives_the_views_of_an_undisturbed_one(d
     killed.mkdir()
     andon("replay", *day, cwd=plain)
     expected = fingerprints(plain)
-    assert expected["handoffs"][0] > 5_000  # type: ignore[index] # (rows, hash)
+    assert expected["handoffs"][0] > 3_000  # type: ignore[index] # (rows, hash)
     chance = random.Random(5)
     deaths = 0
     for _ in range(4):

