@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from operators.anomaly.series_models import Point
+from operators.anomaly.point import Point
 from operators.detectors.events import CELL_US, Counted
 from operators.detectors.order_flow import CANCELLED, ORDERED, RETURNED
 from operators.detectors.records import Scoped, Tally

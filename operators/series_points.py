@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from operators.anomaly.point import Point
 from operators.anomaly.score import Direction
-from operators.anomaly.series_models import Point
 from operators.process_map import Handoff
 from schemas.durations import SECOND_US
 from schemas.rows import HandoffWindow

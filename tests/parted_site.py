@@ -4,7 +4,7 @@ import random
 
 import msgspec
 
-from operators.anomaly.series_models import Point
+from operators.anomaly.point import Point
 from operators.series_points import FIGURES, WindowPoint
 from schemas.durations import MINUTE_US, SECOND_US
 from tests.harness import START_US

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.anomaly.series_models import Point, Scored, SeriesModels, SeriesModelsState
+from operators.anomaly.point import Point
+from operators.anomaly.series_models import Scored, SeriesModels, SeriesModelsState
 from operators.anomaly.settings import ModelSettings
 from schemas.errors import StateError
 

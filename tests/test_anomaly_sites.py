@@ -1,6 +1,8 @@
 """Sites in the pipeline: series of one window joined, judged once, and a function of the points alone."""
 
+import gc
 import random
+import tracemalloc
 from functools import cache
 
 import msgspec
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.anomaly.series_models import Point
+from operators.anomaly.point import Point
 from operators.anomaly.settings import ModelSettings
 from operators.anomaly.vector import YOUNG
 from operators.process_map import Handoff
@@ -186,3 +188,30 @@ def test_series_and_their_sites_keep_to_four_kilobytes_a_series(metrics: int) ->
     assert sizes == {"series": 4 * len(handoffs), "sites": 1}
     pools = 4 * 2100  # shared by all nodes
     assert (len(msgspec.msgpack.encode(models.snapshot())) - pools) / sizes["series"] <= 4096
+
+
+def test_in_memory_too_a_series_takes_four_kilobytes_at_most() -> None:
+    """Rows, names, index, pools and the site's vectors, of nodes that have 32 series each."""
+    handoffs = [msgspec.structs.replace(HANDOFFS[-1], name=f"h{number}") for number in range(8)]
+    nodes, ticks = 150, 6
+    gc.collect()
+    tracemalloc.start()
+    try:
+        models = scores(handoffs)
+        for number in range(ticks):
+            at_us = START_US + (number + 1) * STEP_US
+            points = [
+                Point((metric, one.name, "node", f"n{node}"), f"{metric}/{one.name}", at_us, number + 0.5)
+                for metric in ("backlog", "completed", "oldest_age_s", "p95_s")
+                for one in handoffs
+                for node in range(nodes)
+            ]
+            models.update([WindowPoint(at_us + SECOND_US, at_us - STEP_US, point) for point in points])
+            del points
+        models.snapshot()
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert models.sizes() == {"series": nodes * 4 * len(handoffs), "sites": nodes}
+    assert size / models.sizes()["series"] <= 4096

@@ -8,11 +8,13 @@ river's detectors get what they need by their documentation: scaled inputs for h
 
 import argparse
 import gc
+import os
 import pickle
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from places import DATA
@@ -21,10 +23,12 @@ from river import anomaly, preprocessing, time_series
 from dataflows.process_maps import load_process_map
 from operators.anomaly.detector import SeriesDetector
 from operators.anomaly.detector_state import pack
-from operators.anomaly.series_models import Point, SeriesModels
+from operators.anomaly.point import Point
+from operators.anomaly.series_models import SeriesModels
 from operators.anomaly.settings import ModelSettings
 from operators.series_points import WindowPoint
 from operators.series_scores import SeriesScores
+from operators.series_sites import site_parts
 
 Made = tuple[Callable[[int, float], object], Callable[[], int]]
 _STEP_US = 60_000_000
@@ -75,36 +79,39 @@ def of_target(model: object) -> Made:
     return step, lambda: len(pickle.dumps(model))
 
 
-def live() -> tuple[float, float, float]:
-    """Bytes a series: as objects in memory, what its part of a site adds, and in a snapshot with all of it.
+def grown_sites(nodes: int, ticks: int) -> SeriesScores:
+    """So many nodes with all the series that a node has under the default process map, and their vectors."""
+    handoffs = load_process_map("default").handoff
+    series = sorted(site_parts(handoffs)["node"])
+    scores = SeriesScores(ModelSettings(), handoffs)
+    for tick in range(1, ticks + 1):
+        at_us = tick * _STEP_US
+        points = [
+            Point((metric, name, "node", f"s{node}"), f"{metric}/{name}", at_us, tick + 0.5)
+            for metric, name in series
+            for node in range(nodes)
+        ]
+        scores.update([WindowPoint(at_us, at_us - _STEP_US, point) for point in points])
+    return scores
 
-    Of 20 nodes with the handoffs of the default process map, through the whole of `SeriesScores`.
-    """
-    handoffs = [one for one in load_process_map("default").handoff if one.scope == "node"]
-    nodes, ticks = [f"s{number}" for number in range(20)], 12
-    figures = [(handoff.name, metric) for handoff in handoffs for metric in ("backlog", "completed", "p95_s")]
-    sizes = []
-    for parts in ([], handoffs):
-        gc.collect()
-        tracemalloc.start()
-        scores = SeriesScores(ModelSettings(), parts)
-        for tick in range(ticks):
-            at_us = (tick + 1) * _STEP_US
-            points = [
-                WindowPoint(
-                    at_us, at_us - _STEP_US, Point((metric, name, "node", node), metric + name, at_us, tick + 0.5)
-                )
-                for metric, name in sorted((metric, name) for name, metric in figures)
-                for node in nodes
-            ]
-            scores.update(points)
-            del points
-        gc.collect()
-        sizes.append(tracemalloc.get_traced_memory()[0] / scores.sizes()["series"])
-        tracemalloc.stop()
-    alone, with_sites = sizes
+
+def resident() -> int:
+    """Bytes of this process in memory (Linux)."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def live(nodes: int) -> tuple[int, float, float, float]:
+    """How many series nodes have; bytes of each in memory, of its part of a site in it, and in a snapshot."""
+    gc.collect()
+    tracemalloc.start()
+    scores = grown_sites(nodes, 6)
+    gc.collect()
+    size, count = tracemalloc.get_traced_memory()[0], scores.sizes()["series"]
+    tracemalloc.stop()
+    metrics = count // nodes
+    sites = scores.sizes()["sites"] * 4 * metrics * (metrics + 1)
     kept = scores.snapshot()
-    return alone, with_sites - alone, (len(kept.models) + len(kept.sites)) / scores.sizes()["series"]
+    return count, size / count, sites / count, (len(kept.models) + len(kept.sites)) / count
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,9 +146,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spent = time.process_time() - begun
         note = f"   {failed} points raised" if failed else ""
         print(f"{name:34s} {spent / len(values) * 1e6:22.1f} {size():16,d}{note}", flush=True)
-    alone, sites, kept = live()
-    print(f"live, 20 nodes with all their series: {alone:,.0f} bytes a series, and {sites:,.0f} for its part of a site")
-    print(f"their snapshot, pools and sites included: {kept:,.0f} bytes a series")
+    for nodes in (20, 600):
+        count, size, sites, kept = live(nodes)
+        print(f"{nodes} nodes, {count:,} series with pools and sites: {size:,.0f} bytes each in memory, of which")
+        print(f"{sites:,.0f} are the covariances of its site; {kept:,.0f} in a snapshot")
+    before = resident()
+    scores = grown_sites(600, 6)
+    count = scores.sizes()["series"]
+    print(
+        f"resident memory of {count:,} series: {(resident() - before) / count:,.0f} bytes each, with what scoring needs"
+    )
     return 0
 
 

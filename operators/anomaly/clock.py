@@ -9,25 +9,25 @@ DAY_HOURS = 24
 WEEK_HOURS = 168
 QUARTERS = 96
 WEEK_S = 604_800.0
-_HOUR_US = 3_600_000_000
-_QUARTER_US = 900_000_000
+HOUR_US = 3_600_000_000
+QUARTER_US = 900_000_000
 
 #: A step of more than this many usual ones is a gap.
 GAP_STEPS = 5.0
 #: A step counts for the usual one with at most this many times it, so that gaps don't stretch it.
-_LONGEST = 3.0
-_MEMORY = 50.0
+LONGEST = 3.0
+MEMORY = 50.0
 
 
 def knots(local_us: int) -> tuple[int, int, float]:
     """The full hours before and after, counted from the beginning of 1970, and how far the time is between them."""
-    hour, rest_us = divmod(local_us, _HOUR_US)
-    return hour, hour + 1, rest_us / _HOUR_US
+    hour, rest_us = divmod(local_us, HOUR_US)
+    return hour, hour + 1, rest_us / HOUR_US
 
 
 def quarter(local_us: int) -> int:
     """Which quarter of an hour of the day."""
-    return int(local_us // _QUARTER_US) % QUARTERS
+    return int(local_us // QUARTER_US) % QUARTERS
 
 
 class Cadence:
@@ -54,8 +54,8 @@ class Cadence:
         self.last_us = at_us
         usual_s = self.step_s or passed_s
         steps = passed_s / usual_s
-        self.step_s = usual_s + (min(passed_s, _LONGEST * usual_s) - usual_s) / min(self.seen, _MEMORY)
-        self.seen = min(self.seen + 1, int(_MEMORY))
+        self.step_s = usual_s + (min(passed_s, LONGEST * usual_s) - usual_s) / min(self.seen, MEMORY)
+        self.seen = min(self.seen + 1, int(MEMORY))
         return steps
 
     @property

@@ -14,30 +14,32 @@ Everything is learnt from every point, anomalous or not, so that a new level sto
 
 import math
 
+import msgspec
+
 from operators.anomaly.budget import Budget
 from operators.anomaly.clock import DAY_HOURS, GAP_STEPS, Cadence, knots, quarter
 from operators.anomaly.drift import DailyDrift
 from operators.anomaly.reach import BURN_IN, Reach
 from operators.anomaly.score import Direction, Kind, Score, Terms
-from operators.anomaly.season import Pool, Season
+from operators.anomaly.season import Floats, Pool, Season
 from operators.anomaly.tail import Tail
 
 #: What the tails count beside novelty.
 INNOVATION, LEVEL, SUSTAINED = 0.5, 0.35, 0.35
-_OVERALL = 1 / 5000  # gains: of overall mean and deviation
-_SLOW = 1 / 300  # of the slow level
-_FAST = 0.15  # of the fast level
-_SLOW_SCALE = 1 / 1000
-_FAST_SCALE = 1 / 300
-_LEAN = 1 / 48  # of the sustained term
-_FLOOR = 0.1  # of the overall deviation, below the season's
-_OUTLIER = 8.0  # a scale learns at most this many times itself
-_WILDEST_LEAN = 4.0
-_RECENT = math.exp(-1 / 150)  # the record to beat fades by a third in 60 points
-_BACK = 0.25  # a step that leaves less than this share of the distance leads back to normal, and is no news
-_STEP = 3.0 * INNOVATION  # a step rarer than one in a thousand is not what a drift does
-_DRIFT_QUIET_DAYS = 3.0  # a drift is not told where an alarm has told of a step
-_MATURE_DAYS = 7.0  # knows its level well enough to teach siblings
+OVERALL = 1 / 5000  # gains: of overall mean and deviation
+SLOW = 1 / 300  # of the slow level
+FAST = 0.15  # of the fast level
+SLOW_SCALE = 1 / 1000
+FAST_SCALE = 1 / 300
+LEAN = 1 / 48  # of the sustained term
+FLOOR = 0.1  # of the overall deviation, below the season's
+OUTLIER = 8.0  # a scale learns at most this many times itself
+WILDEST_LEAN = 4.0
+RECENT = math.exp(-1 / 150)  # the record to beat fades by a third in 60 points
+BACK = 0.25  # a step that leaves less than this share of the distance leads back to normal, and is no news
+STEP = 3.0 * INNOVATION  # a step rarer than one in a thousand is not what a drift does
+DRIFT_QUIET_DAYS = 3.0  # a drift is not told where an alarm has told of a step
+MATURE_DAYS = 7.0  # knows its level well enough to teach siblings
 
 
 class SeriesDetector:
@@ -46,6 +48,7 @@ class SeriesDetector:
     Args:
         alarms_per_week: budget (`operators/anomaly/budget.py`).
         pool: where siblings share the shape of their week.
+        knots: where the season is kept (`operators/anomaly/season.py`); a place of its own unless told.
 
     Memory: at most 4 kB: some 70 numbers and 768 32-bit floats. Cost: 10 to 20 µs a point.
     Points come in the order of time; one that does not advance is judged as if it came a step later.
@@ -56,10 +59,10 @@ class SeriesDetector:
         "season", "seen", "slow", "slow_scale", "tails",
     )  # fmt: skip
 
-    def __init__(self, alarms_per_week: float = 1.0, pool: Pool | None = None) -> None:
+    def __init__(self, alarms_per_week: float = 1.0, pool: Pool | None = None, knots: "Floats | None" = None) -> None:
         self.budget = Budget(alarms_per_week)
         self.cadence = Cadence()
-        self.season = Season(pool)
+        self.season = Season(pool, knots)
         self.drift = DailyDrift()
         self.reaches = (Reach(), Reach(), Reach(), Reach())
         self.tails = (Tail(), Tail(), Tail())
@@ -108,27 +111,27 @@ class SeriesDetector:
         centre = expected + self.fast
         step_scale = self.fast_scale * season.wildness(part)
         half_band = step_scale * self.tails[0].threshold
-        scale = deviation + _FLOOR * self.deviation
+        scale = deviation + FLOOR * self.deviation
         standard = residual / scale if scale > 0.0 else 0.0
-        standard = min(max(standard, -_WILDEST_LEAN), _WILDEST_LEAN)
-        self.lean += _LEAN * (standard - self.lean)
+        standard = min(max(standard, -WILDEST_LEAN), WILDEST_LEAN)
+        self.lean += LEAN * (standard - self.lean)
 
         up, down = direction != "down", direction != "up"
         terms = self._terms(value, residual, 0.0 if is_gap else step_scale, part, up=up, down=down)
         surprise = terms.novelty + terms.innovation + terms.level + terms.sustained
-        is_return = abs(residual) < _BACK * abs(self.fast)
+        is_return = abs(residual) < BACK * abs(self.fast)
         is_material = max(_bad(value - centre, up, down), _bad(residual, up, down)) >= least
         counted = surprise if is_material and surprise > self.record and not is_return else 0.0
-        self.record = max(surprise, self.record) if counted else self.record * _RECENT
+        self.record = max(surprise, self.record) if counted else self.record * RECENT
         is_alarm = seen >= BURN_IN and self.budget.spend(counted, cadence.per_week)
-        is_step = terms.innovation >= _STEP
+        is_step = terms.innovation >= STEP
         kind: Kind = "gap" if is_gap else "none"
         if is_alarm:
             drifts_on = self.drift.test.leaning * residual > 0.0
-            kind = "drift" if drifts_on and not is_step else _kind(terms)
+            kind = "drift" if drifts_on and not is_step else kind_of(*msgspec.structs.astuple(terms))
         drifts = self.drift.learn(standard, DAY_HOURS * per_hour)
         self.quiet = 0.0 if is_alarm and is_step else self.quiet + 1.0
-        is_news = self.quiet > _DRIFT_QUIET_DAYS * DAY_HOURS * per_hour
+        is_news = self.quiet > DRIFT_QUIET_DAYS * DAY_HOURS * per_hour
         if is_news and ((drifts > 0 and up) or (drifts < 0 and down)):
             is_alarm, kind, self.quiet = True, "drift", 0.0
 
@@ -138,7 +141,7 @@ class SeriesDetector:
         season.learn_wildness(part, times, per_hour)
         self._learn(value, residual)
         season.learn(*place, value, per_hour, self.deviation)
-        if self.mean > 0.0 and seen > _MATURE_DAYS * DAY_HOURS * per_hour:
+        if self.mean > 0.0 and seen > MATURE_DAYS * DAY_HOURS * per_hour:
             season.give(*place, value / self.mean)
         confidence = seen / (seen + BURN_IN) * (0.5 if is_gap else 1.0)
         return Score(
@@ -181,20 +184,20 @@ class SeriesDetector:
         """Levels and scales take the point."""
         self.seen += 1
         even = 1.0 / self.seen
-        gain = max(_OVERALL, even)
+        gain = max(OVERALL, even)
         self.mean += gain * (value - self.mean)
         self.deviation += gain * (abs(value - self.mean) - self.deviation)
         from_slow, from_fast = residual - self.slow, residual - self.fast
-        self.fast_scale += max(_FAST_SCALE, even) * (_bounded(from_fast, self.fast_scale) - self.fast_scale)
-        self.fast += _FAST * from_fast
-        self.slow_scale += max(_SLOW_SCALE, even) * (_bounded(from_slow, self.slow_scale) - self.slow_scale)
-        self.slow += max(_SLOW, even) * from_slow
+        self.fast_scale += max(FAST_SCALE, even) * (_bounded(from_fast, self.fast_scale) - self.fast_scale)
+        self.fast += FAST * from_fast
+        self.slow_scale += max(SLOW_SCALE, even) * (_bounded(from_slow, self.slow_scale) - self.slow_scale)
+        self.slow += max(SLOW, even) * from_slow
 
 
 def _bounded(off: float, scale: float) -> float:
     """The size of a deviation, as a scale learns it."""
     size = abs(off)
-    return min(size, _OUTLIER * scale) if scale > 0.0 else size
+    return min(size, OUTLIER * scale) if scale > 0.0 else size
 
 
 def _bad(off: float, up: bool, down: bool) -> float:  # noqa: FBT001 - both sides of one question
@@ -204,7 +207,6 @@ def _bad(off: float, up: bool, down: bool) -> float:  # noqa: FBT001 - both side
     return -off if down else 0.0
 
 
-def _kind(terms: Terms) -> Kind:
+def kind_of(novelty: float, innovation: float, level: float, sustained: float) -> Kind:
     """What an alarm is about, by its largest term."""
-    lasting = max(terms.level, terms.sustained)
-    return "shift" if lasting > max(terms.novelty, terms.innovation) else "spike"
+    return "shift" if max(level, sustained) > max(novelty, innovation) else "spike"

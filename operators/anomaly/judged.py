@@ -12,21 +12,24 @@ from operators.anomaly.settings import ModelSettings
 #: Metric first, then what it is measured of.
 SeriesKey = tuple[str, ...]
 
-_COLD_US = 86_400_000_000  # a model that heard nothing for a day has to see again before it judges
+COLD_US = 86_400_000_000  # a model that heard nothing for a day has to see again before it judges
 _NOTHING = Terms(0.0, 0.0, 0.0, 0.0)
+
+
+#: What can be wrong with a model; the bank keeps the place in this list.
+TROUBLES = ("", "failed", "drifting", "cold")
 
 
 class Entry:
     """A series: its model, its rule, and what the model's trouble is.
 
-    `trouble` is "", "failed", "drifting" or "cold"; it is over after `calm_points` points without any (hysteresis).
+    `trouble` is one of `TROUBLES`; it is over after `calm_points` points without any (hysteresis).
     """
 
-    __slots__ = ("calm", "detector", "pool", "rule", "trouble")
+    __slots__ = ("calm", "detector", "rule", "trouble")
 
-    def __init__(self, detector: SeriesDetector, pool: str) -> None:
+    def __init__(self, detector: SeriesDetector) -> None:
         self.detector = detector
-        self.pool = pool
         self.rule = LimitRule()
         self.trouble = ""
         self.calm = 0
@@ -84,7 +87,7 @@ def by_model(
         entry.mind("failed", settings)
         return by_rule_alone(entry, at_us, value, direction, least, limit, offset_us), None
     detector = entry.detector
-    is_cold = detector.seen > 0 and at_us - detector.cadence.last_us > _COLD_US
+    is_cold = detector.seen > 0 and at_us - detector.cadence.last_us > COLD_US
     is_young = entry.is_young(settings)
     score = detector.score(at_us, value, direction, least=least, offset_us=offset_us)
     entry.mind("cold" if is_cold else "drifting" if score.kind == "drift" else "", settings)

@@ -12,9 +12,9 @@ MEMORY = 5000.0
 STEEPNESS = 20.0
 #: A range is judged with after this many points, and learnt from half of them on (levels are still settling before).
 BURN_IN = 200
-_LEARN_FROM = BURN_IN // 2
+LEARN_FROM = BURN_IN // 2
 #: What leaving a range without width, a constant, counts.
-_FROM_CONSTANT = 1.0
+FROM_CONSTANT = 1.0
 
 
 class Reach:
@@ -34,16 +34,16 @@ class Reach:
     def novelty(self, value: float, *, up: bool, down: bool) -> float:
         """How new the value is on the sides that count, judged before it is learnt; then learn it."""
         self.seen += 1
-        if self.seen <= _LEARN_FROM:
+        if self.seen <= LEARN_FROM:
             return 0.0
-        if self.seen == _LEARN_FROM + 1:
+        if self.seen == LEARN_FROM + 1:
             self.low = self.high = self.mean = value
             return 0.0
         novelty = 0.0
         excess = max(value - self.high if up else 0.0, self.low - value if down else 0.0)
         if excess > 0.0 and self.seen > BURN_IN:
             width = self.high - self.low
-            novelty = math.log10(1.0 + STEEPNESS * excess / width) if width > 0.0 else _FROM_CONSTANT
+            novelty = math.log10(1.0 + STEEPNESS * excess / width) if width > 0.0 else FROM_CONSTANT
         self.mean += (value - self.mean) / min(self.seen, MEMORY)
         self.low = min(value, self.low + (self.mean - self.low) / MEMORY)
         self.high = max(value, self.high + (self.mean - self.high) / MEMORY)

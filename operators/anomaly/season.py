@@ -10,51 +10,69 @@ A young series takes the pool's shape times its own level, until it knows the ho
 `DAYS_TO_TRUST`). Ratios need levels above zero: a series around zero neither gives to a pool nor takes from one.
 """
 
-from array import array
+from collections.abc import Sequence
+from typing import TypeAlias
 
-from operators.anomaly.clock import DAY_HOURS, QUARTERS, WEEK_HOURS
+from operators.anomaly.clock import DAY_HOURS, WEEK_HOURS
+from operators.anomaly.layout import DAY, KNOTS, WEEK, WILDNESS, WILDNESS_WEIGHT
 
 DAYS_TO_TRUST = 2.0
 WEEKS_TO_TRUST = 4.0
 CLIP = 6.0
-_DAYS_KEPT = 21.0
-_WEEKS_KEPT = 8.0
-_FLOOR = 0.1  # of the overall deviation
-_CLIP_FROM = 3.0
-_QUARTER_DAYS = 5.0
-_WILDEST = 30.0
-_POOL_KEPT = 500.0
-_LEAST_SHAPE = 0.05
+DAYS_KEPT = 21.0
+WEEKS_KEPT = 8.0
+FLOOR = 0.1  # of the overall deviation
+CLIP_FROM = 3.0
+QUARTER_DAYS = 5.0
+WILDEST = 30.0
+POOL_KEPT = 500.0
+LEAST_SHAPE = 0.05
 
 
-def _zeros(size: int) -> "array[float]":
-    return array("f", bytes(4 * size))
+#: 32-bit floats, so that a snapshot is exact.
+Floats: TypeAlias = "memoryview[float]"
+
+
+def zeros(size: int) -> Floats:
+    """So many zeros."""
+    return memoryview(bytearray(4 * size)).cast("f")
 
 
 class Knots:
     """Running mean, mean absolute deviation and weight at the full hours of a day or a week.
 
-    Memory: 12 bytes a knot, as 32-bit floats, so that a snapshot is exact.
+    Args:
+        size: how many hours.
+        place: where they are kept, three times as many; a place of their own unless told.
+
+    Memory: 12 bytes a knot.
     """
 
     __slots__ = ("deviation", "mean", "weight")
 
-    def __init__(self, size: int) -> None:
-        self.mean = _zeros(size)
-        self.deviation = _zeros(size)
-        self.weight = _zeros(size)
+    def __init__(self, size: int, place: "Floats | None" = None) -> None:
+        kept = place if place is not None else zeros(3 * size)
+        self.mean = kept[:size]
+        self.deviation = kept[size : 2 * size]
+        self.weight = kept[2 * size :]
 
     def learn(self, knot: int, share: float, value: float, kept: float, floor: float) -> None:
         """Take a value that lies near the knot by `share` (0 to 1); `kept` is how many values are remembered."""
-        weight = min(self.weight[knot] + share, kept)
-        gain = min(1.0, share / weight)
-        off = value - self.mean[knot]
-        if weight > _CLIP_FROM:
-            limit = CLIP * (self.deviation[knot] + floor)
-            off = min(max(off, -limit), limit)
-        self.mean[knot] += gain * off
+        weight = self.weight[knot] + share
+        if weight > kept:  # noqa: PLR1730 - a call of min() would cost a tenth of all of this
+            weight = kept
+        gain = share / weight if share < weight else 1.0
+        mean, deviation = self.mean[knot], self.deviation[knot]
+        off = value - mean
+        if weight > CLIP_FROM:
+            limit = CLIP * (deviation + floor)
+            if off > limit:
+                off = limit
+            elif off < -limit:
+                off = -limit
+        self.mean[knot] = mean + gain * off
         if weight > share:
-            self.deviation[knot] += gain * (abs(off) - self.deviation[knot])
+            self.deviation[knot] = deviation + gain * (abs(off) - deviation)
         self.weight[knot] = weight
 
 
@@ -64,10 +82,11 @@ class Pool:
     Memory: 2 kB for all of them.
     """
 
-    __slots__ = ("_ratios",)
+    __slots__ = ("_ratios", "knots")
 
     def __init__(self) -> None:
-        self._ratios = Knots(WEEK_HOURS)
+        self.knots = zeros(3 * WEEK_HOURS)
+        self._ratios = Knots(WEEK_HOURS, self.knots)
 
     def shape(self, before: int, after: int, share: float) -> tuple[float, float] | None:
         """Ratio and its deviation between two full hours; None where nobody has been yet."""
@@ -82,14 +101,24 @@ class Pool:
 
     def learn(self, before: int, after: int, share: float, ratio: float) -> None:
         """Take the ratio of a sibling that knows its level."""
-        self._ratios.learn(before % WEEK_HOURS, 1.0 - share, ratio, _POOL_KEPT, _FLOOR)
+        self._ratios.learn(before % WEEK_HOURS, 1.0 - share, ratio, POOL_KEPT, FLOOR)
         if share > 0.0:
-            self._ratios.learn(after % WEEK_HOURS, share, ratio, _POOL_KEPT, _FLOOR)
+            self._ratios.learn(after % WEEK_HOURS, share, ratio, POOL_KEPT, FLOOR)
 
-    @property
-    def arrays(self) -> "tuple[array[float], ...]":
-        """All that is kept, for a snapshot."""
-        return self._ratios.mean, self._ratios.deviation, self._ratios.weight
+    def follow(
+        self, before: int, after: int, share: float, ratios: Sequence[float | None]
+    ) -> list[tuple[float, float] | None]:
+        """What `shape` gives to each of some siblings at one time, of whom each then has its ratio learnt, if any."""
+        out: list[tuple[float, float] | None] = []
+        shape, is_stale = None, True
+        for ratio in ratios:
+            if is_stale:
+                shape, is_stale = self.shape(before, after, share), False
+            out.append(shape)
+            if ratio is not None:
+                self.learn(before, after, share, ratio)
+                is_stale = True
+        return out
 
 
 class Season:
@@ -97,19 +126,21 @@ class Season:
 
     Args:
         pool: where siblings share their shape, if there are any.
+        knots: where all of it is kept, in the order of `operators/anomaly/layout.py`; a place of its own unless told.
 
     Memory: 3 kB: 192 knots, and for 96 quarters of an hour how wild the series usually is then.
     Cost: some 5 µs a value.
     """
 
-    __slots__ = ("_day", "_pool", "_week", "pooled_level", "pooled_seen", "quarter_weight", "quarter_wildness")
+    __slots__ = ("_day", "_pool", "_week", "_wildness", "_wildness_weight", "knots", "pooled_level", "pooled_seen")
 
-    def __init__(self, pool: Pool | None = None) -> None:
-        self._day = Knots(DAY_HOURS)
-        self._week = Knots(WEEK_HOURS)
+    def __init__(self, pool: Pool | None = None, knots: "Floats | None" = None) -> None:
+        self.knots = kept = knots if knots is not None else zeros(KNOTS)
+        self._day = Knots(DAY_HOURS, kept[DAY:WEEK])
+        self._week = Knots(WEEK_HOURS, kept[WEEK:WILDNESS])
+        self._wildness = kept[WILDNESS:WILDNESS_WEIGHT]
+        self._wildness_weight = kept[WILDNESS_WEIGHT:]
         self._pool = pool
-        self.quarter_wildness = _zeros(QUARTERS)
-        self.quarter_weight = _zeros(QUARTERS)
         self.pooled_level = 0.0
         self.pooled_seen = 0
 
@@ -144,8 +175,8 @@ class Season:
 
     def learn(self, before: int, after: int, share: float, value: float, per_hour: float, spread: float) -> None:
         """Take a value; `spread` is the series' overall mean absolute deviation."""
-        floor = _FLOOR * spread
-        days, weeks = _DAYS_KEPT * per_hour, _WEEKS_KEPT * per_hour
+        floor = FLOOR * spread
+        days, weeks = DAYS_KEPT * per_hour, WEEKS_KEPT * per_hour
         if self._pool is not None:
             self._learn_level(before, after, share, value, per_hour)
         for knot, near in ((before, 1.0 - share), (after, share)):
@@ -155,28 +186,19 @@ class Season:
 
     def wildness(self, quarter: int) -> float:
         """How many times its usual self an innovation is at this quarter of an hour of the day; at least 1."""
-        return max(1.0, self.quarter_wildness[quarter]) if self.quarter_weight[quarter] > 0.0 else 1.0
+        return max(1.0, self._wildness[quarter]) if self._wildness_weight[quarter] > 0.0 else 1.0
 
     def learn_wildness(self, quarter: int, times: float, per_hour: float) -> None:
         """Take an innovation in units of its scale."""
-        weight = min(self.quarter_weight[quarter] + 1.0, _QUARTER_DAYS * per_hour / 4.0)
-        self.quarter_weight[quarter] = weight
-        wildness = self.quarter_wildness
-        wildness[quarter] += (min(times, _WILDEST) - wildness[quarter]) / max(weight, 1.0)
+        weight = min(self._wildness_weight[quarter] + 1.0, QUARTER_DAYS * per_hour / 4.0)
+        self._wildness_weight[quarter] = weight
+        wildness = self._wildness
+        wildness[quarter] += (min(times, WILDEST) - wildness[quarter]) / max(weight, 1.0)
 
     def give(self, before: int, after: int, share: float, ratio: float) -> None:
         """Teach the pool, when the series knows its level."""
         if self._pool is not None:
             self._pool.learn(before, after, share, ratio)
-
-    @property
-    def arrays(self) -> "tuple[array[float], ...]":
-        """All arrays, for a snapshot."""
-        day, week = self._day, self._week
-        return (
-            day.mean, day.deviation, day.weight, week.mean, week.deviation, week.weight,
-            self.quarter_wildness, self.quarter_weight,
-        )  # fmt: skip
 
     def _borrowed(self, before: int, after: int, share: float) -> tuple[float, float] | None:
         if self._pool is None or self.pooled_level <= 0.0:
@@ -186,8 +208,8 @@ class Season:
 
     def _learn_level(self, before: int, after: int, share: float, value: float, per_hour: float) -> None:
         shape = self._pool.shape(before, after, share) if self._pool is not None else None
-        if shape is None or shape[0] < _LEAST_SHAPE or value < 0.0:
+        if shape is None or shape[0] < LEAST_SHAPE or value < 0.0:
             return
         self.pooled_seen += 1
-        gain = 1.0 / min(self.pooled_seen, 24.0 * per_hour)
+        gain = 1.0 / min(self.pooled_seen, DAY_HOURS * per_hour)
         self.pooled_level += gain * (value / shape[0] - self.pooled_level)

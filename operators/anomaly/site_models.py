@@ -48,8 +48,8 @@ class SiteModels:
         metrics: what a vector is made of, in this order, and which side of each is bad. A change begins anew.
         points_per_week: how many vectors a site has in a week.
 
-    Memory: metrics² + metrics numbers a site; beyond `max_series` the site that was silent longest is dropped, and
-    reported. Cost: some 30 µs a vector of ten, 40 µs of thirty-five.
+    Memory: (metrics² + 3 metrics) / 2 numbers a site; beyond `max_series` the site that was silent longest is dropped,
+    and reported. Cost: some 30 µs a vector of ten, 40 µs of thirty-five.
     """
 
     VERSION = 2
@@ -57,7 +57,7 @@ class SiteModels:
     def __init__(self, settings: ModelSettings, metrics: Mapping[str, Direction], points_per_week: float) -> None:
         self._settings = settings
         self._metrics = tuple(metrics)
-        self._sides = [_SIDES[direction] for direction in metrics.values()]
+        self._sides = np.array([_SIDES[direction] for direction in metrics.values()], np.float64)
         self._points_per_week = points_per_week
         self._sites: dict[str, VectorModel] = {}
         self._dropped: list[str] = []

@@ -9,6 +9,9 @@ series are not independent: the bound is also `USUAL_TIMES` what the index usual
 import math
 from bisect import bisect
 
+import numpy as np
+import numpy.typing as npt
+
 #: Residuals in units of half the band (about 98 % lie within ±1).
 EDGES = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)
 BINS = len(EDGES) + 1
@@ -48,6 +51,16 @@ class Stability:
         self.count += 1
         if self.count >= BLOCK:
             self._close()
+
+    def learn_all(self, residuals: npt.NDArray[np.float64]) -> None:
+        """As `learn` of each, in this order."""
+        while len(residuals):
+            block, residuals = np.split(residuals, [BLOCK - self.count])
+            counts = np.bincount(np.searchsorted(EDGES, block, side="right"), minlength=BINS).tolist()
+            self.current = [before + count for before, count in zip(self.current, counts, strict=True)]
+            self.count += len(block)
+            if self.count >= BLOCK:
+                self._close()
 
     def _close(self) -> None:
         known = sum(self.reference)

@@ -11,15 +11,15 @@ import math
 
 #: The share that lies above the threshold.
 SHARE = 0.02
-_BASE = -math.log10(SHARE)
-_LN10 = math.log(10.0)
-_SMALLEST = 1e-6
-_LEAST_STEP = 0.02
-_LEAST_G = 0.02
-_FARTHEST = 3.0  # one outlier tells no more of g than e³ times the threshold
-_BELIEF = 4.0  # so many exceedances is the guess about g worth that a tail begins with
-_MEMORY = 200.0  # exceedances
-_WARM = 20
+BASE = -math.log10(SHARE)
+LN10 = math.log(10.0)
+SMALLEST = 1e-6
+LEAST_STEP = 0.02
+LEAST_G = 0.02
+FARTHEST = 3.0  # one outlier tells no more of g than e³ times the threshold
+BELIEF = 4.0  # so many exceedances is the guess about g worth that a tail begins with
+MEMORY = 200.0  # exceedances
+WARM = 20
 
 
 class Tail:
@@ -38,17 +38,17 @@ class Tail:
 
     def surprise(self, magnitude: float) -> float:
         """-log10 of the chance of such a magnitude or a larger one, judged before it is learnt; then learn it."""
-        log_y = math.log(magnitude) if magnitude > _SMALLEST else math.log(_SMALLEST)
+        log_y = math.log(magnitude) if magnitude > SMALLEST else math.log(SMALLEST)
         over = log_y - self.log_u
         surprise = 0.0
-        if self.seen > _WARM:
-            surprise = _BASE + over / self.g / _LN10 if over > 0 else max(0.0, _BASE + over / _LN10)
+        if self.seen > WARM:
+            surprise = BASE + over / self.g / LN10 if over > 0 else max(0.0, BASE + over / LN10)
         self.seen += 1
-        step = max(2.0 / math.sqrt(self.seen), _LEAST_STEP)
+        step = max(2.0 / math.sqrt(self.seen), LEAST_STEP)
         if over > 0:
-            self.beyond = min(self.beyond + 1.0, _MEMORY)
-            self.g += (min(over, _FARTHEST) - self.g) / min(self.beyond + _BELIEF, _MEMORY)
-            self.g = max(self.g, _LEAST_G)
+            self.beyond = min(self.beyond + 1.0, MEMORY)
+            self.g += (min(over, FARTHEST) - self.g) / min(self.beyond + BELIEF, MEMORY)
+            self.g = max(self.g, LEAST_G)
             self.log_u += step * (1.0 - SHARE)
         else:
             self.log_u -= step * SHARE

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from operators.anomaly.vector import VectorModel
+from operators.anomaly.vector import Vector, VectorModel
 from schemas.errors import StateError
 
 VERSION = 2
@@ -30,7 +30,7 @@ def state_of(model: VectorModel) -> VectorState:
     return VectorState(
         VERSION,
         model.mean.tolist(),
-        model.covariance[np.triu_indices(len(model.mean))].astype("<f8").tobytes(),
+        model.upper.astype("<f8").tobytes(),
         (tail.log_u, tail.g, tail.beyond, tail.seen),
         model.budget.threshold,
         model.record,
@@ -40,7 +40,7 @@ def state_of(model: VectorModel) -> VectorState:
 
 
 def model_of(
-    state: VectorState, alarms_per_week: float, points_per_week: float, sides: Sequence[int] | None = None
+    state: VectorState, alarms_per_week: float, points_per_week: float, sides: Sequence[int] | Vector | None = None
 ) -> VectorModel:
     """The model again, under today's settings.
 
@@ -55,9 +55,7 @@ def model_of(
         )
     model = VectorModel(metrics, alarms_per_week, points_per_week, sides)
     model.mean = np.array(state.mean)
-    upper = np.zeros((metrics, metrics))
-    upper[np.triu_indices(metrics)] = np.frombuffer(state.covariance, dtype="<f8")
-    model.covariance = upper + np.triu(upper, 1).T
+    model.upper = np.frombuffer(state.covariance, dtype="<f8").astype(np.float64)
     tail = model.tail
     tail.log_u, tail.g, tail.beyond, tail.seen = state.tail
     model.budget.threshold = state.threshold
