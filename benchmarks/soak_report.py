@@ -70,7 +70,7 @@ def _report(run: Run) -> str:
         "| process | median MB | slope, MB an hour | judged |\n|---|---|---|---|",
         *_memory(run),
         f"\n{others}\n\n## State\n",
-        "Median entries in the first and the second half of the same time.\n",
+        "Entries that were not exceeded nine tenths of the time, in the first and the second half of the same time.\n",
         "| operator and what | first | second | |\n|---|---|---|---|",
         *(f"| {row.name} | {row.first:,.0f} | {row.second:,.0f} | {row.growth:+.1%} |" for row in states(full)),
         "\n## The run\n",
