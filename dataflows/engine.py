@@ -73,7 +73,7 @@ class RowWriter(Protocol):
     """Where rows go."""
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Take rows; may hold them back until `flush`."""
+        """Take rows; may hold them back until `flush`. Called with none when time goes on and brings none."""
 
     def flush(self) -> None:
         """Have everything written when this returns."""
@@ -287,6 +287,7 @@ class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
 
     def write_batch(self, values: list[_Rows | _Mark]) -> None:
         with self._stop.failing():
+            written = False
             for value in values:
                 if isinstance(value, _Mark):
                     if value.run_id and value.run_id != self._run_id:
@@ -294,6 +295,9 @@ class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
                     self._pace.heard(value.lane, value.watermark_us)
                 else:
                     self._writer.write(value)
+                    written = True
+            if not written:
+                self._writer.write(())
 
     def snapshot(self) -> None:
         with self._stop.failing():

@@ -42,6 +42,8 @@ from sinks.kafka import DeadLetterTopic
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 _RECORD_WAIT_S, _RECORD_SOON_S = 60.0, 4.0
 _LISTEN_S = 0.1
+#: Findings and windows wait for others to be written with for this share (1 / n) of `clickhouse.block_age`.
+_PROMPTER = 4
 
 
 class RowsOut:
@@ -262,6 +264,7 @@ def _writer(
         record.run_id,
         max_rows=settings.clickhouse.block_rows,
         max_age_s=settings.clickhouse.block_age / SECOND_US,
+        prompt_age_s=settings.clickhouse.block_age / SECOND_US / _PROMPTER,
         patience_s=None,
         watch=watch,
     )

@@ -75,3 +75,16 @@ def test_an_unknown_benchmark_is_refused_in_words() -> None:
     )
     assert done.returncode == 2
     assert "no such benchmark: w2; there are: w1.msgspec" in done.stderr
+
+
+def test_what_a_writer_holds_back_is_told_of_every_row(tmp_path: Path) -> None:
+    out = tmp_path / "waits.json"
+    command = [sys.executable, "benchmarks/write_waits.py", "--seconds", "2.2", "--json", str(out)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = {one["id"]: one for one in json.loads(out.read_text(encoding="utf-8"))["results"]}
+    assert len(found) == 10, "every kind that was written is in"
+    assert found["write_waits.signal_log"]["rows"] == 3 * found["write_waits.late_event_log"]["rows"]
+    assert all(0 < one["p50_s"] <= one["p99_s"] for one in found.values())

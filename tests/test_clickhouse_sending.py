@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import BlockRejected, StoreRefused, StoreUnavailable
-from schemas.rows import DeadLetter, DuplicateEvent, Health, Row
+from schemas.incident_rows import AlertDecision
+from schemas.rows import DeadLetter, DuplicateEvent, Health, Row, StockWindow
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.sending import Sending
 from sinks.clickhouse.store import Store, open_store
 from sinks.clickhouse.writer import BlockWriter
-from tests.clickhouse_rows import T0
+from tests.clickhouse_rows import ONE_OF_EACH, T0
 from tests.clickhouse_stores import FakeTime, Recorder
 
 DEADLINE_S = 30.0
@@ -84,6 +85,10 @@ def _rows(begin: int, end: int) -> list[Health]:
     return [Health(f"orders/{number}", T0, 1, 1, 0, 10, 0.5, 1) for number in range(begin, end)]
 
 
+def _decision(number: int) -> AlertDecision:
+    return AlertDecision(f"d{number}", "i1", "operations", "notified", "a1", "first", T0, T0, 1)
+
+
 def _writer(door: Door, watch: Recorder | None = None, **options: int) -> BlockWriter:
     time = FakeTime()
     return BlockWriter(door, "run-1", watch=watch, sleep=time.sleep, clock=time.clock, **options)  # type: ignore[arg-type] # stands in for a store
@@ -133,6 +138,82 @@ def test_rows_that_are_a_second_old_go_without_holding_the_caller() -> None:
     assert _names(door)[1:] == [row.component for row in _rows(0, 5)]
 
 
+def test_what_somebody_waits_for_goes_sooner_and_first() -> None:
+    door, time = Door(), FakeTime()
+    writer = BlockWriter(door, "run-1", max_age_s=1.0, prompt_age_s=0.25, sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
+    copy = DuplicateEvent("orders", 0, 9, "t", "s", "e", T0, T0)
+    writer.write([copy, *_rows(0, 1), _decision(0)])
+    time.now = 0.2
+    writer.write([_decision(1)])
+    assert door.blocks == [], "a quarter of a second has not gone by"
+    time.now = 0.25
+    writer.write([])
+    _through(door)
+    assert door.blocks == [("alert_decision_log", ["d0", "d1"])], "and nothing else, though it is time"
+    time.now = 0.9
+    writer.write([row for row in ONE_OF_EACH if type(row) is StockWindow])
+    time.now = 1.0
+    writer.write([])
+    writer.flush()
+    assert [table for table, _ in door.blocks[1:]] == [
+        "stock_windows",
+        "duplicate_event_log",
+        "pipeline_health_log",
+    ]
+
+
+def test_what_somebody_waits_for_overtakes_blocks_that_wait_for_the_thread() -> None:
+    door, time = Door(is_open=False), FakeTime()
+    writer = BlockWriter(door, "run-1", max_age_s=1.0, prompt_age_s=0.25, sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
+    writer.write([DuplicateEvent("orders", 0, 9, "t", "s", "e", T0, T0), *_rows(0, 1)])
+    time.now = 1.0
+    writer.write([])
+    assert door.entered.acquire(timeout=DEADLINE_S)
+    writer.write([_decision(0)])
+    time.now = 1.3
+    writer.write([])
+    _through(door)
+    writer.flush()
+    assert [table for table, _ in door.blocks] == ["duplicate_event_log", "alert_decision_log", "pipeline_health_log"]
+    assert (writer.rows, writer.blocks, writer.pending) == (3, 3, 0)
+
+
+def test_a_sending_tells_of_each_block_once_and_takes_none_when_it_has_ended() -> None:
+    went: list[type[Row]] = []
+    goes_on = threading.Event()
+
+    def bring_in(kind: type[Row], _rows: Sequence[Row]) -> None:
+        went.append(kind)
+        assert goes_on.wait(DEADLINE_S)
+        if kind is DeadLetter:
+            raise BlockRejected("no")
+
+    sending = Sending([(Health, _rows(0, 1)), (DeadLetter, [])], bring_in, FakeTime().clock)
+    assert sending.overtake([(AlertDecision, [_decision(0)]), (DuplicateEvent, [])])
+    goes_on.set()
+    _ended()
+    assert went[-3:] == [AlertDecision, DuplicateEvent, DeadLetter]
+    assert not sending.overtake([(AlertDecision, [_decision(1)])])
+    assert [fate.kind for fate in sending.taken()] == went[:-1]
+    assert sending.taken() == []
+    assert [(fate.kind, str(fate.error)) for fate in sending.fates(lambda: None)] == [(DeadLetter, "no")]
+
+
+def test_rows_that_nothing_follows_go_when_the_writer_is_called_with_none() -> None:
+    door, time = Door(), FakeTime()
+    writer = BlockWriter(door, "run-1", max_age_s=1.0, sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
+    writer.write([])
+    time.now = 0.5
+    writer.write(_rows(0, 1))
+    time.now = 1.4
+    writer.write([])
+    assert _sending() == [], "it has waited for less than a second"
+    time.now = 1.5
+    writer.write([])
+    _through(door)
+    assert _names(door) == ["orders/0"]
+
+
 @pytest.mark.parametrize("error", [StoreRefused("no right"), RuntimeError("a bug")])
 @pytest.mark.parametrize("how", ["write", "flush"])
 def test_what_the_thread_ran_into_is_raised_in_the_next_call(error: Exception, how: str) -> None:
@@ -166,6 +247,18 @@ def test_blocks_behind_a_failure_are_not_sent_before_it_is_settled() -> None:
     assert door.blocks == []
     writer.flush()
     assert sorted(table for table, _ in door.blocks) == ["duplicate_event_log", "pipeline_health_log"]
+
+
+def test_blocks_behind_a_failure_go_by_age_though_no_row_follows() -> None:
+    door, time = Door(StoreUnavailable("away")), FakeTime()
+    writer = BlockWriter(door, "run-1", max_age_s=1.0, sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
+    writer.write([*_rows(0, 1), DuplicateEvent("orders", 0, 9, "t", "s", "e", T0, T0)])
+    time.now = 1.0
+    for _ in range(3):  # sends, settles, sends what was behind
+        writer.write([])
+        _ended()
+        time.now += 1.0
+    assert [table for table, _ in door.blocks] == ["duplicate_event_log", "pipeline_health_log"]
 
 
 def test_a_refused_block_is_halved_on_the_callers_thread() -> None:
@@ -229,20 +322,31 @@ def test_each_row_is_in_once_or_a_dead_letter_and_never_too_many_are_held(
     script: list[str], cuts: list[int], max_rows: int, seed: int
 ) -> None:
     errors = {"pass": None, "away": StoreUnavailable("away"), "refused": BlockRejected("refused")}
-    door, watch, chance = Door(*(errors[step] for step in script)), Here(), random.Random(seed)
-    writer = _writer(door, watch, max_rows=max_rows)
+    door, watch, chance, time = Door(*(errors[step] for step in script)), Here(), random.Random(seed), FakeTime()
+    writer = BlockWriter(
+        door,  # type: ignore[arg-type] # stands in for a store
+        "run-1",
+        max_rows=max_rows,
+        max_age_s=1.0,
+        prompt_age_s=0.25,
+        watch=watch,
+        sleep=time.sleep,
+        clock=time.clock,
+    )
     edges = [0, *sorted(cuts), 40]
     letters: list[DeadLetter] = []
     for begin, end in itertools.pairwise(edges):
-        letters += writer.write(_rows(begin, end))
+        time.now += chance.choice([0.0, 0.1, 0.3, 1.0])
+        letters += writer.write([row for row in _rows(begin, end) if row.component[-1] not in "36"])
+        letters += writer.write([_decision(number) for number in range(begin, end) if number % 10 in (3, 6)])
         assert writer.pending < 4 * max_rows
         if chance.random() < 0.3:
             _ended()
     letters += writer.flush()
     refused = {letter.raw for letter in letters}
-    stored = [name for table, names in door.blocks if table == "pipeline_health_log" for name in names]
+    stored = [name for table, names in door.blocks if table != "dead_letter_log" for name in names]
     assert len(stored) == len(set(stored))
-    assert len(stored) + sum(b"orders/" in raw for raw in refused) == 40
+    assert len(stored) + sum(b"orders/" in raw or b'"d' in raw for raw in refused) == 40
     assert (writer.pending, _sending(), watch.threads <= {threading.get_ident()}) == (0, [], True)
 
 

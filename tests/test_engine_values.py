@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflows.engine import Pipeline, Stop, _Rows, run_flow
+from dataflows.engine import Pipeline, Stop, _Mark, _Rows, _SinkPartition, run_flow
 from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
 from operators.group_state import SitePiece
 from operators.groups import make_group
 from operators.lane_state import Reads, TimeRules
 from operators.lanes import LaneMerge
+from operators.pacing import Pace
 from operators.partitions import PartitionQueue
 from operators.routing import Router
 from operators.slices import Slice
@@ -63,6 +65,31 @@ def test_slices_and_site_pieces_of_a_log(made: list[Fact]) -> None:
             assert type(site) is SitePiece
             assert _there(site) == site
     assert seen >= len(merged.events)
+
+
+class CountingWriter(MemoryWriter):
+    def __init__(self, kept: list[Row]) -> None:
+        super().__init__(kept)
+        self.calls: list[int] = []
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self.calls.append(len(rows))
+
+
+def _no_lane(name: str, resume: bytes | None) -> FileLane:
+    raise AssertionError((name, resume))
+
+
+def test_a_writer_is_called_with_nothing_when_time_goes_on_without_rows() -> None:
+    chosen = pipeline_settings()
+    lane = chosen.lanes[0]
+    writer = CountingWriter([])
+    made = Pipeline(settings=chosen, open_lane=_no_lane, open_writer=lambda: writer, stop=Stop())
+    partition = _SinkPartition(writer, made, Pace(chosen.lanes, 1))
+    partition.write_batch([_Mark(lane, 1), _Mark(lane, 2)])
+    assert writer.calls == [0], "what waits in it may be due, and no row may come for long"
+    partition.write_batch([_Mark(lane, 3), _Rows(ONE_OF_EACH[:2])])
+    assert writer.calls == [0, 2]
 
 
 class RefusingWriter(MemoryWriter):

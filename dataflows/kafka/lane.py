@@ -45,7 +45,9 @@ from schemas.errors import SourceError
 from schemas.rows import DeadLetter
 
 _POLL_US = 20_000
-#: How old the proof that a partition is at its end may be before it is asked for again, at most.
+#: How old the proof that a partition is at its end may be before it is asked for again: this share (1 / n) of
+#: `idle_grace`, by which what was found is late as well, and so much at most.
+_PROOF_SHARE = 8
 _PROOF_US = SECOND_US
 _REPORT_US = SECOND_US // 2
 _SILENT_US = 10 * SECOND_US
@@ -315,7 +317,7 @@ class KafkaLane:
             feed = self._by_queue[id(queue)]
             if feed.ended_us and feed.answered:
                 queue.raise_to(feed.ended_us - grace_us)
-            if feed.answered and now_us - feed.asked_us >= min(_PROOF_US, max(grace_us // 4, _POLL_US)):
+            if feed.answered and now_us - feed.asked_us >= min(_PROOF_US, max(grace_us // _PROOF_SHARE, _POLL_US)):
                 feed.asked_us, feed.answered = now_us, False
                 try:
                     self._consumer.seek(feed.partition(feed.next_offset))

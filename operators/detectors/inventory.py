@@ -70,6 +70,24 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
     items: dict[str, bytes]
 
 
+def _follow(past: list[tuple[int, float]], now_us: int, quantity: float, before_us: int) -> None:
+    """Add a quantity to a past of which only the least and the most since any time are asked.
+
+    What lies between two later ones (or equals one) is neither from any time on, and goes; so does what is not later
+    than `before_us`. An item that moves thousands of times within the lag keeps some dozens.
+    """
+    low = high = quantity
+    kept = [(now_us, quantity)]
+    for at_us, one in reversed(past):
+        if at_us <= before_us:
+            break
+        if not low <= one <= high:
+            kept.append((at_us, one))
+            low, high = min(low, one), max(high, one)
+    kept.reverse()
+    past[:] = kept
+
+
 class Inventory(EventDetector):
     """Follows the figures of each item (sku, node), in the order in which they come.
 
@@ -156,8 +174,7 @@ class Inventory(EventDetector):
         if before is None:
             out.good("on_hand", scoped(sku=sku), now_us, after)
         elif after != before:
-            item.past = [one for one in item.past if one[0] > now_us - self._lag_us]
-            item.past.append((now_us, before))
+            _follow(item.past, now_us, before, now_us - self._lag_us)
             out.good("on_hand", scoped(sku=sku), now_us, after - before)
 
     def _compare(self, item: Told, figure: Figure, arrived: Arrived, out: Collected) -> None:

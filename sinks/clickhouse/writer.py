@@ -7,12 +7,17 @@ from itertools import groupby
 from typing import Protocol
 
 from schemas.errors import BlockRejected, StoreRefused
-from schemas.rows import DeadLetter, Row
+from schemas.incident_rows import Alert, AlertDecision, Incident, IncidentOrder, IncidentSignal
+from schemas.rows import DeadLetter, HandoffWindow, Row, Signal, StockWindow
 from sinks.clickhouse.rows import block_of, refused
 from sinks.clickhouse.sending import Fate, Sending
 from sinks.clickhouse.store import Store
 from sinks.clickhouse.waiting import Waiting, WaitWatch
 
+#: What somebody waits for: findings, what follows from them, and windows. All else is for who looks later.
+PROMPT: frozenset[type[Row]] = frozenset(
+    {Alert, AlertDecision, HandoffWindow, Incident, IncidentOrder, IncidentSignal, Signal, StockWindow}
+)
 _REFUSALS_IN_A_ROW = 200
 _TABLES_FULL = 4
 _CLOSE_S = 5.0
@@ -47,6 +52,10 @@ class BlockWriter:
     caller's next `write` or `flush`: retries, halving, and all calls of `watch` are made on the caller's thread, and
     what the thread ran into is raised there. The thread ends with its blocks: after `flush` there is none.
 
+    Blocks of `PROMPT` kinds go before others, also before those that wait for the thread; and beside the caller their
+    rows wait for `prompt_age_s` (default: `max_age_s`) at most, all others for `max_age_s`. That is judged when `write`
+    is called, so call it, with nothing if need be, as long as time goes on.
+
     Memory: `max_rows` rows a table, `max_pending` rows in all (default: four tables' worth) and dead letters of
     at most `max_bytes` of raw input, each plus one call of `write`; and one block's encoding. `beside` lets a table
     have more than `max_rows`, within `max_pending`. When the store is away `write` blocks, which holds the source
@@ -64,6 +73,7 @@ class BlockWriter:
         max_pending: int | None = None,
         max_bytes: int = 32 << 20,
         max_age_s: float = 1.0,
+        prompt_age_s: float | None = None,
         patience_s: float | None = 600.0,
         beside: bool = True,
         watch: WriterWatch | None = None,
@@ -80,6 +90,7 @@ class BlockWriter:
         self._max_pending = _TABLES_FULL * max_rows if max_pending is None else max_pending
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
+        self._prompt_age_s = max_age_s if prompt_age_s is None else prompt_age_s
         self._beside = beside
         self._sending: Sending | None = None
         self._watch = watch
@@ -88,6 +99,7 @@ class BlockWriter:
         self._buffers: dict[type[Row], list[Row]] = {}
         self._tried: dict[type[Row], int] = {}
         self._oldest_s: float | None = None
+        self._prompt_s: float | None = None
         self._raw_bytes = 0
         self._refusals_in_a_row = 0
 
@@ -113,8 +125,6 @@ class BlockWriter:
                 it is the table that is wrong, not the rows).
         """
         self._take(rows)
-        if self._oldest_s is None:
-            self._oldest_s = self._clock()
         if self._beside:
             return self._go_on()
         if self._aged or self.pending >= self._max_pending:
@@ -133,7 +143,7 @@ class BlockWriter:
             self._drain(kind, out)
         if DeadLetter in self._buffers:  # those this flush made
             self._drain(DeadLetter, out)
-        self._oldest_s = None
+        self._oldest_s = self._prompt_s = None
         return out
 
     def close(self) -> None:
@@ -150,13 +160,17 @@ class BlockWriter:
         return self._oldest_s is not None and self._clock() - self._oldest_s >= self._max_age_s
 
     @property
+    def _is_prompt_due(self) -> bool:
+        return self._prompt_s is not None and self._clock() - self._prompt_s >= self._prompt_age_s
+
+    @property
     def _overfull(self) -> bool:
         return self.pending >= self._max_pending or self._raw_bytes >= self._max_bytes
 
     def _held(self) -> list[type[Row]]:
-        """The kinds of which there are rows, dead letters last."""
+        """The kinds of which there are rows, prompt ones first, dead letters last."""
         held = [kind for kind, buffer in self._buffers.items() if buffer]
-        return sorted(held, key=lambda kind: (kind is DeadLetter, kind.TABLE))
+        return sorted(held, key=lambda kind: (kind is DeadLetter, kind not in PROMPT, kind.TABLE))
 
     def _full(self) -> list[type[Row]]:
         """The kinds of which there is a whole block."""
@@ -166,21 +180,46 @@ class BlockWriter:
             if len(buffer) >= self._max_rows or (kind is DeadLetter and self._raw_bytes >= self._max_bytes)
         ]
 
+    def _due(self) -> list[type[Row]]:
+        """The kinds that are to go now, though not everything is: full ones, and prompt ones that have waited."""
+        if not self._is_prompt_due:
+            return self._full()
+        self._prompt_s = None
+        full = self._full()
+        return [kind for kind in self._held() if kind in PROMPT or kind in full]
+
     def _go_on(self) -> list[DeadLetter]:
         """Keep the thread in work; wait for it only where no more rows may be held."""
         out: list[DeadLetter] = []
         while True:
             if self._sending is not None:
                 if not (self._sending.over or self._overfull):
+                    self._overtake(self._sending, out)
                     return out
                 self._settle(self._sending, out)
             everything = self._aged or self._overfull
             if everything:
-                self._oldest_s = None
-            kinds = self._held() if everything else self._full()
+                self._oldest_s = self._prompt_s = None
+            kinds = self._held() if everything else self._due()
             if not kinds:
                 return out
             self._sending = Sending([(kind, self._next(kind)) for kind in kinds], self._bring_in, self._clock)
+
+    def _overtake(self, sending: Sending, out: list[DeadLetter]) -> None:
+        """Have prompt rows that are due go before what a sending has not begun."""
+        for fate in sending.taken():
+            self._advance(fate.kind, out, fate)
+        if not self._is_prompt_due:
+            return
+        waiting = [
+            kind for kind in self._held() if kind in PROMPT and len(self._buffers[kind]) > self._tried.get(kind, 0)
+        ]
+        free = [kind for kind in waiting if kind not in self._tried]  # of the others a block is under way
+        if not sending.overtake([(kind, self._next(kind)) for kind in free]):
+            for kind in free:
+                del self._tried[kind]
+        elif free == waiting:
+            self._prompt_s = None
 
     def _settle(self, sending: Sending, out: list[DeadLetter]) -> None:
         """Do what the fates of sent blocks ask for; what was not sent for a failure before it stays buffered."""
@@ -188,6 +227,8 @@ class BlockWriter:
         self._sending = None
         for fate in fates:
             self._advance(fate.kind, out, fate)
+        if self._oldest_s is None and self.pending:  # what was not sent is not to wait for more rows
+            self._oldest_s = self._clock()
 
     def _tick(self) -> None:
         if self._watch is not None:
@@ -195,6 +236,10 @@ class BlockWriter:
 
     def _take(self, rows: Iterable[Row]) -> None:
         for kind, run in groupby(rows, type):  # they come in runs of one kind
+            if self._oldest_s is None:
+                self._oldest_s = self._clock()
+            if self._prompt_s is None and kind in PROMPT:
+                self._prompt_s = self._clock()
             buffer = self._buffers.setdefault(kind, [])
             held = len(buffer)
             buffer.extend(run)
