@@ -17,7 +17,8 @@ import msgspec
 from sweep_keys import SEED, all_levels, cases, chunks, levels, open_cases, sweep_settings
 from whole import peak_mb
 
-from dataflows.engine import Pipeline, Stop, Unwatched, run_flow
+from dataflows.engine import run_flow
+from dataflows.flow import Pipeline, Stop, Unwatched
 from dataflows.settings import EngineSettings
 from operators.groups import Group
 from operators.lane_state import Merged

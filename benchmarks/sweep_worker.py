@@ -17,8 +17,9 @@ from confluent_kafka import Consumer, TopicPartition
 from inputs import w1
 from whole import Counting
 
-from dataflows.engine import Cluster, Pipeline, Stop, Unwatched, run_flow
+from dataflows.engine import run_flow
 from dataflows.files import FilePartition
+from dataflows.flow import Cluster, Pipeline, Stop, Unwatched
 from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from operators.groups import Group

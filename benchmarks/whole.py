@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 from inputs import WORKS, Work
 
-from dataflows.engine import Pipeline, RowWriter, Stop, run_flow
+from dataflows.engine import run_flow
 from dataflows.files import partitions_of
+from dataflows.flow import Pipeline, RowWriter, Stop
 from dataflows.job import StoreWriter, pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from schemas.rows import Row

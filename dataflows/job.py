@@ -9,8 +9,9 @@ from types import FrameType
 
 import msgspec
 
-from dataflows.engine import Pipeline, Stop, run_flow
+from dataflows.engine import run_flow
 from dataflows.files import partitions_of
+from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.recovery import RunRecord

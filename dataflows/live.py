@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from logging import CRITICAL, DEBUG, Logger, getLogger
 from pathlib import Path
 
-from dataflows.engine import Cluster, LaneReader, Pipeline, Stop, init_recovery, run_flow, wall_clock
+from dataflows.engine import init_recovery, run_flow, wall_clock
 from dataflows.files import partitions_of
+from dataflows.flow import Cluster, LaneReader, Pipeline, Stop
 from dataflows.input_limit import InputLimit
 from dataflows.job import pipeline_settings, run_record
 from dataflows.kafka.client import admin_properties, check_client, consumer_properties, producer_properties

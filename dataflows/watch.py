@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from dataflows.engine import Cluster, Stop
+from dataflows.flow import Cluster, Stop
 from dataflows.kafka.feeds import Feed, LaneReport
 from dataflows.kafka.topics import Place
 from dataflows.logs import get_log

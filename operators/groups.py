@@ -18,16 +18,13 @@ from operators.detectors.catalogue import (
     case_detectors,
     interface_detectors,
     item_detectors,
-    scope_detectors,
 )
-from operators.detectors.events import CELL_US, Collected, EventDetectors
+from operators.detectors.events import Collected, EventDetectors
 from operators.detectors.integration import Traffic
-from operators.detectors.records import ORDER_MOVED, Tally, bucket_key, scoped
+from operators.detectors.records import bucket_key, scoped
 from operators.detectors.refusals import Refusals
-from operators.detectors.scopes import ScopeDetectors
-from operators.detectors.window_counts import feed_tallies, window_tallies
 from operators.feed_state import Beat
-from operators.feeds import FeedBeats, FeedWatch
+from operators.feeds import FeedBeats
 from operators.findings import PassChange
 from operators.group_state import (
     CaseGroupState,
@@ -36,26 +33,22 @@ from operators.group_state import (
     InputState,
     InterfaceGroupState,
     ItemGroupState,
-    SiteGroupState,
     SitePiece,
     Sizes,
     decoded,
     sizes_of,
 )
-from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
 from operators.incident_group import IncidentGroup
-from operators.incidents.paces import Pace, pace_of
-from operators.ordering import Frontier, Reorder
+from operators.ordering import Reorder
 from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, PipelineSettings, group_name
-from operators.promise_path import promise_path
 from operators.routing import item_bucket
-from operators.series_counts import SeriesCounts, stock_tallies
-from operators.series_points import WindowPoint, limits_of, window_points
+from operators.series_counts import stock_tallies
+from operators.site_group import SiteGroup
 from operators.slices import Slice
 from operators.stock import StockReconciler
 from schemas.events import CONTROL_TYPES, Arrived, OrderCreated, type_name
-from schemas.rows import DuplicateEvent, HandoffWindow, Row, Signal
+from schemas.rows import DuplicateEvent, Row, Signal
 
 
 class _Input:
@@ -121,7 +114,7 @@ class CaseGroup:
                 rows.append(item)
                 if isinstance(item, Signal):
                     signals.append(item)
-        found = self._detectors.update(events, signals, _known_to(clock_us, ended, self._settings))
+        found = self._detectors.update(events, signals, self._settings.known_to(clock_us, ended=ended))
         self._count(passed, found)
         rows.extend(found.signals)
         parts = dealt(found, self._settings.site_groups)
@@ -192,7 +185,7 @@ class ItemGroup:
         if ended and self._settings.close_at_us > clock_us:
             stock.extend(self._stock.advance(self._settings.close_at_us))
         signals = [row for row in stock if isinstance(row, Signal)]
-        found = self._detectors.update(events, signals, _known_to(clock_us, ended, self._settings))
+        found = self._detectors.update(events, signals, self._settings.known_to(clock_us, ended=ended))
         rows.extend(stock)
         rows.extend(found.signals)
         if self._settings.models.enabled:
@@ -254,7 +247,7 @@ class InterfaceGroup:
             self._traffic.push(piece.heard, piece.refused)
         events, clock_us, ended = self._input.take(slices, rows)
         rows = [row for row in rows if not (isinstance(row, DuplicateEvent) and row.type == self._elsewhere)]
-        found = self._detectors.update(events, [], _known_to(clock_us, ended, self._settings))
+        found = self._detectors.update(events, [], self._settings.known_to(clock_us, ended=ended))
         self._refusals.count(clock_us, found)
         self._traffic.count(clock_us, found, ended=ended)
         rows.extend(found.signals)
@@ -295,105 +288,6 @@ class InterfaceGroup:
         self._detectors.restore(kept.detectors)
 
 
-class SiteGroup:
-    """Windows per handoff and scope, stock feeds per node, and what detectors judge by scope."""
-
-    def __init__(self, name: str, settings: PipelineSettings) -> None:
-        self.name = name
-        self._settings = settings
-        self._frontier = Frontier(settings.upstream_of_sites())
-        self._windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
-        self._feeds = FeedWatch(settings.stock.stale_after)
-        self._read = wanted_metrics(settings)
-        self._detectors = ScopeDetectors(scope_detectors(settings.detectors, settings.stock.currency))
-        self._limits = limits_of(settings.process.handoff)
-        self._counts = SeriesCounts(
-            settings.handoff_windows, settings.stock_windows.grace_us, settings.models.rate_span
-        )
-        self._on_the_way = {handoff.name for handoff in promise_path(settings.process)}
-        self._moves: list[Tally] = []  # on their way to the incidents, which put them in order
-
-    def on_batch(self, pieces: Sequence[SitePiece]) -> Emitted:
-        """Process what all upstream groups have passed."""
-        before = self._frontier.watermark_us
-        for piece in pieces:
-            self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
-            self._windows.update(piece.changes)
-            self._feeds.update(piece.beats)
-            self._moves += [tally for tally in piece.tallies if tally.metric == ORDER_MOVED]
-            tallies = [tally for tally in piece.tallies if tally.metric != ORDER_MOVED]
-            self._detectors.update(tallies)
-            self._detectors.count(piece.counts)
-            if self._settings.models.enabled:
-                self._counts.update(tallies)
-                self._counts.count(piece.counts)
-        if self._frontier.watermark_us <= before:
-            return Emitted([], [])
-        clock_us = self._frontier.clock_us
-        rows: list[Row] = [*self._windows.advance(clock_us), *self._feeds.advance(clock_us)]
-        ended = self._frontier.ended
-        if ended and self._settings.close_at_us > clock_us:
-            rows.extend(self._windows.advance(self._settings.close_at_us))
-            rows.extend(self._feeds.advance(self._settings.close_at_us))
-        grace_us = self._settings.handoff_windows.grace_us
-        points: list[WindowPoint] = []
-        for row in rows:
-            if isinstance(row, HandoffWindow):
-                self._detectors.update(window_tallies(row, grace_us, self._read))
-                if self._settings.models.enabled:
-                    points.extend(window_points(row, grace_us, self._limits))
-            elif isinstance(row, Signal):
-                self._detectors.update(list(feed_tallies(row)))
-        judged_us = _known_to(clock_us, ended, self._settings)
-        points.extend(self._counts.advance(clock_us))
-        if judged_us > clock_us:
-            points.extend(self._counts.advance(judged_us))
-        # Input that has ended ends its last minute, too.
-        findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
-        rows.extend(finding.signal for finding in findings)
-        moves, self._moves = self._moves, []
-        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended, points, moves, self._paces(rows))
-        return Emitted(rows, [], [(group_name(INCIDENT, 0), said)])
-
-    def _paces(self, rows: Iterable[Row]) -> list[Pace]:
-        """How long the handoffs on the way to promises took, for the incidents."""
-        windows = (row for row in rows if isinstance(row, HandoffWindow) and row.handoff in self._on_the_way)
-        return [pace for row in windows for pace in pace_of(row)]
-
-    def sizes(self) -> Sizes:
-        """What is kept; cheap enough to be asked at every snapshot."""
-        return sizes_of(
-            handoff_windows=self._windows.sizes(),
-            feeds=self._feeds.sizes(),
-            scope_detectors=self._detectors.sizes(),
-            series_counts=self._counts.sizes(),
-        )
-
-    def snapshot(self) -> bytes:
-        """The whole state, compact."""
-        return msgspec.msgpack.encode(
-            SiteGroupState(
-                self._frontier.snapshot(),
-                self._windows.snapshot(),
-                self._feeds.snapshot(),
-                self._detectors.snapshot(),
-                self._counts.snapshot(),
-                self._moves,
-            )
-        )
-
-    def restore(self, state: bytes) -> None:
-        """Take over a snapshot (StateError when it can't be read)."""
-        kept = decoded(state, SiteGroupState)
-        self._frontier.restore(kept.frontier)
-        self._windows.restore(kept.windows)
-        self._feeds.restore(kept.feeds)
-        self._detectors.restore(kept.detectors)
-        if kept.counts is not None and self._settings.models.enabled:
-            self._counts.restore(kept.counts)
-        self._moves = list(kept.moves)
-
-
 Group: TypeAlias = CaseGroup | ItemGroup | InterfaceGroup | SiteGroup | IncidentGroup
 
 _SPACES: dict[str, type[Group]] = {
@@ -408,8 +302,3 @@ _SPACES: dict[str, type[Group]] = {
 def make_group(name: str, settings: PipelineSettings) -> Group:
     """The group of that name."""
     return _SPACES[name.partition(":")[0]](name, settings)
-
-
-def _known_to(clock_us: int, ended: bool, settings: PipelineSettings) -> int:  # noqa: FBT001 - as it is released
-    """How far time has come for timers: to the asked-for end of the log where the input has ended."""
-    return max(clock_us, settings.close_at_us) if ended else clock_us

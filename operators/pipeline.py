@@ -45,6 +45,10 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
         """The names of the groups that feed the incidents."""
         return [*group_names(SITE, self.site_groups), *group_names(INTERFACE, 1)]
 
+    def known_to(self, clock_us: int, *, ended: bool) -> int:
+        """How far time has come for timers: to the asked-for end of the log where the input has ended."""
+        return max(clock_us, self.close_at_us) if ended else clock_us
+
 
 def group_names(space: str, count: int) -> list[str]:
     """`case:0000` … of a key space."""

@@ -8,9 +8,9 @@ import pytest
 
 from dataflows.process_maps import load_process_map
 from operators.anomaly.settings import ModelSettings
-from operators.groups import SiteGroup
 from operators.pipeline import PipelineSettings
 from operators.series_counts import LEAST_TOTAL
+from operators.site_group import SiteGroup
 from schemas.durations import MINUTE_US, SECOND_US, Instant
 from schemas.incident_rows import SeriesScore
 from schemas.rows import Row, StockWindow

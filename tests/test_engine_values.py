@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflows.engine import Pipeline, Stop, _Mark, _Rows, _SinkPartition, run_flow
+from dataflows.engine import _Mark, _Rows, _SinkPartition, run_flow
 from dataflows.files import partitions_of
+from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput
 from operators.group_state import SitePiece
 from operators.groups import make_group

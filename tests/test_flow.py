@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.engine import Pipeline, Stop, run_flow
+from dataflows.engine import run_flow
 from dataflows.files import partitions_of
+from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput
 from operators.lane_state import Merged, TimeRules
 from operators.pipeline import PipelineSettings

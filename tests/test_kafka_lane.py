@@ -20,7 +20,7 @@ import msgspec
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, Producer
 
-from dataflows.engine import Stop
+from dataflows.flow import Stop
 from dataflows.input_limit import InputLimit
 from dataflows.kafka import lane as lane_module
 from dataflows.kafka import topics as topics_module

@@ -125,7 +125,7 @@ def test_stopped_right_after_the_start(
 
 
 ENDS_WHILE_THE_ENGINE_DOES = """
-from dataflows.engine import Stop
+from dataflows.flow import Stop
 from dataflows.live import _end_at_once
 from schemas.errors import StoreUnavailable
 stop = Stop()

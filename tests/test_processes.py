@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows import live
-from dataflows.engine import Stop, _Mark, _Rows
+from dataflows.engine import _Mark, _Rows
+from dataflows.flow import Stop
 from operators.slices import Slice
 from scenarios.simulate import demo_settings, simulate
 from schemas.durations import to_us

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dataflows.engine import Pipeline, Stop, run_flow
+from dataflows.engine import run_flow
 from dataflows.files import partitions_of
+from dataflows.flow import Pipeline, Stop
 from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from dataflows.settings import Settings

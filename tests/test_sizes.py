@@ -13,9 +13,10 @@ from hypothesis import settings as hypothesis_settings
 import operators
 from operators import groups
 from operators.case_passes import parts_of
-from operators.groups import CaseGroup, Group, InterfaceGroup, ItemGroup, SiteGroup, make_group
+from operators.groups import CaseGroup, Group, InterfaceGroup, ItemGroup, make_group
 from operators.pipeline import CASE, INTERFACE, ITEM, SITE, group_name
 from operators.process_lint import read_process_map
+from operators.site_group import SiteGroup
 from operators.slices import Slice
 from schemas.decode import EventDecoder
 from schemas.durations import DAY_US, HOUR_US, SECOND_US, to_us

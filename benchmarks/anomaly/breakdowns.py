@@ -24,9 +24,10 @@ from typing import Any
 
 import msgspec
 
-from dataflows.engine import Pipeline, Stop, run_flow
+from dataflows.engine import run_flow
 from dataflows.evaluation import Found, Report, Truth, judge, read_truth
 from dataflows.files import partitions_of
+from dataflows.flow import Pipeline, Stop
 from dataflows.job import pipeline_settings, process_map_of
 from dataflows.lane import FileLane, LaneInput
 from dataflows.settings import Settings

@@ -25,8 +25,9 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dataflows.engine import Pipeline, Stop, run_flow
+from dataflows.engine import run_flow
 from dataflows.files import partitions_of
+from dataflows.flow import Pipeline, Stop
 from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from dataflows.process_maps import load_process_map
