@@ -5,14 +5,13 @@ lately does not make the usual look quicker than it is (as latencies of what has
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
 from operators.detectors.events import Collected, EventDetector
+from operators.detectors.kept import read_kept
 from operators.detectors.records import Impact, Scoped
 from schemas.durations import HOUR_US, SECOND_US
-from schemas.errors import StateError
 from schemas.events import Arrived
 
 
@@ -157,25 +156,8 @@ class Ageing(EventDetector):
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        kept = decoded_state(state, AgeingState, self.NAME)
-        if kept.version != self.VERSION:
-            raise StateError(f"{self.NAME} of version {kept.version}; this code reads {self.VERSION}")
+        kept = read_kept(state, AgeingState, self.VERSION, self.NAME)
         self._waiting, self._ended = kept.waiting, kept.ended
-
-
-_State = TypeVar("_State")
-
-
-def decoded_state(state: bytes, record: type[_State], name: str) -> _State:
-    """What a detector kept.
-
-    Raises:
-        StateError: it can't be read.
-    """
-    try:
-        return msgspec.msgpack.decode(state, type=record)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StateError(f"what {name} kept can't be read: {error}") from error
 
 
 def age_metrics(name: str, ages: int) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from operators.detectors.events import EventDetector
+from operators.detectors.kept import read_kept
 from operators.resting import Resting
 from schemas.durations import HOUR_US, SECOND_US
-from schemas.errors import StateError
 
 #: Of how many cases that are asked for are objects before those not asked for lately are packed.
 _AWAKE = 5_000
@@ -99,12 +99,7 @@ class CaseMemory(Generic[T]):
         Raises:
             StateError: it can't be read, or is of another version.
         """
-        try:
-            kept = msgspec.msgpack.decode(state, type=CaseMemoryState)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"what {self._owner.NAME} kept can't be read: {error}") from error
-        if kept.version != self._version:
-            raise StateError(f"{self._owner.NAME} of version {kept.version}; this code reads {self._version}")
+        kept = read_kept(state, CaseMemoryState, self._version, self._owner.NAME)
         self._cases.restore(dict(kept.cases))
         self._looks = {span: list(cases) for span, cases in kept.looks.items()}
 

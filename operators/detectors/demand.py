@@ -9,10 +9,10 @@ from collections.abc import Mapping
 import msgspec
 
 from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.kept import read_kept
 from operators.detectors.rates import surprise_of_number
 from operators.detectors.records import Impact, scoped
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
-from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, OrderCreated, PromotionEnded, PromotionStarted
 
 #: Demand of late is counted in steps; what is older than an hour is usual.
@@ -192,12 +192,7 @@ class Demand(EventDetector):
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=DemandState)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"what the demand detector kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"demand of version {kept.version}; this code reads {self.VERSION}")
+        kept = read_kept(state, DemandState, self.VERSION, self.NAME)
         self._state = kept
 
 

@@ -11,12 +11,12 @@ import msgspec
 
 from operators.detectors.capture import impact_of, order_signal
 from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.kept import read_kept
 from operators.detectors.order_book import OrderBook
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
 from operators.detectors.records import Impact, Scoped, scoped
 from schemas.durations import MINUTE_US, people_duration
-from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, OrderCreated
 
 METRIC = "duplicate_order"
@@ -108,12 +108,7 @@ class SameContent(EventDetector):
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=SameContentState)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"the contents of orders that were kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"contents of orders of version {kept.version}; this code reads {self.VERSION}")
+        kept = read_kept(state, SameContentState, self.VERSION, self.NAME)
         self._firsts, self._chunks = dict(kept.firsts), {chunk: list(keys) for chunk, keys in kept.chunks.items()}
 
     def _created(self, arrived: Arrived, out: Collected) -> None:

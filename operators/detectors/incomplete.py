@@ -6,11 +6,11 @@ import msgspec
 
 from operators.detectors.capture import CaptureSettings, impact_of, order_signal
 from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.kept import read_kept
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
 from operators.detectors.records import scoped
 from operators.detectors.shape import FIELDS, Shapes, missing_of, names_of, shape_of
-from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, OrderCreated
 
 METRIC = "incomplete_order"
@@ -53,12 +53,7 @@ class IncompleteOrders(EventDetector):
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=IncompleteState)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"the shapes of orders that were kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"shapes of orders of version {kept.version}; this code reads {self.VERSION}")
+        kept = read_kept(state, IncompleteState, self.VERSION, self.NAME)
         self._channels, self._whole = dict(kept.channels), kept.whole
 
     def _created(self, arrived: Arrived, out: Collected) -> None:

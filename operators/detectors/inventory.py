@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import msgspec
 
 from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.kept import read_kept
 from operators.detectors.order_book import amount
 from operators.detectors.records import Impact, Scoped, scoped
 from operators.resting import Resting
 from operators.stock_item import item_key
 from schemas.durations import DAY_US, MINUTE_US
-from schemas.errors import StateError
 from schemas.events import (
     Arrived,
     EventBase,
@@ -276,10 +276,5 @@ class Inventory(EventDetector):
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=_Kept)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"what the inventory detector kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"inventory of version {kept.version}; this code reads {self.VERSION}")
+        kept = read_kept(state, _Kept, self.VERSION, self.NAME)
         self._items.restore(dict(kept.items))

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
+from operators.detectors.kept import read_kept
 from operators.detectors.order_book import OrderBook, amount
 from operators.detectors.policy import Policy
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, Duration
-from schemas.errors import StateError
 from schemas.events import Arrived, EventBase, OrderCreated, PriceChanged
 from schemas.rows import Signal
 
@@ -136,12 +136,7 @@ class PublishedPrices(EventDetector):
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        try:
-            kept = msgspec.msgpack.decode(state, type=_KeptChannels)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise StateError(f"what the published prices detector kept can't be read: {error}") from error
-        if kept.version != self.VERSION:
-            raise StateError(f"published prices of version {kept.version}; this code reads {self.VERSION}")
+        kept = read_kept(state, _KeptChannels, self.VERSION, self.NAME)
         self._channels = set(kept.channels)
 
 
