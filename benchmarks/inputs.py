@@ -16,6 +16,8 @@ import msgspec
 
 from dataflows.process_maps import load_process_map
 from dataflows.settings import Settings
+from operators.anomaly.settings import ModelSettings
+from operators.detectors.settings import DetectorSettings
 from operators.process_lint import read_process_map
 from operators.process_map import ProcessMap
 from scenarios.simulate import SimulationSettings, simulate
@@ -76,12 +78,16 @@ def w1(folder: Path, events: int, *, items: int = 50_000, seed: int = SEED) -> W
 
 
 def w1_work(name: Path) -> Work:
-    """The W1 that was made in a folder."""
+    """The W1 that was made in a folder; detectors and models are off, since no peer has any."""
     declared = read_process_map(W1_MAP, "w1.toml")
     if declared.value is None:
         raise ValueError(declared.problems)
     minute = Duration(MINUTE_US)
-    settings = Settings(stock=msgspec.structs.replace(Settings().stock, window=minute))
+    settings = Settings(
+        stock=msgspec.structs.replace(Settings().stock, window=minute),
+        detectors=DetectorSettings(enabled=False),
+        models=ModelSettings(enabled=False),
+    )
     files = tuple(str(name / f"{topic}.jsonl") for topic in TOPICS)
     return Work(files, int((name / "done").read_text(encoding="utf-8")), declared.value, settings)
 

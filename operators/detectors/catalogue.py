@@ -35,6 +35,8 @@ from operators.promise_path import promise_path
 
 def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[EventDetector]:
     """Those that see the events of cases, the order book before those that ask it; repeats before the book."""
+    if not settings.enabled:
+        return []
     book = OrderBook(settings.order_retention, promise_path(process))
     repeated, late = RepeatedOrders(book), LateOrders(settings.integration.delays, book)
     return [
@@ -57,11 +59,13 @@ def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[Even
 
 def item_detectors(settings: DetectorSettings) -> list[EventDetector]:
     """Those that see the events of items (stock, reservations, sales)."""
-    return [Inventory(settings.inventory.lag)]
+    return [Inventory(settings.inventory.lag)] if settings.enabled else []
 
 
 def interface_detectors(settings: DetectorSettings) -> list[EventDetector]:
     """Those that see what belongs to no case and no item (calls, queues, prices), and all orders at capture."""
+    if not settings.enabled:
+        return []
     capture = settings.policy("capture")
     return [
         SameContent(settings.capture.within),
@@ -75,6 +79,8 @@ def interface_detectors(settings: DetectorSettings) -> list[EventDetector]:
 
 def scope_detectors(settings: DetectorSettings, currency: str = "") -> list[ScopeDetector]:
     """Those that judge counts by scope. `currency` is that of costs, where events don't say one."""
+    if not settings.enabled:
+        return []
     policy = settings.policy
     return [
         duplicate_watch(policy("capture.duplicates")),

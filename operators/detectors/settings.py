@@ -19,9 +19,12 @@ from schemas.durations import DAY_US, Duration
 class DetectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One record for each family, and other values for regions, groups of nodes and channels.
 
-    `order_retention` is how long what is known of an order is kept after its last event.
+    `enabled` is the kill switch of all of them: off, none counts or judges anything, what they kept is forgotten, and
+    what is left is what handoffs, stock and models say. `order_retention` is how long what is known of an order is kept
+    after its last event.
     """
 
+    enabled: bool = True
     order_retention: Duration = Duration(7 * DAY_US)
     returns: ReturnsSettings = ReturnsSettings()
     supply: SupplySettings = SupplySettings()
