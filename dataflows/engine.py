@@ -22,7 +22,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
 from dataflows.flow import Cluster, LaneReader, Pipeline, RowWriter
-from dataflows.memory import Sweep, bound_arenas
+from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import spread, worker_of
 from operators.group_state import Emitted, IncidentPiece, Piece, SitePiece
 from operators.groups import Group, make_group
@@ -326,7 +326,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(1_000_000, 10, 10)
-    bound_arenas()
+    settle_allocator()
     try:
         if len(cluster.addresses) > 1:
             addresses = list(cluster.addresses)

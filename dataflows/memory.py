@@ -8,22 +8,25 @@ from collections.abc import Callable
 #: So many objects since the last sweep are worth one; everything is swept so often.
 _YOUNG = 50_000
 _SWEEP_ALL_S = 300.0
-#: `mallopt`'s name for how many arenas the C library's allocator may have (malloc.h).
-_M_ARENA_MAX = -8
+#: Pages that nobody uses are given back so often.
+_TRIM_S = 60.0
+#: `mallopt`'s names (malloc.h) for how many arenas the C library's allocator may have, and from which size on a piece
+#: is mapped by itself, and goes back to the system when it is let go.
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 _ARENAS = 2
+_MAPPED_FROM = 256 * 1024
 
 
 class Sweep:
     """Takes away, at epochs' ends, what hangs together in cycles: clients leave such, with a block's columns on them.
 
     By itself the collector waits for a million new objects, since it costs most while state grows, and so an hour's
-    growth was garbage. A sweep of all costs 0.4 µs for each object that may hold others; what rests is none. After it,
-    pages that the C library's allocator holds and nobody uses are given back: snapshots of a hundred megabytes come and
-    go with every epoch, and leave holes.
+    growth was garbage. A sweep of all costs 0.4 µs for each object that may hold others; what rests is none.
+    Pages that the C library's allocator holds and nobody uses are given back every minute.
     """
 
     def __init__(self) -> None:
-        self._all_s = time.monotonic()
+        self._all_s = self._trimmed_s = time.monotonic()
         self._trim = _library_function("malloc_trim")
 
     def at_epochs_end(self) -> None:
@@ -32,20 +35,25 @@ class Sweep:
         if now_s - self._all_s >= _SWEEP_ALL_S:
             self._all_s = now_s
             gc.collect()
-            if self._trim is not None:
-                self._trim(0)
         elif gc.get_count()[0] > _YOUNG:
             gc.collect(1)
+        if self._trim is not None and now_s - self._trimmed_s >= _TRIM_S:
+            self._trimmed_s = now_s
+            self._trim(0)
 
 
-def bound_arenas() -> None:
-    """Have threads share two arenas of the C library's allocator, before any of them is started.
+def settle_allocator() -> None:
+    """Have the C library's allocator keep little that nobody uses; before any thread is started.
 
-    Each thread (the broker's client has a dozen) would otherwise get one of its own, and keep the most it ever held.
+    Threads share two arenas: each (the broker's client has a dozen) would otherwise get one of its own, and keep the
+    most it ever held. Large pieces are mapped by themselves: left alone, the allocator takes the first that is let go
+    of as a sign to cut the next ones (up to 32 MB; snapshots, fetched messages and blocks, with every epoch) out of its
+    heap, between small ones that stay, and the heap grows by the holes.
     """
     mallopt = _library_function("mallopt")
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM)
 
 
 def _library_function(name: str) -> Callable[..., int] | None:

@@ -45,7 +45,7 @@ def test_pages_that_the_allocator_holds_go_back_to_the_system() -> None:
     script = """
 import ctypes, resource
 import dataflows.memory
-dataflows.memory._SWEEP_ALL_S = 0.0
+dataflows.memory._TRIM_S = 0.0
 
 def resident():
     return int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()
@@ -62,6 +62,34 @@ for place in held[:-1]:  # the last one keeps the rest from being given back by 
 before = resident()
 sweep.at_epochs_end()
 assert before - resident() > 50_000_000, (before, resident())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_what_is_large_leaves_no_holes() -> None:
+    script = """
+import ctypes, resource
+import dataflows.memory
+
+def resident():
+    return int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()
+
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+dataflows.memory.settle_allocator()
+library.free(library.malloc(4_000_000))  # the first that is let go of, from which glibc would learn
+large, small = [], []
+for _ in range(20):
+    large.append(library.malloc(4_000_000))
+    ctypes.memset(large[-1], 1, 4_000_000)
+    small.append(library.malloc(1_000))
+before = resident()
+for place in large:
+    library.free(place)
+assert before - resident() > 75_000_000, (before, resident())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
