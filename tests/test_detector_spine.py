@@ -230,6 +230,7 @@ def test_every_mistake_in_overrides_is_told() -> None:
     overrides = [
         Override(set={"order_retention": "1d"}),
         Override(node_group="ari", set={"order_retention": "soon"}),
+        Override(channel="web", set={"enabled": False}),
         Override(channel="web", set={"order_retentio": 1}),
     ]
     problems = find_problems(DetectorSettings(), overrides, {"air": []}, "andon.toml")
@@ -238,7 +239,8 @@ def test_every_mistake_in_overrides_is_told() -> None:
         "detectors.override[0]",
         "detectors.override[1].node_group",
         'detectors.override[1].set."order_retention"',
-        'detectors.override[2].set."order_retentio"',
+        'detectors.override[2].set."enabled"',
+        'detectors.override[3].set."order_retentio"',
     ]
     assert "order_retention" in problems[-1].expected
 

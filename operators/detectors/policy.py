@@ -160,6 +160,10 @@ def find_problems(
                 words = "is no threshold of a detector" + did_you_mean(path, known)
                 found.append(Problem(file, f'{where}.set."{path}"', str(value), words))
                 continue
+            if path == "enabled":
+                words = "is of all detectors everywhere: it stands under [detectors] alone"
+                found.append(Problem(file, f'{where}.set."{path}"', str(value), words))
+                continue
             try:
                 replaced(settings, path.split("."), value)
             except (msgspec.ValidationError, ValueError, TypeError) as error:
