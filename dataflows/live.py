@@ -16,7 +16,7 @@ from dataflows.files import partitions_of
 from dataflows.flow import Cluster, LaneReader, Pipeline, Stop
 from dataflows.input_limit import InputLimit
 from dataflows.job import pipeline_settings, run_record
-from dataflows.kafka.client import admin_properties, check_client, consumer_properties, producer_properties
+from dataflows.kafka.client import check_client, consumer_properties, producer_properties
 from dataflows.kafka.lane import KafkaInput, KafkaLane
 from dataflows.kafka.topics import TopicWatch
 from dataflows.lane import FileLane, LaneInput
@@ -230,8 +230,6 @@ def _lanes(
     topics = TopicWatch(
         properties,
         kafka.topics,
-        admin=admin_properties(kafka),
-        group=kafka.group,
         every_s=kafka.discover.seconds,
         now=now_us,
         told=watch,

@@ -24,7 +24,7 @@ from dataflows.flow import Stop
 from dataflows.input_limit import InputLimit
 from dataflows.kafka import lane as lane_module
 from dataflows.kafka import topics as topics_module
-from dataflows.kafka.client import admin_properties, consumer_properties
+from dataflows.kafka.client import consumer_properties
 from dataflows.kafka.feeds import LaneReport, lane_of
 from dataflows.kafka.lane import KafkaInput, KafkaLane, KafkaLaneState
 from dataflows.kafka.topics import Begin, Place, TopicWatch
@@ -171,8 +171,6 @@ class Job:
         self.watch = TopicWatch(
             properties,
             topics,
-            admin=admin_properties(settings, {}),
-            group=self.group,
             every_s=0.05,
             now=self.clock.us,
             told=told_of_topics or self.told,

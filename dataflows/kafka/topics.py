@@ -4,20 +4,13 @@ The engine's thread must never wait for a broker, so everything that waits for a
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from logging import Logger
 from typing import Literal, Protocol
 
 import msgspec
-from confluent_kafka import (
-    OFFSET_INVALID,
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from dataflows.kafka.client import Properties
 from schemas.durations import SECOND_US
@@ -25,6 +18,8 @@ from schemas.durations import SECOND_US
 #: An answer that takes longer than this is none.
 _ANSWER_S = 10.0
 _RETRY_S = 1.0
+#: How often an answer is looked for.
+_LOOK_S = 0.1
 #: How long closing waits for an answer that is under way.
 _LEAVE_S = 1.0
 
@@ -60,8 +55,7 @@ class TopicWatch:
     """List the topics again and again, and find the offsets at which partitions begin.
 
     Args:
-        properties: as a consumer takes them; `admin` those of one who reads no messages.
-        group: the consumer group that offsets are committed to.
+        properties: as a consumer takes them; offsets are committed to the group that they name.
         topics: names; one that does not exist yet is waited for.
         every_s: how often to look.
         now: the wall clock in microseconds.
@@ -76,8 +70,6 @@ class TopicWatch:
         properties: Properties,
         topics: Iterable[str],
         *,
-        admin: Properties,
-        group: str,
         every_s: float,
         now: Callable[[], int],
         told: Told,
@@ -88,10 +80,9 @@ class TopicWatch:
         self._topics = list(topics)
         self._every_s, self._now, self._told = every_s, now, told
         self._begin_at_us = begin_at_us
-        self._consumer = Consumer(properties, logger=logger)
-        self._admin = AdminClient({**admin}, logger=logger)
-        self._group = group
+        self._consumer = Consumer({**properties, "on_commit": self._answered}, logger=logger)
         self._offsets: dict[Place, int] = {}
+        self._under_way: dict[Place, int] | None = None
         self._wanted: dict[Place, Begin] = {}
         self._found: dict[Place, int] = {}
         self._lock = threading.Lock()
@@ -180,20 +171,36 @@ class TopicWatch:
             self._found[place] = offset
 
     def _commit(self) -> None:
-        with self._lock:
-            offsets, self._offsets = self._offsets, {}
-        if not offsets:
-            return
-        places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
-        asked = self._admin.alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(self._group, places)], request_timeout=_ANSWER_S
-        )
-        try:
-            answer = asked[self._group].result().topic_partitions or []
-            error = next((one.error.str() for one in answer if one.error is not None), None)
-        except KafkaException as raised:
-            error = words_of(raised)
-        if error is not None:
+        """Send what is to be committed, and wait a while for the answer; one request is under way at most.
+
+        Not by the library's administrative request, which aborts the process where the group's coordinator goes away
+        at the wrong moment (librdkafka 2.16: `rd_kafka_admin_coord_request` frees what its caller still uses).
+        """
+        if self._under_way is None:
+            with self._lock:
+                offsets, self._offsets = self._offsets, {}
+            if not offsets:
+                return
+            self._under_way = offsets
+            try:
+                self._consumer.commit(offsets=[TopicPartition(*place, at) for place, at in offsets.items()])
+            except KafkaException as error:
+                self._settled(words_of(error))
+                return
+        until = time.monotonic() + _ANSWER_S
+        while self._under_way is not None and time.monotonic() < until:
+            self._consumer.poll(_LOOK_S)
+        if self._under_way is not None:
+            self._told.committed(f"no answer within {_ANSWER_S:g} s")
+
+    def _answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        refused = error or next((one.error for one in partitions if one.error is not None), None)
+        self._settled(None if refused is None else refused.str())
+
+    def _settled(self, error: str | None) -> None:
+        """The request under way is answered; what was refused is sent again with the next."""
+        offsets, self._under_way = self._under_way, None
+        if error is not None and offsets is not None:
             with self._lock:
                 self._offsets = offsets | self._offsets
         self._told.committed(error)
