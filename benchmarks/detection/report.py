@@ -120,6 +120,7 @@ def show(report: Json, console: Console) -> None:
     for row in report["kinds"]:
         table.add_row(*cells(row))
     console.print(table)
+    console.print(_took(report))
     for run in report["runs"]:
         if run["kind"] == PAIRS:
             console.print(f"{run['name']}: {_pair_words(run)}", highlight=False)
@@ -127,6 +128,11 @@ def show(report: Json, console: Console) -> None:
         console.print(f"{row['name']}: {row['days']:.1f} days, {len(row['false'])} false")
         for false in row["false"]:
             console.print(f"  {false['kind']} {false['scope']}: {false['summary']}")
+
+
+def _took(report: Json) -> str:
+    """How long all of it took."""
+    return f"{len(report['runs'])} runs in {report['seconds'] / 60:.0f} minutes, {report['workers']} at a time"
 
 
 def _pair_words(run: Json) -> str:
@@ -149,7 +155,7 @@ def put_into_docs(report: Json, docs: Path) -> None:
         lines += ["", "| nothing broken | days | false incidents |", "|---|---|---|"]
     lines += [f"| {row['name']} | {row['days']:.1f} | {len(row['false'])} |" for row in clean]
     machine = report["machine"]
-    lines += ["", f"Commit {machine.get('commit', '?')}."]
+    lines += ["", f"Commit {machine.get('commit', '?')}, {machine.get('cores', '?')} cores: {_took(report)}."]
     path = docs / "detection.md"
     text = path.read_text(encoding="utf-8")
     begin, end = _BEGIN.format(name), _END.format(name)

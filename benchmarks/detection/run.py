@@ -4,7 +4,7 @@ Each run is a simulated day of a 40-node retailer (of the simulator, or with `--
 was written from the contract alone) through `andon evaluate`, in a process of its own. The clean days come in one log,
 so that what is usual is learnt as it would be. On the days of `--pairs` two things break, which must stay two
 incidents. Prints a table by kind; `--json FILE` keeps everything, `--write` puts the table and the plots into
-docs/detection.md.
+docs/detection.md (`--again FILE --write` does so with what an earlier run kept).
 """
 
 import argparse
@@ -61,6 +61,9 @@ class Run:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all that was asked for; 0 whatever the figures are."""
     asked = _asked(arguments)
+    if asked.again:
+        return _told(asked, json.loads(asked.again.read_text(encoding="utf-8")), Console())
+    began = time.perf_counter()
     runs = _other_runs(asked) if asked.other else _own_runs(asked)
     console = Console()
     waiting = [*sorted(runs, key=lambda run: (not run.name.startswith("clean"), run.seed))]
@@ -74,23 +77,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     for done in as_completed([pool.submit(run.execute) for run in waiting]):
                         done.result()
                         bar.advance(task)
-                        _keep(asked, [run for run in runs if run.result])
+                        _keep(asked, runs, time.perf_counter() - began)
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
     except KeyboardInterrupt:
         console.print("interrupted: of what is done")
-    report = _keep(asked, [run for run in runs if run.result])
+    return _told(asked, _keep(asked, runs, time.perf_counter() - began), console)
+
+
+def _told(asked: argparse.Namespace, report: dict[str, Any], console: Console) -> int:
     show(report, console)
     if asked.write:
         put_into_docs(report, ROOT / "docs")
     return 0
 
 
-def _keep(asked: argparse.Namespace, runs: Sequence[Run]) -> dict[str, Any]:
-    """The report on these runs, in `--json` as well: it can be looked at while others go on."""
+def _keep(asked: argparse.Namespace, all_runs: Sequence[Run], seconds: float) -> dict[str, Any]:
+    """The report on what is done, in `--json` as well: it can be looked at while others go on."""
+    runs = [run for run in all_runs if run.result]
     report: dict[str, Any] = {
         "generator": "other" if asked.other else "own",
         "machine": facts(),
+        "workers": asked.workers,
+        "seconds": round(seconds),
         "runs": [
             {"name": run.name, "kind": run.kind, "seed": run.seed, "seconds": round(run.seconds, 1), **run.result}
             for run in runs
@@ -178,6 +187,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--other", action="store_true", help="the second generator")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="run nothing: tell what an earlier --json kept")
     parser.add_argument("--write", action="store_true", help="into docs/detection.md and docs/detection/*.svg")
     return parser.parse_args(arguments)
 
