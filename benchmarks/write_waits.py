@@ -29,7 +29,7 @@ from schemas.rows import (
 )
 from sinks.clickhouse.store import Store
 from sinks.clickhouse.writer import BlockWriter
-from tests.clickhouse_rows import ONE_OF_EACH
+from tests.clickhouse_rows import so_many
 
 _BLOCK_S, _ROW_S = 0.02, 5e-6
 _STEP_S = (0.02, 0.06)
@@ -76,7 +76,6 @@ class _Slow:
 
 def measure(store: _Slow, writer: BlockWriter, seconds: float, seed: int) -> list[Waits]:
     """Write for so long, then flush."""
-    rows = {type(row): row for row in ONE_OF_EACH}
     chance = random.Random(seed)
     now_s = time.monotonic()
     end_s, tick_s = now_s + seconds, now_s + _TICK_S
@@ -89,7 +88,7 @@ def measure(store: _Slow, writer: BlockWriter, seconds: float, seed: int) -> lis
             counts |= _TICK
         for kind, count in counts.items():
             store.written_s[kind.TABLE].extend([now_s] * count)
-        writer.write([rows[kind] for kind, count in counts.items() for _ in range(count)])
+        writer.write(so_many(counts))
     writer.flush()
     found = []
     for table, waits_s in sorted(store.waits_s.items()):

@@ -135,7 +135,7 @@ class _Keeper:
 
     def _turn_away(self, now_us: int) -> None:
         """Alerts to receivers that the settings don't have go to the dead letters, from where they can be replayed."""
-        for receiver in self._outbox.waited_for():
+        for receiver in self._outbox.figures.waited_for():
             if receiver in self._known:
                 continue
             why = f"the settings have no [[delivery.receiver]] named {receiver!r}"

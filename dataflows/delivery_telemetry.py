@@ -120,7 +120,7 @@ class DeliveryTelemetry:
         if now_s < self._next_look_s:
             return
         self._next_look_s = now_s + _LOOK_EVERY_S
-        standing, disabled, telemetry = outbox.standing_of_receivers(), set(outbox.disabled()), self.telemetry
+        standing, disabled, telemetry = outbox.figures.standing_of_receivers(), set(outbox.disabled()), self.telemetry
         self._receivers |= dict.fromkeys(standing)
         with self._lock:
             self._disabled = disabled
@@ -131,8 +131,8 @@ class DeliveryTelemetry:
             waits_s = 0.0 if oldest_us is None else max(0.0, (now_us - oldest_us) / SECOND_US)
             telemetry.set(metrics.OUTBOX_OLDEST, waits_s, receiver)
             self._tell_endpoint(receiver)
-        telemetry.set(metrics.OUTBOX_BYTES, outbox.size_bytes())
-        telemetry.set(metrics.OUTBOX_RECORDS, outbox.unrecorded())
+        telemetry.set(metrics.OUTBOX_BYTES, outbox.figures.size_bytes())
+        telemetry.set(metrics.OUTBOX_RECORDS, outbox.figures.unrecorded())
         telemetry.condition(OUTBOX, ok=True)
 
     def _tell_endpoint(self, receiver: str) -> None:

@@ -1,5 +1,7 @@
 """Rows for the ClickHouse tests: one of each record, and hypothesis strategies over their fields."""
 
+from collections.abc import Mapping
+
 from hypothesis import strategies as st
 
 from schemas.incident_rows import (
@@ -113,6 +115,19 @@ ONE_OF_EACH: tuple[Row, ...] = (
     ModelHealth("level", "backlog", T0, 40, 3, 1, 40, 0, "healthy", "", 1),
     SeriesScore("backlog", "pick", "node", "N1", T0, 9.0, 3.5, 1.0, None, 3.7, 0.9, "model", "spike", T0, 1),
 )
+
+_OF_KIND = {type(row): row for row in ONE_OF_EACH}
+
+
+def so_many(counts: Mapping[type[Row], int]) -> list[Row]:
+    """So many rows of these kinds, each like the one of its kind in `ONE_OF_EACH`."""
+    return [_OF_KIND[kind] for kind, count in counts.items() for _ in range(count)]
+
+
+def health(number: int, messages: int = 1) -> Health:
+    """A row that is told from others of its kind by `number`."""
+    return Health(f"orders/{number}", T0, messages, 1, 0, 10, 0.5, 1)
+
 
 texts = st.text(max_size=12)
 times = st.integers(T0, T0 + 400 * 86_400_000_000)

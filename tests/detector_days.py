@@ -66,6 +66,7 @@ def run(
             first, second = EventDetectors(made[0]), ScopeDetectors(made[1])
             first.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(kept), type=type(kept)))
             second.restore(msgspec.msgpack.decode(judged, type=ScopeDetectorsState))
+    assert not any(impact.tag for one in out for impact in one.impacts), "tags are for second parts alone"
     return out
 
 

@@ -161,6 +161,18 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
+def test_what_no_scope_can_have_for_itself_is_refused_by_check_and_by_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = '[[detectors.override]]\nregion = "north"\nset = { "returns.retention" = "1d" }\n'
+    config, log = _write("andon.toml", text), _write("orders.jsonl", "")
+    told = (
+        'detectors.override[0].set."returns.retention" = 1d: is the same everywhere, whatever the scope: set retention'
+    )
+    assert run_command(["check", "--config", config]) == 2
+    assert f"{told} under [detectors.returns]" in capsys.readouterr().out
+    assert run_command(["replay", "--config", config, "--clickhouse", "chdb:///made", log]) == 2
+    assert f"{told} under [detectors.returns]" in capsys.readouterr().err
+
+
 def test_a_table_needs_a_mapping(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["check", "--table", "orders.csv"]) == 2
     assert "--table needs a --mapping" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from sinks.clickhouse.store import Store, open_store, open_store_waiting
 from sinks.clickhouse.waiting import Waiting
 from sinks.clickhouse.writer import BlockWriter
 from tests.clickhouse_front import ClickHouseFront
-from tests.clickhouse_rows import T0
+from tests.clickhouse_rows import health
 from tests.clickhouse_stores import FakeTime, Recorder, counts
 
 TABLE = Health.TABLE
@@ -52,7 +52,7 @@ def store(front: ClickHouseFront) -> Iterator[Store]:
 
 
 def _rows(numbers: Sequence[int], messages: int = 1) -> list[Health]:
-    return [Health(f"orders/{number}", T0, messages, 1, 0, 10, 0.5, 1) for number in numbers]
+    return [health(number, messages) for number in numbers]
 
 
 def _writer(store: Store, time: FakeTime, watch: Recorder | None = None, **options: int) -> BlockWriter:

@@ -17,7 +17,7 @@ from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.sending import Sending
 from sinks.clickhouse.store import Store, open_store
 from sinks.clickhouse.writer import BlockWriter
-from tests.clickhouse_rows import ONE_OF_EACH, T0
+from tests.clickhouse_rows import T0, health, so_many
 from tests.clickhouse_stores import FakeTime, Recorder
 
 DEADLINE_S = 30.0
@@ -82,7 +82,7 @@ class Here(Recorder):
 
 
 def _rows(begin: int, end: int) -> list[Health]:
-    return [Health(f"orders/{number}", T0, 1, 1, 0, 10, 0.5, 1) for number in range(begin, end)]
+    return [health(number) for number in range(begin, end)]
 
 
 def _decision(number: int) -> AlertDecision:
@@ -151,7 +151,7 @@ def test_what_somebody_waits_for_goes_sooner_and_first() -> None:
     _through(door)
     assert door.blocks == [("alert_decision_log", ["d0", "d1"])], "and nothing else, though it is time"
     time.now = 0.9
-    writer.write([row for row in ONE_OF_EACH if type(row) is StockWindow])
+    writer.write(so_many({StockWindow: 1}))
     time.now = 1.0
     writer.write([])
     writer.flush()

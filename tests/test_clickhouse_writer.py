@@ -14,7 +14,7 @@ from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.rows import TABLES, block_of, by_record, columns_of, refused
 from sinks.clickhouse.store import Store
 from sinks.clickhouse.writer import BlockWriter
-from tests.clickhouse_rows import ONE_OF_EACH, T0, passes
+from tests.clickhouse_rows import ONE_OF_EACH, T0, health, passes
 from tests.clickhouse_stores import KINDS, FakeTime, Recorder, counts, place
 
 
@@ -49,10 +49,6 @@ class Flaky:
             raise StoreUnavailable(step)
 
 
-def _health(number: int, messages: int = 1) -> Health:
-    return Health(f"orders/{number}", T0, messages, 1, 0, 10, 0.5, 1)
-
-
 def _count(store: Store, table: str) -> int:
     return int(store.query(f"SELECT count() FROM {table}").rows[0][0])
 
@@ -82,13 +78,13 @@ def test_one_of_each_goes_in_and_comes_out(store: Store) -> None:
 def test_blocks_go_by_size_age_and_flush(store: Store) -> None:
     now = [0.0]
     writer = BlockWriter(store, "run-1", max_rows=10, max_age_s=5.0, beside=False, clock=lambda: now[0])
-    writer.write(_health(n) for n in range(9))
+    writer.write(health(n) for n in range(9))
     assert (writer.blocks, writer.pending) == (0, 9)
-    writer.write(_health(n) for n in range(9, 25))
+    writer.write(health(n) for n in range(9, 25))
     assert (writer.blocks, writer.pending) == (3, 0)
-    writer.write([_health(100)])
+    writer.write([health(100)])
     now[0] = 4.9
-    writer.write([_health(101)])
+    writer.write([health(101)])
     assert writer.pending > 0
     now[0] = 10.1
     writer.write([])
@@ -115,7 +111,7 @@ def test_whatever_the_line_does_each_row_is_in_once(opened: Store, script: list[
     waits: list[float] = []
     flaky = Flaky(opened, script)
     writer = BlockWriter(flaky, f"run-{random.random()}", max_rows=4, sleep=waits.append, jitter=random.Random(seed))  # type: ignore[arg-type] # stands in for a store
-    writer.write(_health(n) for n in range(10))
+    writer.write(health(n) for n in range(10))
     writer.flush()
     assert opened.query("SELECT count() FROM pipeline_health_log").rows == [(10,)], (
         "no FINAL: the token stops repeats at the door"
@@ -128,7 +124,7 @@ def test_patience_ends_and_nothing_is_lost(store: Store) -> None:
     waits: list[float] = []
     flaky = Flaky(store, ["fail"] * 30)
     writer = BlockWriter(flaky, "run-1", patience_s=60.0, sleep=waits.append)  # type: ignore[arg-type] # stands in for a store
-    writer.write([_health(1)])
+    writer.write([health(1)])
     with pytest.raises(StoreUnavailable):
         writer.flush()
     assert 60.0 <= sum(waits) <= 91.0
@@ -163,11 +159,11 @@ def test_a_watch_ends_the_waiting_and_the_same_block_is_sent_again(store: Store,
     store.command("SYSTEM STOP MERGES pipeline_health_log")
     flaky, watch = Flaky(store, ["lose"]), GivesUp(where)
     writer = BlockWriter(flaky, f"run-{where}", watch=watch, sleep=FakeTime().sleep, max_rows=100)  # type: ignore[arg-type] # stands in for a store
-    writer.write(_health(n) for n in range(10))
+    writer.write(health(n) for n in range(10))
     with pytest.raises(InterruptedError):
         writer.flush()
     assert (len(watch.waits), watch.blocks) == (1, [])
-    writer.write(_health(n) for n in range(10, 20))
+    writer.write(health(n) for n in range(10, 20))
     writer.flush()
     assert (writer.pending, flaky.tokens[0]) == (0, flaky.tokens[1]), "what had been sent, goes as it was"
     assert counts(store, "pipeline_health_log") == (20, 20)
@@ -177,13 +173,13 @@ def test_a_watch_is_told_of_blocks_waits_and_refusals(store: Store) -> None:
     time, watch = FakeTime(), Recorder()
     flaky = Flaky(store, ["fail"] * 4 + ["pass"])
     writer = BlockWriter(flaky, "run-1", watch=watch, sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
-    writer.write([_health(1, -1), _health(2), _health(3)])
+    writer.write([health(1, -1), health(2), health(3)])
     letters = writer.flush()
     assert [(record, count) for record, count, _ in watch.blocks] == [(Health, 2), (DeadLetter, 1)]
     assert [error for error, _, _ in watch.waits] == ["fail"] * 4
     assert (watch.letters, len(letters)) == (letters, 1)
     assert watch.recoveries == [pytest.approx(time.now)]
-    writer.write([_health(4)])
+    writer.write([health(4)])
     flaky._script = ["fail", "fail"]
     before = time.now
     writer.flush()
@@ -205,13 +201,13 @@ def test_all_tables_together_are_bounded(store: Store) -> None:
     most = 0
     for n in range(100):
         late = LateEvent("orders", 0, n, "s", "t", "shop", f"e{n}", T0, T0, "", T0)
-        for row in (_health(n), late, DuplicateEvent("orders", 0, n, "t", "s", "e", T0, T0)):
+        for row in (health(n), late, DuplicateEvent("orders", 0, n, "t", "s", "e", T0, T0)):
             writer.write([row])
             most = max(most, writer.pending)
     assert most == 27
     small = BlockWriter(store, "run-2", max_rows=10, max_pending=15, max_age_s=1e9, beside=False)
     for n in range(9):
-        small.write([_health(n), late])
+        small.write([health(n), late])
         assert small.pending < 15
     assert small.blocks == 2
 
@@ -242,7 +238,7 @@ BAD: list[Callable[[Health], Health]] = [
 @pytest.mark.parametrize("spoil", BAD)
 def test_a_bad_row_becomes_a_dead_letter_and_the_rest_is_in(store: Store, spoil: Callable[[Health], Health]) -> None:
     writer = BlockWriter(store, "run-1")
-    rows = [spoil(_health(n)) if n in (0, 37, 38, 99) else _health(n) for n in range(100)]
+    rows = [spoil(health(n)) if n in (0, 37, 38, 99) else health(n) for n in range(100)]
     writer.write(rows)
     letters = writer.flush()
     assert len(letters) == writer.rejected == 4
@@ -264,7 +260,7 @@ def test_a_row_that_the_server_refuses_is_found_by_bisection(store: Store) -> No
     store.command("ALTER TABLE pipeline_health_log ADD CONSTRAINT small CHECK messages < 1000")
     try:
         writer = BlockWriter(store, "run-1")
-        writer.write([_health(n, 5_000 if n == 613 else 1) for n in range(1_000)])
+        writer.write([health(n, 5_000 if n == 613 else 1) for n in range(1_000)])
         letters = writer.flush()
     finally:
         store.command("ALTER TABLE pipeline_health_log DROP CONSTRAINT small")
@@ -275,7 +271,7 @@ def test_a_row_that_the_server_refuses_is_found_by_bisection(store: Store) -> No
 
 def test_a_table_that_takes_nothing_stops_the_writer_with_words(store: Store) -> None:
     writer = BlockWriter(store, "run-1")
-    writer.write(_health(n, -1) for n in range(1_000))
+    writer.write(health(n, -1) for n in range(1_000))
     with pytest.raises(StoreRefused, match="takes no row any more"):
         writer.flush()
 
@@ -303,7 +299,7 @@ def test_a_truncated_table_takes_the_same_rows_of_the_same_run_again(store: Stor
     for _ in range(2):
         store.command("TRUNCATE TABLE pipeline_health_log")
         writer = BlockWriter(store, "run-1")
-        writer.write([_health(1)])
+        writer.write([health(1)])
         writer.flush()
         assert _count(store, "pipeline_health") == 1
 
@@ -319,7 +315,7 @@ def test_columns_are_the_rows_turned(rows: list[Row]) -> None:
 
 
 def test_a_token_names_content_table_and_run() -> None:
-    rows = [_health(1), _health(2)]
+    rows = [health(1), health(2)]
     token = block_of(Health, rows, "run-1").token
     assert block_of(Health, list(rows), "run-1").token == token
     assert (

@@ -102,6 +102,7 @@ def run(
             for group, state in zip(groups, kept, strict=True):
                 group.restore(state)
             second.restore(msgspec.msgpack.decode(judged, type=ScopeDetectorsState))
+    assert not any(impact.tag for one in out for impact in one.impacts), "tags are for second parts alone"
     return out
 
 

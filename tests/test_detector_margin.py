@@ -51,6 +51,7 @@ def run(log: list[Arrived], *, keep: bool = False, step_us: int = 10 * MINUTE_US
             first, second = parts()
             first.restore(kept)
             second.restore(msgspec.msgpack.decode(judged, type=ScopeDetectorsState))
+    assert not any(impact.tag for one in out for impact in one.impacts), "tags are for second parts alone"
     return out
 
 

@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflows.process_maps import load_process_map
 from operators.dealing import wanted_metrics
-from operators.detectors.catalogue import read_metrics, scope_detectors
+from operators.detectors.catalogue import (
+    case_detectors,
+    interface_detectors,
+    item_detectors,
+    read_metrics,
+    scope_detectors,
+)
 from operators.detectors.events import CELL_US, Collected, EventDetector, EventDetectors, Handler
-from operators.detectors.policy import Override, Policy, find_problems
+from operators.detectors.policy import ByScope, Override, Policy, find_problems, paths_of
 from operators.detectors.rates import RateRule, RateState, RateWatch, Seen, surprise_of_number, surprise_of_share
 from operators.detectors.records import Impact, Scoped, ScopeFinding, Tally, scoped
 from operators.detectors.scopes import MOST_MEMBERS, ScopeDetectors
@@ -228,21 +235,50 @@ def test_later_overrides_win_and_match_by_group_region_and_channel() -> None:
 
 def test_every_mistake_in_overrides_is_told() -> None:
     overrides = [
-        Override(set={"order_retention": "1d"}),
-        Override(node_group="ari", set={"order_retention": "soon"}),
-        Override(channel="web", set={"enabled": False}),
-        Override(channel="web", set={"order_retentio": 1}),
+        Override(set={"capture.incomplete.window": "1d"}),
+        Override(node_group="ari", set={"capture.incomplete.window": "soon"}),
+        Override(channel="web", set={"enabled": False, "order_retention": "1d", "capture.within": "1h"}),
+        Override(channel="web", set={"capture.incomplete.leas": 1}),
     ]
     problems = find_problems(DetectorSettings(), overrides, {"air": []}, "andon.toml")
     keys = [problem.key for problem in problems]
     assert keys == [
         "detectors.override[0]",
         "detectors.override[1].node_group",
-        'detectors.override[1].set."order_retention"',
+        'detectors.override[1].set."capture.incomplete.window"',
         'detectors.override[2].set."enabled"',
-        'detectors.override[3].set."order_retentio"',
+        'detectors.override[2].set."order_retention"',
+        'detectors.override[2].set."capture.within"',
+        'detectors.override[3].set."capture.incomplete.leas"',
     ]
-    assert "order_retention" in problems[-1].expected
+    assert [problem.expected for problem in problems[3:6]] == [
+        "is the same everywhere, whatever the scope: set enabled under [detectors]",
+        "is the same everywhere, whatever the scope: set order_retention under [detectors]",
+        "is the same everywhere, whatever the scope: set within under [detectors.capture]",
+    ]
+    assert "capture.incomplete.least" in problems[-1].expected
+
+
+def test_overrides_can_change_what_detectors_ask_for_by_scope_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    policy = DetectorSettings.policy
+
+    def noted(settings: DetectorSettings, path: str) -> Policy[ByScope]:
+        asked.append(f"{path}.")
+        return policy(settings, path)
+
+    monkeypatch.setattr(DetectorSettings, "policy", noted)
+    settings = DetectorSettings()
+    case_detectors(settings, load_process_map("default"))
+    item_detectors(settings)
+    interface_detectors(settings)
+    scope_detectors(settings)
+    known = paths_of(DetectorSettings)
+    records = {path for path in known if path.startswith(tuple(asked))}
+    of_all = {"capture.within", "capture.required", "routing.elsewhere.window", "routing.elsewhere.memory"}
+    assert {path for path, by_scope in known.items() if by_scope} == records - of_all
+    with pytest.raises(TypeError, match=r"demand\.surge is a DemandRule"):
+        policy(settings, "demand.surge")
 
 
 # --- the first part ------------------------------------------------------------------------------------------
@@ -343,5 +379,6 @@ def test_states_of_another_version_are_refused() -> None:
     with pytest.raises(StateError, match="version 9"):
         host.restore(msgspec.structs.replace(host.snapshot(), version=9))
     scopes = ScopeDetectors([])
-    with pytest.raises(StateError, match="version 9"):
-        scopes.restore(msgspec.structs.replace(scopes.snapshot(), version=9))
+    for version in (2, 9):  # 2: tags stood where cases do
+        with pytest.raises(StateError, match=f"version {version}"):
+            scopes.restore(msgspec.structs.replace(scopes.snapshot(), version=version))

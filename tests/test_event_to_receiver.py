@@ -107,8 +107,8 @@ class Run:
         assert self.job.stop() < 10
         columns = "alert_id, receiver, action, sequence, incident_ids, sent_at"
         alerts = query(f"SELECT {columns} FROM alerts ORDER BY sequence", self.job.folder)
-        until(lambda: self.deliver.outbox.counts() == {"ops": {"delivered": len(alerts)}}, _DEADLINE_S)
-        until(lambda: self.deliver.outbox.unrecorded() == 0, _DEADLINE_S)
+        until(lambda: self.deliver.outbox.figures.counts() == {"ops": {"delivered": len(alerts)}}, _DEADLINE_S)
+        until(lambda: self.deliver.outbox.figures.unrecorded() == 0, _DEADLINE_S)
         assert self.deliver.end(signal.SIGTERM) == 0
         return alerts
 

@@ -4,15 +4,12 @@ The job takes a partition for idle after one second here, and the log is of last
 the end of a partition, time would leap to today and every deadline would fire.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from scenarios.simulate import demo_settings, simulate
-from schemas.events import BUSINESS_TOPICS
 from sinks.clickhouse.store import open_store
+from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import ApacheKafka, Broker
 from tests.kafka_job import Job, Log, wait_for, whole_views
@@ -21,58 +18,18 @@ from tests.tcp_proxy import TcpProxy
 
 PARTITIONS = 2
 
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[TcpProxy]:
-    with TcpProxy() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def broker(proxy: TcpProxy) -> Iterator[Broker]:
-    with Broker(proxy=proxy) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]:
-    with ClickHouseFront(tmp_path_factory.mktemp("clickhouse")) as one:
-        yield one
-
-
-@pytest.fixture
-def front(engine: ClickHouseFront) -> ClickHouseFront:
-    """The database, up and without faults."""
-    if not engine.running:
-        engine.start()
-    engine.faults()
-    return engine
+proxy = fixtures.proxy
+broker = fixtures.broker_behind_proxy
+engine = fixtures.engine
+front = fixtures.front
+log = fixtures.log
+undisturbed = fixtures.undisturbed_by_clock
 
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    simulate(msgspec.structs.replace(demo_settings(3), orders_per_day=600, counter_sales_per_day=850), folder)
-    return Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], PARTITIONS)
-
-
-@pytest.fixture(scope="module")
-def log(broker: Broker, day: Log) -> Log:
-    day.produce(broker)
-    return day
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, broker: Broker, engine: ClickHouseFront, log: Log
-) -> dict[str, object]:
-    with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine, by_clock=True) as job:
-        job.start()
-        to_end_by_clock(job, log)
-        found = whole_views(job.folder)
-        assert found["handoffs"][0] > 4_000  # type: ignore[index] # (rows, hash)
-        assert found["signals"][0] > 0  # type: ignore[index]
-        return found
+    return fixtures.simulated(folder, PARTITIONS, orders_per_day=600, counter_sales_per_day=850)
 
 
 def newest_us(front: ClickHouseFront, database: str) -> int:

@@ -1,56 +1,32 @@
 """A job over a real broker and a real ClickHouse, killed at fifty points of a long log: the views are the same."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from scenarios.simulate import demo_settings, simulate
-from schemas.events import BUSINESS_TOPICS
+from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Killer, Log
 from tests.processes import fingerprints
 
+PARTITIONS = 3
 EVENTS = 500_000
 KILLS = 50
 
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with Broker() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]:
-    with ClickHouseFront(tmp_path_factory.mktemp("clickhouse")) as one:
-        yield one
+broker = fixtures.broker
+engine = fixtures.engine
+front = fixtures.front
+log = fixtures.log
+undisturbed = fixtures.undisturbed_prints
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
+def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    settings = msgspec.structs.replace(demo_settings(3), orders_per_day=11_300, counter_sales_per_day=16_500, skus=800)
-    simulate(settings, folder)
-    made = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 3)
+    made = fixtures.simulated(folder, PARTITIONS, orders_per_day=11_300, counter_sales_per_day=16_500, skus=800)
     assert made.count >= EVENTS
-    made.produce(broker)
     return made
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, front: ClickHouseFront, log: Log) -> object:
-    """The views of a run in one process that nothing happened to."""
-    with Job(
-        tmp_path_factory.mktemp("undisturbed"), broker, front.dsn_of("undisturbed"), engine={"epoch": "2s"}
-    ) as job:
-        job.run_to_end(log)
-        found = fingerprints(job.folder)
-        assert found["handoffs"][0] > 50_000  # type: ignore[index] # (rows, hash)
-        assert found["signals"][0] > 0  # type: ignore[index]
-        return found
 
 
 def test_killed_at_fifty_random_points(

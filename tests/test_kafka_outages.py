@@ -1,13 +1,10 @@
 """The database goes away, comes back, is slow and fails by script: the views are those of a run without that."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from scenarios.simulate import demo_settings, simulate
-from schemas.events import BUSINESS_TOPICS
+from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import Log, wait_for, whole_views
@@ -24,64 +21,23 @@ HELD_MB = 210
 #: What it may grow by while it waits: measured 0 to 5 MB.
 GROWN_MB = 32
 
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[TcpProxy]:
-    with TcpProxy() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def broker(proxy: TcpProxy) -> Iterator[Broker]:
-    with Broker(proxy=proxy) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]:
-    with ClickHouseFront(tmp_path_factory.mktemp("clickhouse")) as one:
-        yield one
-
-
-@pytest.fixture
-def front(engine: ClickHouseFront) -> ClickHouseFront:
-    """The database, up and without faults."""
-    if not engine.running:
-        engine.start()
-    engine.faults()
-    return engine
+proxy = fixtures.proxy
+broker = fixtures.broker_behind_proxy
+engine = fixtures.engine
+front = fixtures.front
+log = fixtures.log
+undisturbed = fixtures.undisturbed
 
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    settings = msgspec.structs.replace(demo_settings(3), orders_per_day=1_400, counter_sales_per_day=2_000)
-    simulate(settings, folder)
-    log = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], PARTITIONS)
+    log = fixtures.simulated(folder, PARTITIONS, orders_per_day=1_400, counter_sales_per_day=2_000)
     assert log.count >= EVENTS
     padding = b',"padding":"' + b"x" * PADDING + b'"}'
     for messages in log.messages.values():
         messages[:-1] = [(value[:-1] + padding, at_ms) for value, at_ms in messages[:-1] if value is not None]
     return log
-
-
-@pytest.fixture(scope="module")
-def log(broker: Broker, day: Log) -> Log:
-    day.produce(broker)
-    return day
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, broker: Broker, engine: ClickHouseFront, log: Log
-) -> dict[str, object]:
-    with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine) as job:
-        job.start()
-        to_end(job, log)
-        found = whole_views(job.folder)
-        assert found["handoffs"][0] > 10_000  # type: ignore[index] # (rows, hash)
-        assert found["signals"][0] > 0  # type: ignore[index]
-        return found
 
 
 def test_the_database_is_killed_again_and_again(

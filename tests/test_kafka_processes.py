@@ -3,56 +3,33 @@
 The log is a third of that of tests/test_kafka_kills.py: it is as many processes that count here, not as many points.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from scenarios.simulate import demo_settings, simulate
-from schemas.events import BUSINESS_TOPICS
+from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Killer, Log, wait_for
 from tests.processes import fingerprints
 
+PARTITIONS = 3
 EVENTS = 150_000
 
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with Broker() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]:
-    with ClickHouseFront(tmp_path_factory.mktemp("clickhouse")) as one:
-        yield one
+broker = fixtures.broker
+engine = fixtures.engine
+front = fixtures.front
+log = fixtures.log
+undisturbed = fixtures.undisturbed_prints
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
-    folder = tmp_path_factory.mktemp("day")
-    settings = msgspec.structs.replace(demo_settings(3), orders_per_day=3_400, counter_sales_per_day=5_000)
-    simulate(settings, folder)
-    made = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 3)
+def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    made = fixtures.simulated(
+        tmp_path_factory.mktemp("day"), PARTITIONS, orders_per_day=3_400, counter_sales_per_day=5_000
+    )
     assert made.count >= EVENTS
-    made.produce(broker)
     return made
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, broker: Broker, front: ClickHouseFront, log: Log) -> object:
-    """The views of a run in one process that nothing happened to."""
-    with Job(
-        tmp_path_factory.mktemp("undisturbed"), broker, front.dsn_of("undisturbed"), engine={"epoch": "2s"}
-    ) as job:
-        job.run_to_end(log)
-        found = fingerprints(job.folder)
-        assert found["handoffs"][0] > 15_000  # type: ignore[index] # (rows, hash)
-        assert found["signals"][0] > 0  # type: ignore[index]
-        return found
 
 
 @pytest.mark.parametrize("processes", [2, 4])

@@ -7,14 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from scenarios.simulate import demo_settings, simulate
-from schemas.events import BUSINESS_TOPICS
+from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import Log, wait_for, whole_views
@@ -23,47 +20,17 @@ from tests.processes import environment
 
 PARTITIONS = 2
 
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with Broker() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]:
-    with ClickHouseFront(tmp_path_factory.mktemp("clickhouse")) as one:
-        yield one
-
-
-@pytest.fixture
-def front(engine: ClickHouseFront) -> ClickHouseFront:
-    """The database, up."""
-    if not engine.running:
-        engine.start()
-    return engine
+broker = fixtures.broker
+engine = fixtures.engine
+front = fixtures.front
+log = fixtures.log
+undisturbed = fixtures.undisturbed
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
+def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    simulate(msgspec.structs.replace(demo_settings(3), orders_per_day=450, counter_sales_per_day=700), folder)
-    made = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], PARTITIONS)
-    made.produce(broker)
-    return made
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, broker: Broker, engine: ClickHouseFront, log: Log
-) -> dict[str, object]:
-    with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine) as job:
-        job.start()
-        to_end(job, log)
-        found = whole_views(job.folder)
-        assert found["handoffs"][0] > 3_000  # type: ignore[index] # (rows, hash)
-        assert found["signals"][0] > 0  # type: ignore[index]
-        return found
+    return fixtures.simulated(folder, PARTITIONS, orders_per_day=450, counter_sales_per_day=700)
 
 
 def test_stopped_while_the_database_is_away(

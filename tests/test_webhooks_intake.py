@@ -58,7 +58,7 @@ def _take(store: Store, outbox: Outbox) -> int:
 
 
 def _all(outbox: Outbox) -> list[Alert]:
-    receivers = list(outbox.counts())
+    receivers = list(outbox.figures.counts())
     return [waiting.alert for name in receivers for waiting in outbox.aged(name, NOON_US + 1, 10_000)]
 
 

@@ -135,7 +135,7 @@ def test_what_is_settled_is_forgotten_and_what_waits_is_not(outbox: Outbox) -> N
     _deliver(outbox)
     assert outbox.forget(NOON_US) == 0
     assert outbox.forget(NOON_US + 1) == 1
-    assert outbox.counts() == {"ops": {"waiting": 1}}
+    assert outbox.figures.counts() == {"ops": {"waiting": 1}}
     assert outbox.unknown([alert(1).alert_id, alert(1, group="other").alert_id]) == [alert(1).alert_id]
 
 

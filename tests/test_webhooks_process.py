@@ -65,7 +65,7 @@ def test_killed_at_random_points_everything_arrives_in_order(
             assert process.end(signal.SIGKILL) == -signal.SIGKILL
             process.put(*alerts)
             process.start()
-        until(lambda: process.outbox.counts() == {"ops": {"delivered": len(alerts)}})
+        until(lambda: process.outbox.figures.counts() == {"ops": {"delivered": len(alerts)}})
         assert process.end(signal.SIGTERM) == 0
         came = receiver.received
     _check_order([one.key for one in came if one.taken], alerts)
@@ -85,8 +85,8 @@ def test_a_dead_endpoint_delays_no_other(tmp_path: Path, processes: list[Process
         deaf.wait(lambda came: len(came) >= 1)
         well.wait(lambda came: len(came) == 40)
         assert len(deaf.received) < 15
-        until(lambda: process.outbox.counts()["well"] == {"delivered": 40})
-        assert process.outbox.counts()["deaf"] == {"waiting": 40}
+        until(lambda: process.outbox.figures.counts()["well"] == {"delivered": 40})
+        assert process.outbox.figures.counts()["deaf"] == {"waiting": 40}
         assert process.end(signal.SIGTERM) == 0
 
 
@@ -101,7 +101,7 @@ def test_sigterm_waits_for_what_is_under_way_and_loses_nothing(tmp_path: Path, p
         (record,) = process.outbox.records(10)[1]
         assert (record.outcome, record.detail, record.attempt) == ("retrying", "no answer in time", 1)
         process.start()
-        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        until(lambda: process.outbox.figures.counts() == {"ops": {"delivered": 1}})
         assert process.end(signal.SIGTERM) == 0
         assert [one.step for one in receiver.received] == ["hang", "200"]
 
@@ -115,7 +115,7 @@ def test_what_was_under_way_at_a_kill_is_on_record(tmp_path: Path, processes: li
         receiver.wait(lambda came: len(came) == 1)
         process.end(signal.SIGKILL)
         process.start()
-        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        until(lambda: process.outbox.figures.counts() == {"ops": {"delivered": 1}})
         first, second = process.outbox.records(10)[1]
         assert (first.attempt, first.outcome) == (1, "retrying")
         assert first.detail == "the process ended while this attempt was under way: it may have been delivered"
@@ -144,7 +144,7 @@ def test_no_secret_is_in_logs_records_or_listings(tmp_path: Path, processes: lis
         process.put(alert(1, "g9", "nobody", annotations={"summary": SECRET}))
         process.start()
         until(lambda: "ops" in process.outbox.disabled())
-        until(lambda: process.outbox.counts()["nobody"] == {"dead": 1})
+        until(lambda: process.outbox.figures.counts()["nobody"] == {"dead": 1})
         assert process.end(signal.SIGTERM) == 0
         shown = process.output + str(process.outbox.records(100)) + str(process.outbox.disabled())
     listed = [
@@ -166,7 +166,7 @@ def test_the_command_line_from_a_dead_letter_to_its_delivery(tmp_path: Path, pro
         processes.append(process)
         process.put(alert(1, "a"), alert(1, "b"))
         assert andon("deliver", "--drain", cwd=tmp_path, **SECRETS).returncode == 0
-        assert process.outbox.counts() == {"ops": {"dead": 1, "waiting": 1}}
+        assert process.outbox.figures.counts() == {"ops": {"dead": 1, "waiting": 1}}
         (dead,) = json.loads(andon("deliver", "dead", "list", "--json", cwd=tmp_path).stdout)
         assert (dead["receiver"], dead["http_status"], dead["detail"]) == ("ops", 401, "HTTP 401: ok")
         assert andon("deliver", "dead", "replay", cwd=tmp_path, check=False).returncode == 2
@@ -175,7 +175,7 @@ def test_the_command_line_from_a_dead_letter_to_its_delivery(tmp_path: Path, pro
         assert "is enabled" in andon("deliver", "enable", "ops", cwd=tmp_path).stdout
         assert andon("deliver", "enable", "ops", cwd=tmp_path, check=False).returncode == 1
         andon("deliver", "--drain", cwd=tmp_path, **SECRETS)
-        assert process.outbox.counts() == {"ops": {"delivered": 2}}
+        assert process.outbox.figures.counts() == {"ops": {"delivered": 2}}
         assert "ops" in andon("deliver", "endpoints", cwd=tmp_path).stdout
 
 
@@ -186,7 +186,7 @@ def test_a_database_that_is_away_holds_nothing_up(tmp_path: Path, processes: lis
         process.put(alert(1))
         process.start()
         receiver.wait(lambda came: len(came) == 1)
-        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        until(lambda: process.outbox.figures.counts() == {"ops": {"delivered": 1}})
         process.put(resolved(2))
         receiver.wait(lambda came: len(came) == 2)
         assert process.end(signal.SIGTERM) == 0
@@ -201,7 +201,7 @@ def test_a_database_that_hangs_does_not_keep_a_stop(tmp_path: Path, processes: l
         process.put(alert(1))
         process.start()
         receiver.wait(lambda came: len(came) == 1)
-        until(lambda: process.outbox.counts() == {"ops": {"delivered": 1}})
+        until(lambda: process.outbox.figures.counts() == {"ops": {"delivered": 1}})
         began_s = time.monotonic()
         assert process.end(signal.SIGTERM) == 0
         assert time.monotonic() - began_s < 9  # stop_within is 5 s

@@ -111,7 +111,7 @@ def test_410_disables_until_a_person_enables(make: Callable[..., Bench]) -> None
     assert not bench.outbox.enable("ops")
     bench.run(3_700)
     assert sorted(bench.keys[1:]) == ["1", "1", "2"]
-    assert bench.outbox.counts() == {"ops": {"delivered": 3}}
+    assert bench.outbox.figures.counts() == {"ops": {"delivered": 3}}
 
 
 def test_a_disabled_endpoints_alerts_go_to_the_dead_letters_in_the_end(make: Callable[..., Bench]) -> None:
@@ -174,7 +174,7 @@ def test_what_can_not_be_delivered_in_time_is_given_up_with_all_that_waits_as_lo
         *(("kind=queue_saturation", number) for number in (1, 2, 3)),
         ("other", 1),
     }
-    assert bench.outbox.counts() == {"ops": {"dead": 4, "waiting": 1}}
+    assert bench.outbox.figures.counts() == {"ops": {"dead": 4, "waiting": 1}}
     outcomes = {(one.alert_id, one.outcome) for one in bench.records()}
     assert {alert_id for alert_id, outcome in outcomes if outcome == "dead"} == {
         *(f"ops:kind=queue_saturation:{number}" for number in (1, 2, 3)),
@@ -358,7 +358,7 @@ def test_every_alert_arrives_in_the_order_of_its_group_whatever_goes_wrong(
 
     bench.say(always=post)
     waiting = list(alerts)
-    while waiting or bench.outbox.oldest_waiting_us("ops") is not None:
+    while waiting or bench.outbox.figures.oldest_waiting_us("ops") is not None:
         size = batches.pop(0) if batches else len(waiting)
         bench.put(*waiting[:size])
         del waiting[:size]
@@ -387,5 +387,5 @@ def test_the_state_of_an_alert_says_nothing_of_another_receivers(make: Callable[
     bench.put(alert(1), *other)
     bench.run(10)
     assert len(bench.sent) == 1
-    assert bench.outbox.counts() == {"ops": {"waiting": 1}, "dev": {"waiting": 1}}
+    assert bench.outbox.figures.counts() == {"ops": {"waiting": 1}, "dev": {"waiting": 1}}
     bench.outbox.close()

@@ -16,26 +16,27 @@ _UNITS = ((DAY_US, "d"), (HOUR_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s"), (1_
 
 _HEAD = """# Every threshold of the detectors
 
-Under `[detectors]` of the settings, and by these names in `set` of `[[detectors.override]]`. What they mean stands with
-the family's page, and for what has `window`, `least`, `share` … in [detection](../detection.md). This page is written
-by `python -m tests.thresholds`; a test holds it to the code.
+Under `[detectors]` of the settings; those by scope also in `set` of `[[detectors.override]]`, by these names. The
+others are read once for the whole retailer, and an override of them is refused. What they mean stands with the family's
+page, and for what has `window`, `least`, `share` … in [detection](../detection.md). This page is written by
+`python -m tests.thresholds`; a test holds it to the code.
 """
 
 
 def page() -> str:
     """The whole page."""
-    return _HEAD + "\n| threshold | default |\n|---|---|\n" + "".join(_rows())
+    return _HEAD + "\n| threshold | default | by scope |\n|---|---|---|\n" + "".join(_rows())
 
 
 def _rows() -> Iterator[str]:
     settings = DetectorSettings()
-    for path in paths_of(DetectorSettings):
+    for path, by_scope in paths_of(DetectorSettings).items():
         if path.startswith(("node_groups", "override")):
             continue
         value: object = settings
         for name in path.split("."):
             value = getattr(value, name)
-        yield f"| `{path}` | `{_shown(value)}` |\n"
+        yield f"| `{path}` | `{_shown(value)}` | {'yes' if by_scope else 'no'} |\n"
 
 
 def _shown(value: object) -> str:

@@ -50,11 +50,11 @@ def endpoints(outbox: str | None, config: str | None, *, as_json: bool) -> None:
 
     settings, box = _outbox(config, outbox)
     with box:
-        counts, disabled = box.counts(), box.disabled()
+        counts, disabled = box.figures.counts(), box.disabled()
         names = list(dict.fromkeys([*(one.name for one in settings.receiver), *counts, *disabled]))
         rows: list[tuple[object, ...]] = []
         for name in names:
-            since_us = box.oldest_waiting_us(name)
+            since_us = box.figures.oldest_waiting_us(name)
             states = counts.get(name, {})
             why = disabled[name][1] if name in disabled else ""
             numbers = (states.get(state, 0) for state in ("waiting", "delivered", "dead"))

@@ -13,7 +13,7 @@ import msgspec
 from markdown import table
 
 from dataflows.settings import Settings, variable_of
-from schemas.accepted import accepts, as_toml
+from schemas.accepted import accepts, as_toml, plain
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 
 _HEAD = """# Every setting, from the types
@@ -85,7 +85,8 @@ def _accepted(kind: Any) -> str:  # noqa: ANN401 - a type expression
     record = _record(kind)
     if record:
         return "tables" if _is_list(kind) else "a table"
-    inner = [one for one in get_args(kind) if one is not ...] if get_origin(kind) in (list, tuple, dict) else []
+    bare = plain(kind)
+    inner = [one for one in get_args(bare) if one is not ...] if get_origin(bare) in (list, tuple, dict) else []
     words = accepts(kind)
     if inner:
         words += ": " + ", each ".join(accepts(one) for one in inner)

@@ -8,7 +8,7 @@ import msgspec
 
 from operators.detectors.events import CELL_US
 from operators.detectors.inventory import BOOK
-from operators.detectors.policy import Policy
+from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import surprise_of_share
 from operators.detectors.records import Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
@@ -32,7 +32,7 @@ _MANY_LATE = 0.1
 _LOOKS = 3
 
 
-class LostRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LostRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a system is held not to hear of a node's changes.
 
     Either of the changes that are older than `settle` at least `least`, and the share `share` of those it usually tells
@@ -164,7 +164,7 @@ class AdjustmentsLost(ScopeDetector):
             else:
                 minute.levels[system] = cell.total, cell.bad
                 state.recent += [
-                    (arrival_us, at_us, event_id, system, impact.case_id, impact.value)
+                    (arrival_us, at_us, event_id, system, impact.tag, impact.value)
                     for arrival_us, at_us, event_id, impact in cell.members
                     if impact is not None
                 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
-from operators.detectors.policy import Policy
+from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import RateRule, RateState, RateWatch, Seen, Words
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
@@ -31,7 +31,7 @@ _WORDS = {
 }
 
 
-class CallSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CallSettings(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When calls of an interface fail too often in one way; `cases` of them or more have to be different cases.
 
     Of the failures beyond the usual ones, the class must be at least `of_failures`.

@@ -11,6 +11,7 @@ at a few µs each.
 import msgspec
 
 from operators.detectors.order_book import Line, OrderFacts, amount
+from operators.detectors.policy import ByScope, OfAll
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Impact
 from operators.findings import next_version, signal_id
@@ -19,7 +20,7 @@ from schemas.events import Arrived, OrderCreated
 from schemas.rows import Signal
 
 
-class CaptureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CaptureSettings(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When order capture is broken.
 
     An order repeats another one when it has its idempotency key, or its customer and lines, and was placed `within` of
@@ -28,7 +29,7 @@ class CaptureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """
 
     duplicates: RateRule = RateRule(share=0.03, times=4.0, score=6.0, usual=0.004)
-    within: Duration = Duration(10 * MINUTE_US)
+    within: OfAll[Duration] = Duration(10 * MINUTE_US)
     incomplete: RateRule = RateRule(window=Duration(HOUR_US), share=0.05, times=4.0, score=6.0, usual=0.005)
     required: list[str] = []
     carried: float = 0.98

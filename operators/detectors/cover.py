@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from operators.detectors.events import CELL_US
-from operators.detectors.policy import Policy
+from operators.detectors.policy import ByScope, Policy
 from operators.detectors.records import Impact, Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
@@ -25,7 +25,7 @@ _TELLING = 8.0
 _GOOD_PART = 0.2
 
 
-class CoverRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CoverRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When an item is short.
 
     Stock is low when it is at most `low` of the highest of late. A surge without a promotion is a risk when the stock,
@@ -279,13 +279,13 @@ def _take_demand(state: SkuState, cells: Mapping[str, Cell], end_us: int, rule: 
         if metric == "demand_surge":
             state.surge_until_us = end_us + rule.surge_lasts
     over, started = cells.get("promotion_over"), cells.get("promotion")
-    if over is not None and state.promotion in {one[3].case_id for one in over.members if one[3] is not None}:
+    if over is not None and state.promotion in {one[3].tag for one in over.members if one[3] is not None}:
         state.promotion = ""
     if started is None:
         return False
     for _, at_us, event_id, impact in started.members:
         if impact is not None:
-            state.promotion, state.promotion_id = impact.case_id, event_id
+            state.promotion, state.promotion_id = impact.tag, event_id
             state.promoted_us, state.need = at_us, impact.units
     return True
 
@@ -316,7 +316,7 @@ def _channel(refused: Iterable[tuple[int, int, str, Impact]]) -> tuple[str, floa
     """The channel of most of these orders, and its share."""
     counts: dict[str, int] = {}
     for _, _, _, impact in refused:
-        counts[impact.case_id] = counts.get(impact.case_id, 0) + 1
+        counts[impact.tag] = counts.get(impact.tag, 0) + 1
     most, channel = max((many, name) for name, many in counts.items())
     return channel, most / sum(counts.values())
 
@@ -373,11 +373,11 @@ def _name(short: Short, members: Iterable[tuple[int, int, str, Impact]]) -> list
     """The orders not named yet, of its channel where it is about one."""
     new = []
     for _, at_us, event_id, impact in members:
-        if impact.order_id in short.named or (short.channel and impact.case_id != short.channel):
+        if impact.order_id in short.named or (short.channel and impact.tag != short.channel):
             continue
         if at_us < short.opened_us:
             continue
         short.named[impact.order_id] = None
         short.evidence = [*short.evidence, event_id][:_EVIDENCE]
-        new.append(msgspec.structs.replace(impact, case_id=""))
+        new.append(msgspec.structs.replace(impact, tag=""))
     return new

@@ -70,7 +70,7 @@ class Demand(EventDetector):
     """Sees all orders as they are captured, and promotions.
 
     Says, by scope (sku): `demand_surge` or `demand_raised` (units an hour, of which so many are usual: bad and total),
-    at most once a minute; `promotion` (it started; the impact names it, its units are what a usual day needs) and
+    at most once a minute; `promotion` (it started; the impact's tag names it, its units are what a usual day needs) and
     `promotion_over`.
 
     Memory: some 200 bytes for an item that was ordered within a few weeks. Cost: some microseconds a line.
@@ -159,7 +159,7 @@ class Demand(EventDetector):
         place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
         for sku in sorted(set(event.skus)):
             need = self._usual_day(sku, arrived.arrival_us)
-            impact = Impact(order_id="", case_id=event.promotion_id, units=round(need, 3))
+            impact = Impact(order_id="", tag=event.promotion_id, units=round(need, 3))
             out.bad("promotion", scoped(sku=sku), *place, impact=impact)
 
     def _ended(self, arrived: Arrived, out: Collected) -> None:
@@ -167,7 +167,7 @@ class Demand(EventDetector):
         assert isinstance(event, PromotionEnded)
         place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
         for sku in sorted(set(event.skus)):
-            impact = Impact(order_id="", case_id=event.promotion_id)
+            impact = Impact(order_id="", tag=event.promotion_id)
             out.bad("promotion_over", scoped(sku=sku), *place, impact=impact)
 
     def _sweep(self, now_us: int) -> None:

@@ -196,7 +196,7 @@ class Inventory(EventDetector):
             # Behind is who moved less than the one that leads; who moved more knows more.
             if was is not None and abs(event.on_hand - was) < abs(led - was):
                 off = abs(led - event.on_hand)
-                impact = Impact(order_id="", case_id=event.sku, units=off, value=off * item.cost)
+                impact = Impact(order_id="", tag=event.sku, units=off, value=off * item.cost)
                 out.bad(metric, scope, now_us, arrived.occurred_us, event.event_id, impact=impact)
                 return
         out.good(metric, scope, now_us, 1.0 if telling else 0.0)
@@ -220,7 +220,7 @@ class Inventory(EventDetector):
                 out.good("taken", scoped(sku=event.sku), now_us, -event.delta)
             if event.delta < 0 and event.reason == "count":
                 value = -event.delta * item.cost
-                impact = Impact(order_id="", case_id=event.sku, units=-event.delta, value=value)
+                impact = Impact(order_id="", tag=event.sku, units=-event.delta, value=value)
                 place = (now_us, arrived.occurred_us, event.event_id)
                 out.bad("count_down", self._node(event.node), *place, impact=impact)
         if figure.quantity is None or arrived.occurred_us <= figure.level_us:
@@ -246,7 +246,7 @@ class Inventory(EventDetector):
         if led is None:
             return
         metric = "shelf_says" if led > 0 and led >= event.qty else "shelf_knows"
-        impact = Impact(order_id="", case_id=event.sku)
+        impact = Impact(order_id="", tag=event.sku)
         out.bad(metric, self._node(event.node), now_us, arrived.occurred_us, event.event_id, impact=impact)
 
     def _consumed(self, arrived: Arrived, out: Collected) -> None:
@@ -256,7 +256,7 @@ class Inventory(EventDetector):
         item = self._item(event.sku, event.node)
         now_us = arrived.arrival_us
         if item.released_us and now_us - item.released_us < DAY_US:
-            impact = Impact(order_id="", case_id=event.sku)
+            impact = Impact(order_id="", tag=event.sku)
             place = (now_us, arrived.occurred_us, event.event_id)
             out.bad("pick_done", self._node(event.node), *place, impact=impact)
         else:

@@ -50,12 +50,12 @@ class MarginWatch(RateWatch):
         return super().judge(scope, state, cells, end_us, barred=barred or _items(lines) < _ITEMS)
 
     def _new(self, state: RateState, members: Iterable[tuple[int, int, str, Impact | None]]) -> list[Impact]:
-        return [msgspec.structs.replace(impact, case_id="") for impact in super()._new(state, members)]
+        return [msgspec.structs.replace(impact, tag="") for impact in super()._new(state, members)]
 
 
 def _items(lines: Iterable[tuple[int, int, str, Impact | None]]) -> float:
     """Of how many items these lines are: the inverse of the sum of squared shares (Simpson 1949)."""
-    counts = Counter(impact.case_id for _, _, _, impact in lines if impact is not None)
+    counts = Counter(impact.tag for _, _, _, impact in lines if impact is not None)
     return counts.total() ** 2 / sum(many**2 for many in counts.values()) if counts else 0.0
 
 

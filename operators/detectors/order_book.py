@@ -78,7 +78,7 @@ class OrderFacts(msgspec.Struct, array_like=True):
         sku: str | None = None,
         line_id: str | None = None,
         *,
-        case_id: str = "",
+        tag: str = "",
         refund: float = 0.0,
     ) -> Impact:
         """What is touched when these lines are: units, what they sell for, and the margin where costs are known."""
@@ -90,7 +90,6 @@ class OrderFacts(msgspec.Struct, array_like=True):
         ]
         return Impact(
             order_id=order_id,
-            case_id=case_id,
             customer_id=self.customer_id,
             units=sum(line.qty for line in lines),
             value=round(value, 2),
@@ -99,6 +98,7 @@ class OrderFacts(msgspec.Struct, array_like=True):
             currency=self.currency,
             promised_us=self.promised_us,
             standing=self.standing,
+            tag=tag,
         )
 
 
@@ -146,13 +146,13 @@ class OrderBook(EventDetector):
         return self._orders.get(order_id) if order_id else None
 
     def impact(
-        self, order_id: str | None, sku: str | None = None, line_id: str | None = None, *, case_id: str = ""
+        self, order_id: str | None, sku: str | None = None, line_id: str | None = None, *, tag: str = ""
     ) -> Impact:
         """What is touched when these lines of an order are; the bare ids where nothing is known of it."""
         facts = self.get(order_id)
         if facts is None:
-            return Impact(order_id=order_id or "", case_id=case_id)
-        return facts.impact(order_id or "", sku, line_id, case_id=case_id)
+            return Impact(order_id=order_id or "", tag=tag)
+        return facts.impact(order_id or "", sku, line_id, tag=tag)
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: orders of which nothing was heard for long are forgotten."""

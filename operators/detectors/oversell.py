@@ -12,7 +12,7 @@ from schemas.events import Arrived, EventBase, OrderCancelled, PoCreated, Reserv
 class Unfilled(EventDetector):
     """Counts, by item, orders that a node refused or could not pick and lines that were cancelled; and what is to come.
 
-    `unfilled` in (sku): the impact's `case_id` carries the order's channel, until it is judged (cover.py).
+    `unfilled` in (sku): the impact's tag is the order's channel.
     `inbound` in (sku): the event time is when it is expected, the impact says of which purchase order and how much.
 
     Memory: none; asks the order book.
@@ -56,7 +56,7 @@ class Unfilled(EventDetector):
     def _count(self, order_id: str, sku: str, arrived: Arrived, out: Collected) -> None:
         facts = self._book.get(order_id)
         channel = facts.channel if facts is not None else arrived.event.channel or ""
-        impact = self._book.impact(order_id, sku, case_id=channel)
+        impact = self._book.impact(order_id, sku, tag=channel)
         place = (arrived.arrival_us, arrived.occurred_us, arrived.event.event_id)
         out.bad("unfilled", scoped(sku=sku), *place, impact=impact)
 

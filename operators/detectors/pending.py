@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from operators.detectors.events import CELL_US
+from operators.detectors.policy import ByScope
 from operators.detectors.rates import surprise_of_share
 from operators.detectors.records import Impact
 from operators.detectors.scopes import Cell
@@ -23,7 +24,7 @@ _SAMPLE, _MOST_PENDING = 400, 20_000
 _LEARNING = 6
 
 
-class WaitRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WaitRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When waiting is a finding.
 
     At least `least` must be late, the share `share` of those that are old enough, with a surprise of `score`. Late is

@@ -7,7 +7,7 @@ import msgspec
 
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
-from operators.detectors.policy import Policy
+from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import surprise_of_share
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
@@ -29,7 +29,7 @@ _SURE = 0.7
 Short = tuple[int, int, str, Impact | None]
 
 
-class PhantomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PhantomRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When goods are held not to be there.
 
     Only failed picks count of which the book said that there is enough. Either of the picks of an item at a node,
@@ -77,7 +77,7 @@ class PickShorts(EventDetector):
         assert isinstance(event, TaskRejected)
         if event.task_type != "pick" or not event.sku:
             return
-        impact = self._book.impact(event.order_id, event.sku, case_id=event.sku)
+        impact = self._book.impact(event.order_id, event.sku, tag=event.sku)
         scope = scoped(node=event.node)
         out.bad("pick_short", scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
 
@@ -261,7 +261,7 @@ class PhantomStock(ScopeDetector):
         """What becomes of an open finding."""
         shelf = state.items[sku]
         counted = cells.get("count_down")
-        counts = [one for one in counted.members if one[3] and one[3].case_id == sku] if counted is not None else []
+        counts = [one for one in counted.members if one[3] and one[3].tag == sku] if counted is not None else []
         if counts:
             shelf.counted = True
             shelf.corrected += sum(one[3].value for one in counts if one[3] is not None)
@@ -312,9 +312,9 @@ def _take(state: NodeShelves, members: Iterable[Short]) -> set[str]:
     new = set()
     for one in members:
         if one[3] is not None:
-            shelf = state.items.setdefault(one[3].case_id, Shelf())
+            shelf = state.items.setdefault(one[3].tag, Shelf())
             shelf.shorts = [*shelf.shorts, one][-_MOST_SHORTS:]
-            new.add(one[3].case_id)
+            new.add(one[3].tag)
     return new
 
 
@@ -359,7 +359,7 @@ def _is_gone(shelf: Shelf) -> bool:
 def _asked(state: NodeShelves, cell: Cell | None) -> Iterable[Shelf]:
     """The items that a cell's members are about, as far as picks of them failed."""
     for one in cell.members if cell is not None else ():
-        shelf = state.items.get(one[3].case_id) if one[3] is not None else None
+        shelf = state.items.get(one[3].tag) if one[3] is not None else None
         if shelf is not None:
             yield shelf
 
@@ -392,5 +392,5 @@ def _name(shelf: Shelf, members: Iterable[Short]) -> list[Impact]:
             shelf.evidence = [*shelf.evidence, event_id]
         if order and order not in shelf.named:
             shelf.named[order] = None
-            new.append(msgspec.structs.replace(impact, case_id=""))
+            new.append(msgspec.structs.replace(impact, tag=""))
     return new

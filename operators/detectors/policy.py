@@ -19,7 +19,7 @@ set = { "capture.incomplete.least" = 20 }
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
 
 import msgspec
 
@@ -27,8 +27,22 @@ from operators.detectors.records import Scoped
 from schemas.durations import Duration
 from schemas.problems import Problem, did_you_mean
 
-T = TypeVar("T")
-Number = float | int | str | bool
+
+class ByScope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A record of thresholds that is asked for by scope, with all records in it: what overrides can change.
+
+    What stands in other records is read once for the whole retailer, and an override of it is refused.
+    """
+
+
+R = TypeVar("R", bound=msgspec.Struct)
+T = TypeVar("T", bound=ByScope)
+V = TypeVar("V")
+_OF_ALL = msgspec.Meta(extra={"by_scope": False})
+#: The type of a field that is read once for the whole retailer although its record is asked for by scope.
+OfAll: TypeAlias = Annotated[V, _OF_ALL]
+#: What a threshold can be set to.
+Threshold = float | int | str | bool | list[str]
 
 
 class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,7 +55,7 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     carrier: str = ""
     supplier: str = ""
     interface: str = ""
-    set: dict[str, Number]
+    set: dict[str, Threshold]
 
     def matches(self, scope: Mapping[str, str], groups: Mapping[str, list[str]]) -> bool:
         """Whether it is meant for this scope."""
@@ -97,7 +111,7 @@ class Policy(Generic[T]):
         return found
 
 
-def replaced(record: T, path: list[str], value: Number) -> T:
+def replaced(record: R, path: list[str], value: Threshold) -> R:
     """`record` with another value at a path of fields.
 
     Raises:
@@ -110,7 +124,7 @@ def replaced(record: T, path: list[str], value: Number) -> T:
     else:
         kind = type_of(type(record), name)
         changed = Duration.parse(value) if kind is Duration and isinstance(value, str) else msgspec.convert(value, kind)
-    return msgspec.structs.replace(record, **{name: changed})  # type: ignore[type-var] # a record of settings
+    return msgspec.structs.replace(record, **{name: changed})
 
 
 def type_of(record: type[Any], name: str) -> Any:  # noqa: ANN401 - a type expression
@@ -125,21 +139,27 @@ def type_of(record: type[Any], name: str) -> Any:  # noqa: ANN401 - a type expre
     raise AttributeError(name)
 
 
-def paths_of(record: type[Any], prefix: str = "") -> Iterator[str]:
-    """Every threshold that can be set, as `capture.incomplete.share`."""
+def paths_of(record: type[Any]) -> dict[str, bool]:
+    """Every threshold that can be set, as `capture.incomplete.share`, and whether overrides can."""
+    return dict(_paths_of(record, "", by_scope=False))
+
+
+def _paths_of(record: type[Any], prefix: str, *, by_scope: bool) -> Iterator[tuple[str, bool]]:
+    by_scope = by_scope or issubclass(record, ByScope)
     for field in msgspec.structs.fields(record):
         path = f"{prefix}{field.name}"
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from paths_of(field.type, f"{path}.")
+            yield from _paths_of(field.type, f"{path}.", by_scope=by_scope)
         else:
-            yield path
+            yield path, by_scope and _OF_ALL not in get_args(field.type)
 
 
 def find_problems(
     settings: msgspec.Struct, overrides: list[Override], groups: Mapping[str, list[str]], file: str
 ) -> list[Problem]:
     """What is wrong with the overrides, all at once."""
-    known = [path for path in paths_of(type(settings)) if not path.startswith(("override", "node_groups"))]
+    known = {path: on for path, on in paths_of(type(settings)).items() if path not in ("node_groups", "override")}
+    by_scope = [path for path, on in known.items() if on]
     found: list[Problem] = []
     for index, override in enumerate(overrides):
         where = f"detectors.override[{index}]"
@@ -157,11 +177,12 @@ def find_problems(
             found.append(Problem(file, f"{where}.node_group", f'"{override.node_group}"', words))
         for path, value in override.set.items():
             if path not in known:
-                words = "is no threshold of a detector" + did_you_mean(path, known)
+                words = "is no threshold of a detector" + did_you_mean(path, by_scope)
                 found.append(Problem(file, f'{where}.set."{path}"', str(value), words))
                 continue
-            if path == "enabled":
-                words = "is of all detectors everywhere: it stands under [detectors] alone"
+            if not known[path]:
+                section, _, name = f"detectors.{path}".rpartition(".")
+                words = f"is the same everywhere, whatever the scope: set {name} under [{section}]"
                 found.append(Problem(file, f'{where}.set."{path}"', str(value), words))
                 continue
             try:

@@ -7,7 +7,7 @@ import msgspec
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
 from operators.detectors.kept import read_kept
 from operators.detectors.order_book import OrderBook, amount
-from operators.detectors.policy import Policy
+from operators.detectors.policy import ByScope, Policy
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
@@ -21,7 +21,7 @@ _EVIDENCE = 20
 _LEAKING_US = HOUR_US
 
 
-class PriceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PriceRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which prices can't be meant.
 
     Against the usual price of the item in the channel (the median of the last ones that were not below cost): below
@@ -88,8 +88,8 @@ class Prices(EventDetector):
 
 
 def priced(impact: Impact, sku: str) -> Impact:
-    """A line for `PriceWatch` and `MarginWatch`, which take the item from where the case would stand."""
-    return msgspec.structs.replace(impact, case_id=sku)
+    """A line for `PriceWatch` and `MarginWatch`, tagged with its item."""
+    return msgspec.structs.replace(impact, tag=sku)
 
 
 class _KeptChannels(msgspec.Struct, frozen=True, array_like=True):
@@ -121,7 +121,7 @@ class PublishedPrices(EventDetector):
     def _changed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, PriceChanged)
-        impact = Impact(order_id="", case_id=event.sku, units=1.0, value=float(event.price), currency=event.currency)
+        impact = Impact(order_id="", tag=event.sku, units=1.0, value=float(event.price), currency=event.currency)
         place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
         for channel in [event.channel] if event.channel else sorted(self._channels):
             out.bad("published_price", scoped(channel=channel), *place, impact=impact)
@@ -235,7 +235,7 @@ class PriceWatch(ScopeDetector):
         for arrival_us, at_us, event_id, impact in lines.members if lines is not None else ():
             if impact is None or not impact.units:
                 continue
-            sku = impact.case_id
+            sku = impact.tag
             item = state.items.setdefault(sku, _Item())
             item.seen_us = end_us
             price = impact.value / impact.units
@@ -244,7 +244,7 @@ class PriceWatch(ScopeDetector):
             if cost is not None and price < cost:
                 state.below[sku] = end_us
             if self._is_wrong(price, cost, item, rule):
-                own = msgspec.structs.replace(impact, case_id="")
+                own = msgspec.structs.replace(impact, tag="")
                 item.wrong = [*item.wrong, (arrival_us, at_us, event_id, own)]
                 item.observed, item.last_us = price, end_us
                 state.off[sku] = None
@@ -259,7 +259,7 @@ class PriceWatch(ScopeDetector):
         """Published prices that can't be meant: by item since when, and the event."""
         found: dict[str, tuple[int, str]] = {}
         for _, at_us, event_id, impact in prices.members if prices is not None else ():
-            item = state.items.get(impact.case_id) if impact is not None else None
+            item = state.items.get(impact.tag) if impact is not None else None
             if item is None or impact is None or not item.usual:
                 continue
             price, usual = impact.value, _median(item.usual)
@@ -267,8 +267,8 @@ class PriceWatch(ScopeDetector):
             if loses or not rule.low * usual <= price <= rule.high * usual:
                 item.observed = item.slip = price
                 item.last_us = end_us
-                state.off[impact.case_id] = None
-                found[impact.case_id] = at_us, event_id
+                state.off[impact.tag] = None
+                found[impact.tag] = at_us, event_id
             else:
                 item.slip = 0.0
         return found

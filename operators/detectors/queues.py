@@ -11,7 +11,7 @@ import msgspec
 
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.integration_findings import Said, Standing, standing_finding
-from operators.detectors.policy import Policy
+from operators.detectors.policy import ByScope, Policy
 from operators.detectors.records import Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, people_duration
@@ -30,7 +30,7 @@ _RISING = 2 / 3
 _FEW = 5
 
 
-class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class QueueSettings(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a queue is saturated.
 
     The age of the oldest message is above `age` and `times` the largest that is usual, in `samples` samples running,

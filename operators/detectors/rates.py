@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 import msgspec
 
 from operators.detectors.events import CELL_US
-from operators.detectors.policy import Policy
+from operators.detectors.policy import ByScope, Policy
 from operators.detectors.records import Impact, Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
@@ -35,7 +35,7 @@ PRIOR_OF_SHARE = 50.0
 _MOST_NAMED = 100_000
 
 
-class RateRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RateRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a rate is a finding.
 
     Within `window`, at least `least` bad ones, and of those counted at least the share `share` and `times` what is

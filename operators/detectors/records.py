@@ -38,7 +38,8 @@ class Impact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A case that is touched, and what hangs on it. Money is in `currency`; `units` are of the touched lines.
 
     `order_id` is empty for cases that are no orders (a purchase order); `refund` is what the customer waits for.
-    `standing` is how far the order was when this was said, None where that is not known.
+    `standing` is how far the order was when this was said, None where that is not known. `tag` says more to the second
+    part than the scope does (an item, a channel, a promotion); what is found carries none.
     """
 
     order_id: str
@@ -51,6 +52,7 @@ class Impact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     currency: str = ""
     promised_us: int | None = None
     standing: Standing | None = None
+    tag: str = ""
 
     @property
     def key(self) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
+from operators.detectors.policy import OfAll
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Scoped, Tally, scoped
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
@@ -31,16 +32,17 @@ class RoutingRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     The wrong ones must be of several items, and be too many without those items that go astray wherever they are
     ordered, with a surprise of `sold_out` for each: what is sold out where it belongs is sent from elsewhere rightly.
+    One window, and one memory of what is usual, is of the whole retailer.
     """
 
-    window: Duration = Duration(45 * MINUTE_US)
+    window: OfAll[Duration] = Duration(45 * MINUTE_US)
     least: float = 5.0
     share: float = 0.2
     times: float = 4.0
     score: float = 5.5
     quiet: Duration = Duration(30 * MINUTE_US)
     usual: float = 0.03
-    memory: Duration = Duration(7 * DAY_US)
+    memory: OfAll[Duration] = Duration(7 * DAY_US)
     sold_out: float = 2.0
 
 

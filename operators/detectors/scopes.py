@@ -59,7 +59,7 @@ class Cell(msgspec.Struct, array_like=True):
 
 def _member_order(member: tuple[int, int, str, Impact | None]) -> tuple[int, str, str]:
     impact = member[3]
-    return member[0], member[2], impact.key if impact is not None else ""
+    return member[0], member[2], (impact.key or impact.tag) if impact is not None else ""
 
 
 class ScopeDetector:
@@ -128,7 +128,7 @@ class ScopeDetectors:
     idle.
     """
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(self, detectors: Iterable[ScopeDetector]) -> None:
         self._detectors = list(detectors)

@@ -8,7 +8,7 @@ from operators.detectors.integration import IntegrationSettings
 from operators.detectors.inventory_settings import DemandSettings, InventorySettings
 from operators.detectors.margin import MarginSettings
 from operators.detectors.picking import WarehouseSettings
-from operators.detectors.policy import Override, Policy
+from operators.detectors.policy import ByScope, Override, Policy
 from operators.detectors.returns import ReturnsSettings
 from operators.detectors.routing import RoutingSettings
 from operators.detectors.settlement import SettlementSettings
@@ -41,8 +41,14 @@ class DetectorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     override: list[Override] = []
 
     def policy(self, path: str) -> Policy:  # type: ignore[type-arg] # of the record at that path
-        """The thresholds at a path of fields, as `capture.incomplete`, by scope."""
+        """The thresholds at a path of fields, as `capture.incomplete`, by scope.
+
+        Raises:
+            TypeError: what is there is not declared to be read by scope.
+        """
         record: object = self
         for name in path.split("."):
             record = getattr(record, name)
+        if not isinstance(record, ByScope):
+            raise TypeError(f"{path} is a {type(record).__name__}, which is not ByScope: overrides of it are refused")
         return Policy(record, self.override, self.node_groups, path)

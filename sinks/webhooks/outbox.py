@@ -18,6 +18,7 @@ import msgspec
 
 from schemas.incident_rows import Alert, AlertDelivery
 from sinks.webhooks.attempts import delivery_of, is_over
+from sinks.webhooks.outbox_figures import OutboxFigures
 from sinks.webhooks.outbox_file import OutboxFile, Statements
 
 _WAITING = "SELECT alert_id, payload, put_at_us, next_at_us, attempts, failures, replayed FROM alert "
@@ -68,13 +69,14 @@ class Dead(msgspec.Struct, frozen=True):
 
 
 class Outbox:
-    """See the module. A context manager; one lock, so that threads may share it.
+    """See the module. A context manager; one lock, so that threads may share it. `figures` tell what is in it.
 
     Every method raises `StateError` where the file can't be read or written (a full disk, say).
     """
 
     def __init__(self, path: str | Path) -> None:
         self._file = OutboxFile(Path(path))
+        self.figures = OutboxFigures(self._file)
         self._encode = msgspec.msgpack.Encoder().encode
         self._alert = msgspec.msgpack.Decoder(Alert).decode
         self._delivery = msgspec.msgpack.Decoder(AlertDelivery).decode
@@ -311,54 +313,6 @@ class Outbox:
         """Attempts up to this number are in the database."""
         with self._file.changing() as run:
             run("DELETE FROM record WHERE id <= ?", last)
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Receiver → state → number of alerts."""
-        counted: dict[str, dict[str, int]] = {}
-        with self._file.reading() as run:
-            for receiver, state, count in run("SELECT receiver, state, count(*) FROM alert GROUP BY 1, 2"):
-                counted.setdefault(receiver, {})[state] = count
-        return counted
-
-    def waited_for(self) -> list[str]:
-        """Receivers that alerts wait for."""
-        with self._file.reading() as run:
-            return [row[0] for row in run("SELECT DISTINCT receiver FROM alert WHERE state = 'waiting'")]
-
-    def oldest_waiting_us(self, receiver: str) -> int | None:
-        """When the alert that waits longest came in."""
-        with self._file.reading() as run:
-            row = run("SELECT min(put_at_us) FROM alert WHERE state = 'waiting' AND receiver = ?", receiver).fetchone()
-        return None if row[0] is None else int(row[0])
-
-    def standing_of_receivers(self) -> dict[str, tuple[dict[str, int], int | None]]:
-        """Receiver → its alerts that are `new`, `retrying` or `dead`, and when the one that waits longest came in.
-
-        Cost: over what waits and what is dead, not over what was delivered.
-        """
-        found: dict[str, tuple[dict[str, int], int | None]] = {}
-        with self._file.reading() as run:
-            waiting = run(
-                "SELECT receiver, iif(failures > 0, 'retrying', 'new'), count(*), min(put_at_us) FROM alert "
-                "WHERE state = 'waiting' GROUP BY 1, 2"
-            ).fetchall()
-            dead = run("SELECT receiver, count(*) FROM alert WHERE state = 'dead' GROUP BY 1").fetchall()
-        for receiver, state, count, oldest_us in waiting:
-            counts, known_us = found.get(receiver, ({}, None))
-            counts[state] = count
-            found[receiver] = counts, oldest_us if known_us is None else min(known_us, oldest_us)
-        for receiver, count in dead:
-            found.setdefault(receiver, ({}, None))[0]["dead"] = count
-        return found
-
-    def unrecorded(self) -> int:
-        """Attempts that are not in the database yet."""
-        with self._file.reading() as run:
-            return int(run("SELECT count(*) FROM record").fetchone()[0])
-
-    def size_bytes(self) -> int:
-        """What the file takes on disk, its write-ahead log among it."""
-        return self._file.size_bytes()
 
     def forget(self, before_us: int) -> int:
         """Drop what was settled before then, and records that nobody takes; gives how many alerts."""

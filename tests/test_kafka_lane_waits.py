@@ -1,0 +1,253 @@
+"""Lanes over a real broker: held back only by what may still come, and by a broker that is away.
+
+What tansu does not know (transactions) is tested over Apache Kafka, and skipped where that is not at hand.
+"""
+
+import time
+from contextlib import nullcontext
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+
+from dataflows.flow import Stop
+from dataflows.input_limit import InputLimit
+from dataflows.kafka import topics as topics_module
+from dataflows.kafka.lane import KafkaLane, KafkaLaneState
+from dataflows.telemetry import Telemetry
+from dataflows.watch import JobWatch
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from tests import kafka_fixtures as fixtures
+from tests.kafka_broker import ApacheKafka, Broker
+from tests.kafka_lanes import (
+    NEVER_US,
+    NOON,
+    Clock,
+    Job,
+    event,
+    frozen,
+    happened,
+    made,
+    minutes,
+    offsets,
+    paused,
+    topic_of,
+    wait_for,
+    write,
+)
+from tests.scripts import DAY
+from tests.tcp_proxy import free_port
+
+broker = fixtures.broker
+apache = fixtures.apache
+
+
+# --- held back -----------------------------------------------------------------------------------------------------
+
+
+def buffered(lane: KafkaLane) -> list[int]:
+    """Of each partition, once it is begun, by its number."""
+    return [lane._feeds[place].queue.buffered for place in sorted(lane._feeds)]
+
+
+def test_a_partition_far_ahead_is_paused_and_comes_in_order_when_the_other_moves_on(broker: Broker) -> None:
+    seconds = [happened(DAY + HOUR_US + index * SECOND_US) for index in range(3_000)]
+    topic = made(broker, "ahead", seconds, [happened(DAY)])
+    batch, buffer = 70, 200
+    with Job(broker.bootstrap, [topic], idle_grace_us=NEVER_US, batch=batch, buffer=buffer) as job:
+        ahead, slow = (topic, 0), (topic, 1)
+
+        def bounded() -> bool:
+            assert max(buffered(job.lane), default=0) < buffer + batch
+            return paused(job.lane) == [ahead]
+
+        job.until(bounded, "the partition ahead to be paused")
+        held = buffered(job.lane)[0]
+        assert held >= buffer
+        for minute in range(1, 4):  # that these come shows that the client library goes on fetching
+            write(broker, topic, 1, [happened(DAY + minute * MINUTE_US)])
+            job.until(lambda count=minute: len(job.released) == count, "the slow partition")
+            assert buffered(job.lane) == [held, 1]
+        job.clock.ahead_us += SECOND_US
+        job.step()  # a report is due
+        assert job.told.reports[job.names[0]].holding == [slow]
+        assert [feed.place for feed in job.told.reports[job.names[0]].feeds if feed.paused] == [ahead]
+        write(broker, topic, 1, [happened(DAY + HOUR_US + 2_000 * SECOND_US + SECOND_US // 2)])
+        job.until(lambda: len(job.released) == 4 + 2_001 and bounded() in {True, False}, "what the other let go of")
+        write(broker, topic, 1, [happened(DAY + 11 * HOUR_US)])
+        job.until(lambda: len(job.released) == 5 + 2_999 and bounded() in {True, False}, "all but the last")
+        positions = [one.position for one in job.released]
+        assert positions == sorted(positions)
+        assert [one.offset for one in job.released if one.partition == 0] == [*range(2_999)]
+
+
+def test_more_messages_of_one_time_than_the_buffer_holds_do_not_stop_their_lane(broker: Broker) -> None:
+    """They are released together, so all of them must be read first; a log-append time is that of a whole batch."""
+    topic = made(broker, "ties", [(event(index, DAY), DAY) for index in range(1_000)], [happened(DAY + HOUR_US)])
+    write(broker, topic, 0, [happened(DAY + HOUR_US)])
+    with Job(broker.bootstrap, [topic], idle_grace_us=NEVER_US, batch=50, buffer=100) as job:
+        job.until(lambda: len(job.released) == 1_000, "messages of one time")
+
+
+def test_what_is_ahead_of_the_last_listing_waits_in_bounds(broker: Broker) -> None:
+    """A producer whose clock is ahead: the lane waits for its own, and the partition is paused meanwhile."""
+    topic = made(broker, "future", [happened(NOON + 2 * MINUTE_US + index * 1_000) for index in range(500)])
+    with Job(broker.bootstrap, [topic], batch=50, buffer=100) as job:
+
+        def bounded() -> bool:
+            assert sum(buffered(job.lane)) < 150
+            return paused(job.lane) == [(topic, 0)]
+
+        job.until(bounded, "the partition to be paused")
+        assert job.released == []
+        job.clock.ahead_us = 3 * MINUTE_US
+        job.until(lambda: len(job.released) == 500, "time to come")
+
+
+def test_a_partition_at_its_end_holds_nothing_back_after_a_while_but_a_broker_that_does_not_answer_does(
+    broker: Broker,
+) -> None:
+    """With a wide `discover`, so that it is the proof alone that holds the lane back."""
+    assert broker.pid
+    grace_us = 10 * SECOND_US
+    topic = made(broker, "idle", [happened(DAY)], [happened(DAY)])
+    with Job(broker.bootstrap, [topic], idle_grace_us=grace_us, discover_us=DAY_US) as job:
+        job.until_past(NOON - grace_us - SECOND_US)
+        write(broker, topic, 1, [happened(job.clock.us() // 1_000 * 1_000)])
+        job.until(lambda: buffered(job.lane) == [0, 1], "the message")
+        assert len(job.released) == 2
+        job.clock.ahead_us += grace_us + SECOND_US
+        job.until(lambda: len(job.released) == 3, "the partition at its end to let go")
+
+        write(broker, topic, 1, [happened(job.clock.us() // 1_000 * 1_000)])
+        job.until(lambda: buffered(job.lane) == [0, 1], "the message")
+        with frozen(broker):
+            for _ in range(200):
+                job.clock.ahead_us += SECOND_US
+                job.step()
+            assert len(job.released) == 3
+            assert job.watermarks[job.names[0]] < job.clock.us() - 190 * SECOND_US
+            assert job.told.reports[job.names[0]].holding == [(topic, 0)]
+        job.until(lambda: len(job.released) == 4, "the broker to answer")
+        assert [one.offset for one in job.released if one.partition == 1] == [0, 1, 2]
+
+
+def test_a_message_older_than_the_time_its_idle_partition_had_reached_arrives_at_that_time(broker: Broker) -> None:
+    topic = made(broker, "older", [happened(DAY)])
+    with Job(broker.bootstrap, [topic]) as job:
+        job.until_past(NOON)
+        reached_us = job.watermarks[job.names[0]]
+        write(broker, topic, 0, [happened(DAY + HOUR_US)])
+        job.until(lambda: len(job.released) == 2, "the old message")
+        late = job.released[-1]
+        assert late.arrival_us >= reached_us
+        assert late.occurred_us == DAY + HOUR_US
+
+
+def test_ends_of_transactions_are_no_messages_and_hold_nothing_back(apache: ApacheKafka) -> None:
+    """The log goes on behind the last message then, by the marker. Tansu's transactions are not tried here."""
+    topic = made(apache, "transactions", [], minutes(2, DAY + HOUR_US))
+    producer = Producer(
+        {"bootstrap.servers": apache.bootstrap, "transactional.id": topic, "log_level": 0, "partitioner": "consistent"}
+    )
+    producer.init_transactions(30)
+    for number, commit in enumerate((True, False, True, False)):
+        producer.begin_transaction()
+        at_us = DAY + number * MINUTE_US
+        producer.produce(topic, event(number, at_us), partition=0, timestamp=at_us // 1_000)
+        assert producer.flush(30) == 0
+        if commit:
+            producer.commit_transaction()
+        else:
+            producer.abort_transaction()
+    with Job(apache.bootstrap, [topic]) as job:
+        job.until_past(DAY + 2 * HOUR_US)
+        assert [(one.partition, one.offset) for one in job.released] == [(0, 0), (0, 4), (1, 0), (1, 1)]
+        kept = msgspec.msgpack.decode(job.snapshots()[job.names[0]], type=KafkaLaneState)
+        assert kept.lane.partitions[f"{topic}/0"].position == 8
+
+
+def test_a_lane_that_waits_for_others_takes_nothing_but_begins_new_partitions(broker: Broker) -> None:
+    topic = made(broker, "waits", minutes(3))
+    with Job(broker.bootstrap, [topic]) as job:
+
+        def waits() -> bool:
+            job.lane.wait()
+            return bool(job.told.reports) and len(job.told.reports[job.names[0]].feeds) == 1
+
+        wait_for(waits, "the partition to be begun")
+        ready_us = (
+            job.clock.us() + SECOND_US // 5
+        )  # the messages, and that there are no more, wait in the client library
+        wait_for(lambda: waits() and job.clock.us() > ready_us, "the client library")
+        assert buffered(job.lane) == [0]
+        job.until_past(DAY + HOUR_US)
+        assert offsets(job.released) == [0, 1, 2]
+
+
+def test_a_lane_without_partitions_goes_with_the_clock_no_further_than_the_topics_were_listed(broker: Broker) -> None:
+    topic = made(broker, "none", minutes(3))
+    with Job(broker.bootstrap, [topic], lanes=3) as job:
+        job.until_past(NOON)
+        assert sorted(map(len, job.events.values())) == [0, 0, 3]
+        with frozen(broker):
+            for _ in range(100):
+                job.clock.ahead_us += SECOND_US
+                job.step()
+            assert max(job.watermarks.values()) < job.clock.us() - 95 * SECOND_US
+        job.until_past(job.clock.us() - SECOND_US)
+
+
+# --- the broker is away ----------------------------------------------------------------------------------------------
+
+
+def test_a_broker_that_is_down_at_first_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics_module, "_ANSWER_S", 0.2)
+    late = Broker(free_port())
+    if late._given:
+        pytest.skip("the server that is given is up")
+    topic = late.topic("orders")
+    with Job(late.bootstrap, [topic]) as job:
+        job.until(lambda: len(job.told.unreached) > 1, "the broker to be missed")
+        assert not job.told.answers
+        assert not job.released
+        job.until(lambda: bool(job.told.troubles), "the client library to tell of it")
+        with late:
+            late.create(topic, 1)
+            write(late, topic, 0, minutes(3))
+            job.until(lambda: len(job.released) == 3, "the messages")
+            assert offsets(job.released) == [0, 1, 2]
+            assert job.told.answers
+
+
+def test_topics_that_do_not_exist_yet_are_told_once_and_found(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    topic, absent = made(broker, "there", minutes(1)), topic_of(broker, "absent")
+    caplog.set_level("INFO", "andon.source")
+    clock = Clock()
+    watch = JobWatch(Telemetry(0, stalled_after_s=60, limit=InputLimit(60, 1.0)), Stop(), clock.us, 8.0)
+    with Job(broker.bootstrap, [topic, absent], told_of_topics=watch) as job:
+        job.until_past(NOON + SECOND_US // 2)  # listed ten times
+        assert caplog.messages == [f"waiting for topics that do not exist yet: {absent}"]
+        broker.create(absent, 1)
+        write(broker, absent, 0, minutes(1))
+        job.until(lambda: len(job.released) == 2, "the topic to be found")
+        wait_for(lambda: len(caplog.messages) > 1, "the topic to be told of")
+        assert caplog.messages[1:] == ["all topics exist now"]
+
+
+@pytest.mark.parametrize("away", ["frozen", "gone"])
+def test_closing_does_not_wait_for_a_broker_that_is_away(away: str, broker: Broker) -> None:
+    """Ten seconds are given to an answer; a stop has less."""
+    bootstrap = broker.bootstrap if away == "frozen" else f"127.0.0.1:{free_port()}"
+    job = Job(bootstrap, ["orders"])
+    if away == "frozen":
+        wait_for(lambda: job.told.answers > 0, "the broker")
+    with frozen(broker) if away == "frozen" else nullcontext():
+        for _ in range(50):
+            job.step()
+        job.snapshots()
+        job.snapshots()
+        began = time.monotonic()
+        with job:
+            pass
+        assert time.monotonic() - began < 3
