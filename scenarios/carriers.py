@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from scenarios.catalogue import money
+from scenarios.freight import tariff, weight_g
 from scenarios.journal import Fields
 from scenarios.ledger import Ledger
 from scenarios.network import Node
@@ -33,6 +35,10 @@ class LineHaul:
         self.hold = hold
 
 
+#: Carrier, order, shipment, and what the tariff says (cents): what is charged.
+Billing = Callable[[str, Order, str, int], int]
+
+
 class Parcel:
     """A parcel on its way, and until when the carrier means to deliver it; `job` is empty for one of before the log."""
 
@@ -46,7 +52,10 @@ class Parcel:
 
 
 class Carriers:
-    """Dispatch at the next collection, then delivery. What is collected only crosses the store's counter."""
+    """Dispatch at the next collection, then delivery. What is collected only crosses the store's counter.
+
+    For breakdowns: `line_hauls` hold up deliveries; `billing` may charge something else than the tariff.
+    """
 
     def __init__(self, world: World, ledger: Ledger) -> None:
         self._world = world
@@ -54,6 +63,7 @@ class Carriers:
         self._random = world.random("carriers")
         self._shipments = 0
         self.line_hauls: list[LineHaul] = []
+        self.billing: list[Billing] = []
 
     def open(self) -> None:
         """Book the deliveries of what was dispatched long before the log begins."""
@@ -96,7 +106,7 @@ class Carriers:
             "carrier": carrier,
         }
         lines = [{"line_id": line.line_id, "sku": world.sku(line.sku), "qty": line.qty} for line in job.picked]
-        fields = {**base, "expected_at": world.stamp(expected), "lines": lines}
+        fields = {**base, "expected_at": world.stamp(expected), "lines": lines, **self._freight(base, job)}
         leaves = world.send(world.wms(job.node), "shipment.dispatched", fields, "fulfillment-status", order)
         self._ledger.goods_issue(job, leaves)
         if carrier != _COUNTER and self._random.random() < _FAILED:
@@ -106,6 +116,17 @@ class Carriers:
             delivered = again
             expected = again + HOUR_US
         world.agenda.at(delivered, self._deliver, Parcel(base, job, expected))
+
+    def _freight(self, base: Fields, job: Job) -> Fields:
+        """What the carrier charges for a parcel; nothing is said of what is collected."""
+        carrier, order, world = base["carrier"], job.order, self._world
+        grams = sum(line.qty * weight_g(world.sku(line.sku)) for line in job.picked)
+        cents = tariff(carrier, grams, same_region=job.node.region == order.home.region)
+        if cents is None:
+            return {}
+        for bill in self.billing:
+            cents = bill(carrier, order, base["shipment_id"], cents)
+        return {"freight_cost": money(cents), "currency": world.settings.currency}
 
     def _deliver(self, parcel: Parcel) -> None:
         """The parcel is with the customer, unless the line haul kept it."""

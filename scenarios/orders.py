@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from scenarios.catalogue import money
+from scenarios.freight import charged
 from scenarios.interfaces import Interfaces
 from scenarios.journal import Fields, Source
 from scenarios.network import Node
@@ -106,13 +107,15 @@ class OrderManagement:
     def take(self, order: Order) -> None:
         """A customer ordered: the channel sends it, the OMS approves it some time after it got it."""
         world = self._world
+        goods = sum(line.qty * line.price for line in order.lines)
         fields: Fields = {
             "channel": order.channel,
             "region": order.home.region,
             "order_id": order.order_id,
             "customer_id": order.customer,
             "currency": world.settings.currency,
-            "total": money(sum(line.qty * line.price for line in order.lines)),
+            "total": money(goods),
+            "freight_charged": money(charged(order.channel, order.service, goods)),
             "promised_at": world.stamp(order.promised),
             "dispatch_by": world.stamp(order.dispatch_by),
             "idempotency_key": order.key,

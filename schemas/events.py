@@ -118,7 +118,7 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
 
 
 class OrderCreated(EventBase, frozen=True, kw_only=True, gc=False, tag="order.created"):
-    """A customer ordered."""
+    """A customer ordered. `freight_charged` is what the customer pays for its shipping, 0 where it is free."""
 
     order_id: Id
     lines: list[OrderLine]
@@ -128,6 +128,7 @@ class OrderCreated(EventBase, frozen=True, kw_only=True, gc=False, tag="order.cr
     promised_at: Time | None = None
     dispatch_by: Time | None = None
     idempotency_key: Id | None = None
+    freight_charged: Money | None = None
 
 
 class OrderApproved(EventBase, frozen=True, kw_only=True, gc=False, tag="order.approved"):
@@ -211,7 +212,10 @@ class _Shipment(EventBase, frozen=True, kw_only=True, gc=False):
 
 
 class ShipmentDispatched(_Shipment, frozen=True, kw_only=True, gc=False, tag="shipment.dispatched"):
-    """Handed to the carrier."""
+    """Handed to the carrier, who charges `freight_cost` for it."""
+
+    freight_cost: Money | None = None
+    currency: Currency | None = None
 
 
 class ShipmentDelivered(_Shipment, frozen=True, kw_only=True, gc=False, tag="shipment.delivered"):

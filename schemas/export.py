@@ -17,7 +17,7 @@ JSON_SCHEMA_FILE: Final = "events.schema.json"
 ASYNCAPI_FILE: Final = "asyncapi.json"
 CHECKED_IN: Final = Path(__file__).parent / "generated"
 #: Raised by a minor step with each new optional field or type, by a major one with a new `version` of events.
-CONTRACT_VERSION: Final = "1.1.0"
+CONTRACT_VERSION: Final = "1.2.0"
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SUMMARY = (

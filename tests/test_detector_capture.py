@@ -201,7 +201,11 @@ def test_what_is_required_can_be_said() -> None:
     orders(log, "08:00", "09:00", promised_at=None)
     required = DetectorSettings(capture=CaptureSettings(required=["promised_at"]))
     assert run(incomplete(), log.in_order(), "09:00") == []
-    assert opened(run(incomplete(required), log.in_order(), "09:00"))[0].endswith("incomplete_orders channel=web")
+    of_web = DetectorSettings(override=[Override(channel="web", set={"capture.required": ["promised_at"]})])
+    of_others = DetectorSettings(override=[Override(channel="app", set={"capture.required": ["promised_at"]})])
+    for settings in (required, of_web):
+        assert opened(run(incomplete(settings), log.in_order(), "09:00"))[0].endswith("incomplete_orders channel=web")
+    assert run(incomplete(of_others), log.in_order(), "09:00") == []
 
 
 @pytest.mark.parametrize("detector", [SameContent(1), IncompleteOrders(DetectorSettings().policy("capture"))])

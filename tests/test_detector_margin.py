@@ -34,7 +34,9 @@ def order(
 def parts() -> tuple[EventDetectors, ScopeDetectors]:
     book = OrderBook(7 * DAY_US)
     policy = SETTINGS.policy
-    judges = margin_judges(policy("margin.price"), policy("margin.below_cost"))
+    judges = margin_judges(
+        policy("margin.price"), policy("margin.below_cost"), policy("margin.freight"), policy("margin.freight_over")
+    )
     return EventDetectors([book, Prices(book), PublishedPrices()]), ScopeDetectors(judges)
 
 

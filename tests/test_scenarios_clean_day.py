@@ -45,6 +45,21 @@ def test_ids_and_amounts_of_an_order_belong_together(day: Day) -> None:
         assert order.occurred_at < order.dispatch_by < order.promised_at
 
 
+def test_freight_follows_from_service_weight_and_way(day: Day) -> None:
+    orders = {order.order_id: order for order in day.of(ev.OrderCreated)}
+    lost = []
+    for parcel in day.of(ev.ShipmentDispatched):
+        assert (parcel.freight_cost is None) == (parcel.carrier == "counter")
+        if parcel.freight_cost is not None and parcel.order_id in orders:
+            order = orders[parcel.order_id]
+            assert parcel.currency == order.currency
+            assert 3 < float(parcel.freight_cost) < 20
+            lost.append(float(parcel.freight_cost) - float(order.freight_charged))
+    assert 0.2 < sum(one > 0 for one in lost) / len(lost) < 0.8, "some orders ship at a loss, by plan"
+    free = [order for order in orders.values() if float(order.freight_charged) == 0]
+    assert 0 < len(free) < len(orders) / 2
+
+
 HANDOFFS = [
     (ev.OrderCreated, ev.OrderApproved, "order_id", 15 * 60),
     (ev.OrderApproved, ev.OrderAllocated, "order_id", 15 * 60),

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scenarios.settings import PRESETS
@@ -194,6 +195,26 @@ def test_margin_leaks_where_two_discounts_meet(tmp_path: Path) -> None:
     assert float(day.record.value_at_risk) == pytest.approx(paid / 0.65**2, rel=0.01)
 
 
+def test_margin_leaks_where_a_carrier_bills_by_a_wrong_tariff(tmp_path: Path) -> None:
+    usual = Broken(tmp_path / "usual", BreakdownSpec(kind="margin_leak", parameters={"share": 1e-9}))
+    spec = BreakdownSpec(kind="margin_leak", parameters={"carrier": "parcel-1", "tariff": 1.6})
+    day = Broken(tmp_path / "leak", spec)
+    agreed = {parcel.shipment_id: parcel for parcel in usual.of(ev.ShipmentDispatched)}
+    billed = {parcel.shipment_id: parcel for parcel in day.of(ev.ShipmentDispatched)}
+    assert billed.keys() == agreed.keys()
+    wrong = {one: parcel for one, parcel in billed.items() if parcel.freight_cost != agreed[one].freight_cost}
+    inside = {one for one, parcel in billed.items() if day.inside(parcel) and parcel.carrier == "parcel-1"}
+    _same_but_for(set(wrong), inside)
+    assert {parcel.order_id for parcel in wrong.values()} == set(day.record.orders)
+    assert day.record.scope == day.record.cause.scope == {"carrier": "parcel-1"}
+    too_much = sum(float(parcel.freight_cost) - float(agreed[one].freight_cost) for one, parcel in wrong.items())
+    assert float(day.record.value_at_risk) == pytest.approx(too_much)
+    assert too_much == pytest.approx(0.6 * sum(float(agreed[one].freight_cost) for one in wrong), rel=0.01)
+    as_agreed = {one: msgspec.structs.replace(p, freight_cost=agreed[one].freight_cost) for one, p in billed.items()}
+    assert as_agreed == agreed, "nothing else of them is another"
+    assert day.orders() == usual.orders()
+
+
 @pytest.mark.parametrize(("lost", "needed"), [("invoice", "goods_issue"), ("goods_issue", "")])
 def test_postings_are_lost_without_a_word(tmp_path: Path, lost: str, needed: str) -> None:
     day = Broken(tmp_path, BreakdownSpec(kind="posting_missing", parameters={"posting_type": lost}))
@@ -237,6 +258,8 @@ def test_postings_are_lost_without_a_word(tmp_path: Path, lost: str, needed: str
         ("price_error", {"factor": 1}, "factor must be"),
         ("price_error", {"channel": "store"}, "shop, marketplace"),
         ("margin_leak", {"first": 1}, "first must be"),
+        ("margin_leak", {"carrier": "counter"}, "carrier must be empty or one of courier-1"),
+        ("margin_leak", {"carrier": "parcel-1", "tariff": 1}, "tariff must be above 1"),
         ("posting_missing", {"posting_type": "refund"}, "goods_issue, invoice"),
     ],
 )

@@ -31,7 +31,7 @@ class CaptureSettings(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=
     duplicates: RateRule = RateRule(share=0.03, times=4.0, score=6.0, usual=0.004)
     within: OfAll[Duration] = Duration(10 * MINUTE_US)
     incomplete: RateRule = RateRule(window=Duration(HOUR_US), share=0.05, times=4.0, score=6.0, usual=0.005)
-    required: list[str] = []
+    required: list[str] = msgspec.field(default_factory=list)
     carried: float = 0.98
     learn_from: int = 200
     learn_every: Duration = Duration(DAY_US)

@@ -10,6 +10,7 @@ from operators.detectors.delays import LateOrders, LateWatch
 from operators.detectors.demand import Demand
 from operators.detectors.duplicates import RepeatedOrders, SameContent, duplicate_watch
 from operators.detectors.events import EventDetector
+from operators.detectors.freight import Freight
 from operators.detectors.incomplete import IncompleteOrders, incomplete_watch
 from operators.detectors.integration import refused_watch
 from operators.detectors.integration_feeds import StoppedFeeds
@@ -34,13 +35,17 @@ from operators.promise_path import promise_path
 
 
 def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[EventDetector]:
-    """Those that see the events of cases, the order book before those that ask it; repeats before the book."""
+    """Those that see the events of cases, the order book before those that ask it.
+
+    What holds an event against what was known before it stands before the book: repeats, and freight.
+    """
     if not settings.enabled:
         return []
     book = OrderBook(settings.order_retention, promise_path(process))
     repeated, late = RepeatedOrders(book), LateOrders(settings.integration.delays, book)
     return [
         repeated,
+        Freight(book, settings.policy("margin.freight")),
         book,
         CaseFindings(book, process),
         late,
@@ -98,7 +103,9 @@ def scope_detectors(settings: DetectorSettings, currency: str = "") -> list[Scop
         *return_judges(
             policy("returns.refund_lag"), policy("returns.surge"), policy("returns.without_receipt"), settings.returns
         ),
-        *margin_judges(policy("margin.price"), policy("margin.below_cost")),
+        *margin_judges(
+            policy("margin.price"), policy("margin.below_cost"), policy("margin.freight"), policy("margin.freight_over")
+        ),
         *supply_judges(policy("supply.late"), policy("supply.unannounced"), policy("supply.mismatch")),
         AdjustmentsLost(policy("inventory.lost"), currency),
         PhantomStock(policy("inventory.phantom")),

@@ -1,10 +1,11 @@
-"""Margin that leaks: order lines of a channel that sell below their cost."""
+"""Margin that leaks: order lines of a channel that sell below their cost, and freight (`freight.py`)."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from operators.detectors.freight import FreightRule, freight_judges
 from operators.detectors.policy import Policy
 from operators.detectors.prices import PriceRule, PriceWatch
 from operators.detectors.rates import RateRule, RateState, RateWatch, Seen
@@ -17,10 +18,25 @@ _ITEMS = 3.5
 
 
 class MarginSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Thresholds for prices, and for lines that sell below cost."""
+    """Thresholds for prices, for lines that sell below cost, and for freight.
+
+    `freight` says when it leaks; `freight_over` when too many orders lose more on it than `freight.share` of their
+    goods.
+    """
 
     price: PriceRule = PriceRule()
     below_cost: RateRule = RateRule(
+        window=Duration(2 * HOUR_US),
+        least=4,
+        share=0.06,
+        times=5,
+        score=6,
+        usual=0.005,
+        quiet=Duration(HOUR_US),
+        memory=Duration(7 * DAY_US),
+    )
+    freight: FreightRule = FreightRule()
+    freight_over: RateRule = RateRule(
         window=Duration(2 * HOUR_US),
         least=4,
         share=0.06,
@@ -65,6 +81,8 @@ def _words(seen: Seen) -> tuple[str, str, str]:
     return f"about {seen.usual:.1%}", f"{seen.share:.0%}", f"{said}; {more}."
 
 
-def margin_judges(price: Policy[PriceRule], below_cost: Policy[RateRule]) -> list[ScopeDetector]:
+def margin_judges(
+    price: Policy[PriceRule], below_cost: Policy[RateRule], freight: Policy[FreightRule], over: Policy[RateRule]
+) -> list[ScopeDetector]:
     """The second parts."""
-    return [PriceWatch(price), MarginWatch(below_cost)]
+    return [PriceWatch(price), MarginWatch(below_cost), *freight_judges(freight, over)]

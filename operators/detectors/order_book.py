@@ -23,6 +23,9 @@ from schemas.events import (
     field_of,
 )
 
+#: Of how many shipments of an order the freight is known; what is dispatched beyond is not judged.
+_MOST_SHIPMENTS = 64
+
 
 class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One line: what, how many, and what one sells for and costs (None where that was not said)."""
@@ -40,6 +43,10 @@ class OrderFacts(msgspec.Struct, array_like=True):
     `node` is where it was last allocated as a whole or in part. An order whose `order.created` was not seen has no
     lines. `standing` is how far it is on the way to its promise; `is_named`: a detector asked for its impact or may
     name it elsewhere (capture, which sees the orders of all groups), so where it goes from there is of interest.
+
+    `freight_charged` is what the customer pays for shipping, `freight` what carriers charge by shipment, both in
+    `currency`. Where it can't be summed (a shipment in another currency, or dispatched before the order was seen)
+    `freight_charged` is None.
     """
 
     channel: str = ""
@@ -57,11 +64,38 @@ class OrderFacts(msgspec.Struct, array_like=True):
     dispatch_by_us: int | None = None
     standing: Standing | None = None
     is_named: bool = False
+    freight_charged: float | None = None
+    freight: dict[str, float] = {}
 
     @property
     def is_incomplete(self) -> bool:
         """Whether it lacks what the business needs: a customer, a currency, lines, their prices."""
         return not (self.customer_id and self.currency and self.lines) or any(line.price is None for line in self.lines)
+
+    @property
+    def goods(self) -> float:
+        """What its lines sell for, as far as that was said."""
+        return sum((line.qty * line.price for line in self.lines if line.price is not None), 0.0)
+
+    def freight_of(self, event: ShipmentDispatched) -> float | None:
+        """What a shipment adds to the order's freight; None where it adds nothing that can be held against it."""
+        if self.freight_charged is None or event.freight_cost is None or self._is_foreign(event):
+            return None
+        if event.shipment_id in self.freight or len(self.freight) >= _MOST_SHIPMENTS:
+            return None
+        return float(event.freight_cost)
+
+    def ship(self, event: ShipmentDispatched) -> None:
+        """A shipment of it was dispatched."""
+        self.dispatched = True
+        cost = self.freight_of(event)
+        if cost is not None:
+            self.freight[event.shipment_id] = cost
+        elif event.freight_cost is not None and self._is_foreign(event):
+            self.freight_charged = None
+
+    def _is_foreign(self, event: ShipmentDispatched) -> bool:
+        return event.currency is not None and event.currency != self.currency
 
     def lines_of(self, sku: str | None = None, line_id: str | None = None) -> list[Line]:
         """The lines of an item, or the one of an id; all where neither is given or none is like that."""
@@ -109,7 +143,8 @@ class OrderBook(EventDetector):
     to its promise, is told as a tally `ORDER_MOVED`. What happened earlier on the way than what is known already says
     nothing new.
 
-    Memory: some 300 bytes with the key for an order at rest, dropped `retention` after its last event.
+    Memory: some 300 bytes with the key for an order at rest, 20 more for each shipment whose freight is known, dropped
+    `retention` after its last event.
     Cost: one look-up for each event of the types that change what is known.
     """
 
@@ -189,6 +224,8 @@ class OrderBook(EventDetector):
             facts.promised_us = to_us(event.promised_at)
         if event.dispatch_by is not None:
             facts.dispatch_by_us = to_us(event.dispatch_by)
+        if not facts.dispatched:
+            facts.freight_charged = amount(event.freight_charged)
         if facts.promised_us is not None and facts.is_incomplete:
             facts.is_named = True  # the interface group may name it, which can't ask here
 
@@ -222,7 +259,7 @@ class OrderBook(EventDetector):
         del out
         event = arrived.event
         assert isinstance(event, ShipmentDispatched)
-        self._orders.heard(event.order_id, arrived.arrival_us).dispatched = True
+        self._orders.heard(event.order_id, arrived.arrival_us).ship(event)
 
     def _delivered(self, arrived: Arrived, out: Collected) -> None:
         del out

@@ -51,7 +51,7 @@ KINDS: Mapping[str, Kind] = {
     "stockout_risk": Kind(0.4, "stock runs out before more comes", _DAY),
     "carrier_delay": Kind(0.6, "a carrier delivers late", _DAY),
     "price_error": Kind(0.9, "a wrong price was sold at"),
-    "margin_leak": Kind(0.4, "sold below cost"),
+    "margin_leak": Kind(0.4, "sold below cost, or at a loss on freight"),
 }
 
 _UNKNOWN = Kind(0.3, "", 4 * _HOUR)
