@@ -10,6 +10,7 @@ from operators.case_state import HandoffState
 from operators.dedup_state import DedupState
 from operators.detectors.events import Counted, EventDetectorsState
 from operators.detectors.integration import TrafficState
+from operators.detectors.readiness import ItemReady, PromotionAsked
 from operators.detectors.records import ScopeFinding, Tally
 from operators.detectors.scopes import ScopeDetectorsState
 from operators.feed_state import Beat, FeedState
@@ -17,6 +18,7 @@ from operators.findings import PassChange
 from operators.handoff_windows import HandoffWindowsState
 from operators.incidents.paces import Pace
 from operators.incidents.state import IncidentsState
+from operators.promotions import PromotionsState
 from operators.series_counts import SeriesCountsState
 from operators.series_points import WindowPoint
 from operators.series_scores import SeriesScoresState
@@ -47,7 +49,8 @@ class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one group has for the incidents, and how far it has come.
 
-    `moves` say where orders stand that findings named, or may name; `paces` how long handoffs on their way take.
+    `moves` say where orders stand that findings named, or may name; `paces` how long handoffs on their way take;
+    `promotions` were asked about, and `items` have answered.
     """
 
     origin: str
@@ -59,6 +62,8 @@ class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     points: list[WindowPoint] = []
     moves: list[Tally] = []
     paces: list[Pace] = []
+    promotions: list[PromotionAsked] = []
+    items: list[ItemReady] = []
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False):
@@ -124,6 +129,7 @@ class IncidentGroupState(msgspec.Struct, frozen=True, array_like=True):
     incidents: IncidentsState
     alerting: AlertingState
     scores: SeriesScoresState | None = None
+    promotions: PromotionsState | None = None
 
 
 def sizes_of(**operators: Mapping[str, int]) -> Sizes:

@@ -256,7 +256,7 @@ class InterfaceGroup:
             for index, part in enumerate(dealt(found, self._settings.site_groups))
         ]
         controls = [arrived for arrived in events if isinstance(arrived.event, CONTROL_TYPES)]
-        said = IncidentPiece(self.name, clock_us, clock_us - 1, [], controls, ended)
+        said = IncidentPiece(self.name, clock_us, clock_us - 1, [], controls, ended, promotions=found.promotions)
         return Emitted(rows, pieces, [(group_name(INCIDENT, 0), said)])
 
     def sizes(self) -> Sizes:

@@ -1,6 +1,9 @@
-"""The last key group: findings of all sites become incidents, incidents alerts, and windows' figures scores."""
+"""The last key group: findings of all sites become incidents, incidents alerts, windows' figures scores.
 
-from collections.abc import Sequence
+What the items of a promotion answer becomes its readiness here, too: they are in any site group.
+"""
+
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import msgspec
@@ -12,6 +15,7 @@ from operators.incidents.incidents import Incidents
 from operators.incidents.paces import Pace
 from operators.ordering import Frontier
 from operators.pipeline import PipelineSettings
+from operators.promotions import Promotions
 from operators.series_points import WindowPoint
 from operators.series_scores import SeriesScores
 from schemas.durations import BEGIN_OF_TIME_US
@@ -35,30 +39,45 @@ class IncidentGroup:
         self._incidents = Incidents(settings.incidents, settings.process)
         self._alerting = Alerting(settings.alerting)
         self._scores = SeriesScores(settings.models, settings.process.handoff, settings.handoff_windows.slide_us)
+        self._promotions = Promotions()
 
     def on_batch(self, pieces: Sequence[IncidentPiece]) -> Emitted:
         """Process what all upstream groups have passed."""
         before = self._frontier.watermark_us
         for piece in pieces:
             self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
+            self._promotions.push(piece.promotions, piece.items)
             if piece.findings or piece.controls or piece.points or piece.moves or piece.paces:
                 self._held.append(piece)
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
         clock_us = self._frontier.clock_us
         if self._frontier.ended:
-            clock_us = max(clock_us, self._close_at_us, *(_last_us(piece) + 1 for piece in self._held), clock_us)
+            last_us = max(self._promotions.last_us, *(_last_us(piece) for piece in self._held), BEGIN_OF_TIME_US)
+            clock_us = max(clock_us, self._close_at_us, last_us + 1)
         findings, controls, points = self._released(clock_us)
         self._incidents.hear(*self._heard(clock_us))
         said: list[Row] = []
         for arrival_us, together in groupby(findings, key=_arrival):
+            said.extend(self._promotions.advance(arrival_us + 1))
             said.extend(self._incidents.advance(arrival_us))
-            said.extend(self._incidents.update(list(together)))
+            said.extend(self._incidents.update(self._with_scores(together, said)))
+        said.extend(self._promotions.advance(clock_us))
         said.extend(self._incidents.advance(clock_us))
         changes = [row for row in said if isinstance(row, Incident)]
         alerts = [*self._alerting.update(changes, controls), *self._alerting.advance(clock_us)]
         scores = [*self._scores.update(points), *self._scores.advance(clock_us, ended=self._frontier.ended)]
         return Emitted([*said, *alerts, *scores], [])
+
+    def _with_scores(self, findings: Iterable[ScopeFinding], said: list[Row]) -> list[ScopeFinding]:
+        """The findings; those about a promotion say its score, and are written once more so."""
+        out: list[ScopeFinding] = []
+        for finding in findings:
+            told = self._promotions.told(finding)
+            if told is not finding:
+                said.append(told.signal)
+            out.append(told)
+        return out
 
     def _released(self, clock_us: int) -> tuple[list[ScopeFinding], list[Arrived], list[WindowPoint]]:
         """What arrived before `clock_us`, in order; the rest is held on."""
@@ -104,7 +123,10 @@ class IncidentGroup:
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
         return sizes_of(
-            incidents=self._incidents.sizes(), alerting=self._alerting.sizes(), series_scores=self._scores.sizes()
+            incidents=self._incidents.sizes(),
+            alerting=self._alerting.sizes(),
+            series_scores=self._scores.sizes(),
+            promotions=self._promotions.sizes(),
         )
 
     def snapshot(self) -> bytes:
@@ -116,6 +138,7 @@ class IncidentGroup:
                 self._incidents.snapshot(),
                 self._alerting.snapshot(),
                 self._scores.snapshot(),
+                self._promotions.snapshot(),
             )
         )
 
@@ -128,6 +151,8 @@ class IncidentGroup:
         self._alerting.restore(kept.alerting)
         if kept.scores is not None:
             self._scores.restore(kept.scores)
+        if kept.promotions is not None:
+            self._promotions.restore(kept.promotions)
 
 
 def _arrival(finding: ScopeFinding) -> int:

@@ -79,7 +79,8 @@ class SiteGroup:
         findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
         rows.extend(finding.signal for finding in findings)
         moves, self._moves = self._moves, []
-        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended, points, moves, self._paces(rows))
+        paces, items = self._paces(rows), self._detectors.answers()
+        said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended, points, moves, paces, items=items)
         return Emitted(rows, [], [(group_name(INCIDENT, 0), said)])
 
     def _paces(self, rows: Iterable[Row]) -> list[Pace]:

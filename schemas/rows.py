@@ -190,6 +190,33 @@ class Health(msgspec.Struct, frozen=True, gc=False, array_like=True):
     version: int
 
 
+class PromotionReadiness(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """How ready a promotion was at one time, at its start and at whole hours. Key: promotion_id, arrival.
+
+    `score` is 0 to 100 (the formula: operators/promotions.py), None where nothing is known of the demand of its items.
+    The `worst_…` lists go together: the items that lack most units, most first.
+    """
+
+    TABLE: ClassVar[str] = "promotion_readiness_log"
+
+    promotion_id: str
+    channel: str
+    started_at_us: int
+    score: float | None
+    skus: int
+    skus_short: int
+    skus_unknown: int
+    units_expected: float
+    units_there: float
+    units_coming: float
+    worst_skus: list[str]
+    worst_hours: list[float]
+    worst_expected: list[float]
+    worst_there: list[float]
+    arrival_us: int
+    version: int
+
+
 Row: TypeAlias = (
     HandoffPass
     | HandoffWindow
@@ -208,6 +235,7 @@ Row: TypeAlias = (
     | AlertDelivery
     | ModelHealth
     | SeriesScore
+    | PromotionReadiness
 )
 
 ROW_TYPES: tuple[type[Row], ...] = (
@@ -228,4 +256,5 @@ ROW_TYPES: tuple[type[Row], ...] = (
     AlertDelivery,
     ModelHealth,
     SeriesScore,
+    PromotionReadiness,
 )

@@ -22,6 +22,7 @@ from schemas.rows import (
     HandoffWindow,
     Health,
     LateEvent,
+    PromotionReadiness,
     Row,
     Signal,
     StockWindow,
@@ -114,6 +115,24 @@ ONE_OF_EACH: tuple[Row, ...] = (
     AlertDelivery("a1", "operations", 1, "retrying", 503, "busy", 12.5, T0, T0, 1),
     ModelHealth("level", "backlog", T0, 40, 3, 1, 40, 0, "healthy", "", 1),
     SeriesScore("backlog", "pick", "node", "N1", T0, 9.0, 3.5, 1.0, None, 3.7, 0.9, "model", "spike", T0, 1),
+    PromotionReadiness(
+        promotion_id="P-1",
+        channel="web",
+        started_at_us=T0,
+        score=62.5,
+        skus=3,
+        skus_short=1,
+        skus_unknown=1,
+        units_expected=80.0,
+        units_there=55.0,
+        units_coming=5.0,
+        worst_skus=["S-1", "S-2"],
+        worst_hours=[1.5, 20.0],
+        worst_expected=[40.0, 40.0],
+        worst_there=[15.0, 35.0],
+        arrival_us=T0,
+        version=1,
+    ),
 )
 
 _OF_KIND = {type(row): row for row in ONE_OF_EACH}

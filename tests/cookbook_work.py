@@ -1,7 +1,7 @@
 """What plain Python makes of stock and handoffs, to hold the cookbook's queries against."""
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -73,6 +73,33 @@ def _systems(rows: Rows, day: Day) -> None:
     assert rows[0]["units_too_many"] == sum(one["erp"] - one["wms"] for one in last if "erp" in one)
     assert rows[0]["off_percent"] == pytest.approx(100 * rows[0]["items_off"] / rows[0]["items"], abs=0.006)
     assert rows[1]["items_off"] == sum(one["oms"] != one["wms"] for one in last if "oms" in one)
+
+
+@fact("How ready was each promotion")
+def _promotions(rows: Rows, day: Day) -> None:
+    started = {one["promotion_id"]: one for one in day.events("commerce") if one["type"] == "promotion.started"}
+    assert {row["promotion_id"] for row in rows} == set(started)
+    for row in rows:
+        event, own = started[row["promotion_id"]], day.view("promotion_readiness")
+        own = [one for one in own if one["promotion_id"] == row["promotion_id"]]
+        assert moment(event) < row["from_at"] <= moment(event) + timedelta(minutes=2)
+        assert row["items"] == len(set(event["skus"]))
+        shelves: dict[tuple[str, str], float] = {}
+        for one in sorted(day.view("stock_deltas"), key=lambda one: one["window_start"]):
+            if one["sku"] in event["skus"] and one["window_end"] <= row["from_at"] and "wms" in one["on_hand"]:
+                shelves[one["node"], one["sku"]] = one["on_hand"]["wms"]
+        assert row["on_hand"] == pytest.approx(sum(shelves.values()), abs=3)
+        coming = 0.0
+        for one in day.events("supply"):
+            known = one["type"] == "po.created" and moment(one) < row["from_at"]
+            if known and row["from_at"] < moment(one, "expected_at") <= row["from_at"] + timedelta(days=1):
+                coming += sum(line["qty"] for line in one["lines"] if line["sku"] in event["skus"])
+        assert row["coming"] == coming
+        first = min(own, key=lambda one: one["arrival"])
+        lacks = sum(need - there for need, there in zip(first["worst_expected"], first["worst_there"], strict=True))
+        lost = 100 * lacks / first["units_expected"]
+        assert row["score_at_start"] == pytest.approx(100 - lost, abs=0.1)
+        assert row["lowest_score"] == min(one["score"] for one in own)
 
 
 # --- handoffs ----------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ VIEWS = {
     "incident_signals": "*",
     "alerts": "*",
     "alert_decisions": "*",
+    "promotion_readiness": "*",
 }
 
 

@@ -157,7 +157,7 @@ def test_migrate_says_what_it_did(tmp_path: Path) -> None:
     done = _run(migrate, [], name)
     applied = [f"applied {migration}" for migration in shipped()]
     assert done.stdout.splitlines() == [*applied, f"{name}: up to date"]
-    assert len(applied) == 4
+    assert len(applied) == 5
     assert "nothing to do" in _run(migrate, [], name).stdout
     after = _run(migrate, ["--status"], name)
     assert (after.exit_code, after.stdout.splitlines()[1][:18]) == (0, "applied 0002_views")

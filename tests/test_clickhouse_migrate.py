@@ -18,6 +18,7 @@ CHECKSUMS = {
     "0002_views": "81e43f2449624d85a36146382523b3e3800e2432cac87986da2b61931f6233e2",
     "0003_incident_tables": "ac8688fd0394b78618ac0a6cc7f1a1582b8f0c8d69a8e9243f0262eb03a40dd8",
     "0004_incident_views": "d1be69e4e251e9adeeedc96fca435f80089d4d77acf8baa3fac10d1c2693bc61",
+    "0005_promotion_readiness": "a3986897a4ab3809437a248e1c600da054e3d84ceb38c41764282af43e5c8e98",
 }
 
 

@@ -28,6 +28,7 @@ from schemas.rows import (
     HandoffWindow,
     Health,
     LateEvent,
+    PromotionReadiness,
     Row,
     Signal,
     StockWindow,
@@ -54,11 +55,13 @@ SMALL, WIDE = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 WHERE = {"topic": TEXTS, "partition": st.integers(-(2**31), 2**31 - 1), "offset": st.integers(-(2**63), 2**63 - 1)}
 MEASURED = ["delta", "score", "confidence", "feed_delay_max_s", "latency_ms"]
 MONEY = ["value_at_risk", "margin_at_risk", "refunds_exposed", "units_affected", "units", "value", "margin"]
-NUMBERS = dict.fromkeys([*MEASURED, *MONEY], FLOATS)
+EXPECTED = ["units_expected", "units_there", "units_coming"]
+NUMBERS = dict.fromkeys([*MEASURED, *MONEY, *EXPECTED], FLOATS)
 PASSES = ["started", "completed", "over_target", "overdue", "backlog"]
 TOUCHED = ["signals", "orders_affected", "customers_affected", "promises_at_risk"]
 COUNTS = dict.fromkeys([*PASSES, *TOUCHED, "sequence", "attempt", "rank"], SMALL)
 COUNTS |= dict.fromkeys(["series", "young", "fallback", "points", "alarms"], SMALL)
+COUNTS |= dict.fromkeys(["skus", "skus_short", "skus_unknown"], SMALL)
 TOTALS = dict.fromkeys(["messages", "events", "dead_letters", "bytes", "version"], WIDE)
 OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "latency_buckets": st.dictionaries(st.integers(-(2**31), 2**31 - 1), SMALL, max_size=4),
@@ -71,6 +74,8 @@ OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "candidates": st.lists(TEXTS, max_size=4),
     "incident_ids": st.lists(TEXTS, max_size=4),
     "matchers": st.lists(TEXTS, max_size=4),
+    "worst_skus": st.lists(TEXTS, max_size=4),
+    **dict.fromkeys(["worst_hours", "worst_expected", "worst_there"], st.lists(FLOATS, max_size=4)),
     "priority": st.integers(0, 255),
     "http_status": st.integers(-(2**31), 2**31 - 1),
     "raw": st.binary(max_size=200) | st.sampled_from([b"\xff" * length for length in EDGES]),
@@ -86,6 +91,7 @@ MAY_BE_NULL = {
     Alert: ("ends_at_us",),
     AlertDelivery: ("http_status",),
     SeriesScore: ("lower", "upper"),
+    PromotionReadiness: ("score",),
 }
 NEVER_NULL = {DeadLetter, DuplicateEvent, Health, LateEvent, IncidentSignal, AlertDecision, Silence, ModelHealth}
 #: Records whose scope is a text, not a map.

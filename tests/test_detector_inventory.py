@@ -527,4 +527,4 @@ def test_what_is_not_ordered_any_more_is_forgotten() -> None:
     for day in range(1, 60):
         log.order(START_US + day * DAY_US, f"o{day + 1}", "b")
     host.update(log.events, [], START_US)
-    assert demand.sizes() == {"skus": 1}
+    assert demand.sizes() == {"skus": 1, "promotions": 0}

@@ -60,7 +60,8 @@ def sql(query: str, form: str | None, limit: int, clickhouse: str | None, config
 
     Names without a database mean Andon's: incidents, incident_orders, incident_signals, signals, handoffs,
     handoff_latency, stock_deltas, alerts, alert_decisions, alert_deliveries, silences, series_scores, model_health,
-    dead_letters, late_events, duplicate_events, pipeline_health. `DESCRIBE handoffs` explains the columns of one.
+    promotion_readiness, dead_letters, late_events, duplicate_events, pipeline_health. `DESCRIBE handoffs` explains the
+    columns of one.
     """
     from dataflows.cli.answers import as_csv, as_json, as_table, footer, refuse_format  # noqa: PLC0415 - as in store_from
 

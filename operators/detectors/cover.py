@@ -10,6 +10,7 @@ import msgspec
 
 from operators.detectors.events import CELL_US
 from operators.detectors.policy import ByScope, Policy
+from operators.detectors.readiness import ItemReady
 from operators.detectors.records import Impact, Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
@@ -32,10 +33,10 @@ class CoverRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     with what is expected in time, lasts less than `hours`, raised demand when it lasts less than `raised_hours`. A
     promotion is without stock when, at its start, there is (or is expected within a day) less than a `ready` part of
     what its first day needs (`lift` times a usual day), or in its first `begins` the stock lasts less than
-    `promoted_hours` at raised demand. So many orders (`unfilled` within `window`, or `soon_unfilled` within `soon`)
-    that could not be had while stock is low are a finding too: about the promotion, about the surge that emptied the
-    shelves, else about the channel that has the share `one_channel` of them. It closes after `quiet` without such an
-    order.
+    `promoted_hours` at raised demand; how ready it is asks for its demand over `horizon`. So many orders (`unfilled`
+    within `window`, or `soon_unfilled` within `soon`) that could not be had while stock is low are a finding too: about
+    the promotion, about the surge that emptied the shelves, else about the channel that has the share `one_channel` of
+    them. It closes after `quiet` without such an order.
     """
 
     low: float = 0.1
@@ -45,6 +46,7 @@ class CoverRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ready: float = 0.85
     promoted_hours: float = 4.0
     begins: Duration = Duration(6 * HOUR_US)
+    horizon: Duration = Duration(DAY_US)
     unfilled: int = 3
     soon_unfilled: int = 2
     soon: Duration = Duration(HOUR_US)
@@ -99,7 +101,7 @@ class SkuState(msgspec.Struct, array_like=True):
 
 
 class SkuWatch(ScopeDetector):
-    """Finds items that run out, by item over all nodes.
+    """Finds items that run out, by item over all nodes, and says of those of promotions how ready they are.
 
     Memory: some 300 bytes for an item that something was heard of within a fortnight, and orders that could not be had
     within `window`. Cost: a few microseconds per item and minute in which its stock moves.
@@ -114,6 +116,7 @@ class SkuWatch(ScopeDetector):
         "demand_raised",
         "promotion",
         "promotion_over",
+        "promotion_asked",
         "unfilled",
     )
     State = SkuState
@@ -121,11 +124,18 @@ class SkuWatch(ScopeDetector):
     def __init__(self, policy: Policy[CoverRule]) -> None:
         self._policy = policy
 
-    def judge(self, scope: Scoped, state: SkuState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
+    def judge(
+        self, scope: Scoped, state: SkuState, cells: Mapping[str, Cell], end_us: int
+    ) -> Iterable[ScopeFinding | ItemReady]:
         """As `ScopeDetector`."""
         rule = self._policy.of(scope)
         _take_stock(state, cells, end_us)
         started = _take_demand(state, cells, end_us, rule)
+        asked = cells.get("promotion_asked")
+        if asked is not None:
+            yield from _ready(scope, state, asked, end_us, rule)
+            if len(cells) == 1 and state.short is None:
+                return  # being asked about must not bring a judgement forward
         new = _take_orders(state, cells, end_us, rule)
         _watch_low(state, end_us, rule)
         short = state.short
@@ -321,12 +331,34 @@ def _channel(refused: Iterable[tuple[int, int, str, Impact]]) -> tuple[str, floa
     return channel, most / sum(counts.values())
 
 
-def _cover_hours(state: SkuState, end_us: int) -> float:
-    """How long stock lasts at the present rate, with what is expected before it is gone."""
+def _ready(scope: Scoped, state: SkuState, asked: Cell, end_us: int, rule: CoverRule) -> Iterable[ItemReady]:
+    """How ready the item is for each promotion that asks."""
+    surge = state.surge[0] if end_us < state.raised_until_us else 0.0
+    for promotion, usual_day in {one[3].tag: one[3].units for one in asked.members if one[3] is not None}.items():
+        hourly = rule.lift * usual_day * HOUR_US / DAY_US
+        expected, hours = hourly * rule.horizon / HOUR_US, _cover_hours(state, end_us, max(hourly, surge))
+        on_hand, coming = max(0.0, state.on_hand), _expected(state, end_us, end_us + rule.horizon)
+        yield ItemReady(
+            promotion_id=promotion,
+            sku=dict(scope).get("sku", ""),
+            at_us=end_us,
+            expected=round(expected, 3),
+            on_hand=on_hand,
+            coming=round(coming, 3),
+            hours=hours if hours < _FOR_EVER else None,
+            is_short=on_hand + coming < rule.ready * expected,
+        )
+
+
+def _cover_hours(state: SkuState, end_us: int, ordered: float | None = None) -> float:
+    """How long stock lasts at the present rate, with what is expected before it is gone.
+
+    `ordered` is how many an hour are ordered, by default as many as in the last surge.
+    """
     number = end_us // CELL_US
     hour = sum(many for at, many in state.taken if at > number - _HOUR_CELLS)
     quarter = sum(many for at, many in state.taken if at > number - _HOUR_CELLS // 4)
-    rate = max(state.surge[0], hour, quarter * 4 if quarter >= _TELLING else 0.0)
+    rate = max(state.surge[0] if ordered is None else ordered, hour, quarter * 4 if quarter >= _TELLING else 0.0)
     if rate <= 0:
         return _FOR_EVER
     stock = max(0.0, state.on_hand)

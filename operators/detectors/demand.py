@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
 from operators.detectors.kept import read_kept
 from operators.detectors.rates import surprise_of_number
+from operators.detectors.readiness import PromotionAsked
 from operators.detectors.records import Impact, scoped
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
 from schemas.events import Arrived, EventBase, OrderCreated, PromotionEnded, PromotionStarted
@@ -26,6 +27,8 @@ _BUSY_HOURS = 12.0
 _FOR_ALL = float("inf")
 #: How long after it was last raised demand is not trusted to be usual.
 _RAISED_MINUTES = 120
+#: How many promotions at once are asked about, and how many items of one.
+_MOST_PROMOTIONS, _MOST_ITEMS = 1_000, 5_000
 
 
 class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,7 +36,7 @@ class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Within an hour, or 20 minutes, at least `least` order lines, `times` (`raised_times`) its usual share of all lines,
     with a surprise of `score` (`raised_score`). Nothing is said before `known` lines were seen of all items. What was
-    seen counts by half after `memory`.
+    seen counts by half after `memory`. How ready a promotion is, is asked until it ends, for at most `promoted`.
     """
 
     least: int = 5
@@ -43,6 +46,7 @@ class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     raised_score: float = 3.0
     known: float = 100.0
     memory: Duration = Duration(7 * DAY_US)
+    promoted: Duration = Duration(7 * DAY_US)
 
 
 class Wanted(msgspec.Struct, array_like=True):
@@ -55,8 +59,24 @@ class Wanted(msgspec.Struct, array_like=True):
     told: int = 0
 
 
+class Promoted(msgspec.Struct, array_like=True):
+    """A promotion that is on: where, since when (event time), until when at most (arrival).
+
+    `skus` has of each item its usual units for each line that is ordered of anything, as known at the start: what the
+    promotion sells must not become what is expected of it. 0 until something is known.
+    """
+
+    channel: str
+    started_us: int
+    until_us: int
+    skus: dict[str, float]
+
+
 class DemandState(msgspec.Struct, array_like=True):
-    """All items, all lines together (as if one item), and lines by hour of the last day."""
+    """All items, all lines together (as if one item), lines by hour of the last day, and the promotions that are on.
+
+    `ask_us` is when these are next asked about, 0 while there are none.
+    """
 
     version: int
     items: dict[str, Wanted] = {}
@@ -64,6 +84,8 @@ class DemandState(msgspec.Struct, array_like=True):
     hours: dict[int, float] = {}
     first_us: int = 0
     sweep_us: int = 0
+    promotions: dict[str, Promoted] = {}
+    ask_us: int = 0
 
 
 class Demand(EventDetector):
@@ -71,9 +93,12 @@ class Demand(EventDetector):
 
     Says, by scope (sku): `demand_surge` or `demand_raised` (units an hour, of which so many are usual: bad and total),
     at most once a minute; `promotion` (it started; the impact's tag names it, its units are what a usual day needs) and
-    `promotion_over`.
+    `promotion_over`; `promotion_asked` (the same impact) at the start of each promotion, and of all that are on at
+    whole hours. A start of one that is on already adds its items, from the next whole hour on.
 
-    Memory: some 200 bytes for an item that was ordered within a few weeks. Cost: some microseconds a line.
+    Memory: some 200 bytes for an item that was ordered within a few weeks, and the names of the items that are promoted
+    (of more than 1,000 promotions the latest, of more than 5,000 items those with most usual demand).
+    Cost: some microseconds a line, and an item that is asked about.
     """
 
     NAME = "demand"
@@ -142,16 +167,23 @@ class Demand(EventDetector):
 
     def _usual_day(self, sku: str, now_us: int) -> float:
         """Units of an item that a usual day needs; 0 where nothing is known yet."""
-        state = self._state
-        item = state.items.get(sku)
-        if item is None or state.total.lines < self._rule.known:
+        return self._units_a_line(sku) * self._day(now_us)
+
+    def _units_a_line(self, sku: str) -> float:
+        """Usual units of an item for each line of all items; 0 where nothing is known yet."""
+        item, total = self._state.items.get(sku), self._state.total
+        if item is None or not item.lines or total.lines < self._rule.known:
             return 0.0
+        return item.units / total.lines
+
+    def _day(self, now_us: int) -> float:
+        """Lines of all items in a day, by those of the last one."""
+        state = self._state
         late = [many for hour, many in state.hours.items() if hour > (now_us - DAY_US) // HOUR_US]
         day, known_us = sum(late), now_us - state.first_us
         if known_us < DAY_US:
             day = max(day * DAY_US / max(known_us, HOUR_US), _BUSY_HOURS * max(late, default=0.0))
-        each = item.units / item.lines if item.lines else 1.0
-        return item.lines / state.total.lines * day * each
+        return day
 
     def _started(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -161,6 +193,8 @@ class Demand(EventDetector):
             need = self._usual_day(sku, arrived.arrival_us)
             impact = Impact(order_id="", tag=event.promotion_id, units=round(need, 3))
             out.bad("promotion", scoped(sku=sku), *place, impact=impact)
+        if event.skus:
+            self._follow(event, arrived, out)
 
     def _ended(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -169,6 +203,61 @@ class Demand(EventDetector):
         for sku in sorted(set(event.skus)):
             impact = Impact(order_id="", tag=event.promotion_id)
             out.bad("promotion_over", scoped(sku=sku), *place, impact=impact)
+        running = self._state.promotions.get(event.promotion_id)
+        if running is not None:
+            over = set(event.skus) or set(running.skus)
+            running.skus = {sku: usual for sku, usual in running.skus.items() if sku not in over}
+            if not running.skus:
+                del self._state.promotions[event.promotion_id]
+
+    def _follow(self, event: PromotionStarted, arrived: Arrived, out: Collected) -> None:
+        """A promotion is on: ask about it now, and at whole hours from now on."""
+        state, now_us = self._state, arrived.arrival_us
+        running = state.promotions.get(event.promotion_id)
+        if running is not None and now_us < running.until_us:
+            running.skus = self._most_wanted(dict.fromkeys(event.skus, 0.0) | running.skus)
+            return
+        state.promotions.pop(event.promotion_id, None)
+        if len(state.promotions) >= _MOST_PROMOTIONS:
+            del state.promotions[next(iter(state.promotions))]
+        skus = self._most_wanted(dict.fromkeys(event.skus, 0.0))
+        running = Promoted(event.channel or "", arrived.occurred_us, now_us + self._rule.promoted, skus)
+        state.promotions[event.promotion_id] = running
+        self._ask(event.promotion_id, running, now_us, out)
+        if not state.ask_us:
+            self._wait(now_us)
+
+    def _most_wanted(self, skus: Mapping[str, float]) -> dict[str, float]:
+        """As many of the items as are asked about, those of most usual demand."""
+        found = {sku: usual or self._units_a_line(sku) for sku, usual in skus.items()}
+        if len(found) <= _MOST_ITEMS:
+            return found
+        return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))[:_MOST_ITEMS])
+
+    def _ask(self, promotion_id: str, running: Promoted, now_us: int, out: Collected) -> None:
+        """Ask about each item of a promotion."""
+        running.skus, day = self._most_wanted(running.skus), self._day(now_us)
+        for sku, usual in running.skus.items():
+            impact = Impact(order_id="", tag=promotion_id, units=round(usual * day, 3))
+            out.bad("promotion_asked", scoped(sku=sku), now_us, now_us, impact=impact)
+        at_us = (now_us // CELL_US + 1) * CELL_US
+        asked = PromotionAsked(promotion_id, running.channel, running.started_us, at_us, len(running.skus))
+        out.promotions.append(asked)
+
+    def _wait(self, now_us: int) -> None:
+        """Ask again at the next whole hour: in a minute in which all that is open is judged anyway."""
+        self._state.ask_us = (now_us // HOUR_US + 1) * HOUR_US
+        self.set_timer(self._state.ask_us, "promotions")
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:  # noqa: ARG002 - there is one kind of timer
+        """As `EventDetector`: a whole hour; ask about all promotions that are on."""
+        state = self._state
+        state.promotions = {name: one for name, one in state.promotions.items() if due_us < one.until_us}
+        state.ask_us = 0
+        for promotion_id, running in state.promotions.items():
+            self._ask(promotion_id, running, due_us, out)
+        if state.promotions:
+            self._wait(due_us)
 
     def _sweep(self, now_us: int) -> None:
         """Forget hours that are over, and items of which next to nothing is left."""
@@ -184,7 +273,7 @@ class Demand(EventDetector):
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""
-        return {"skus": len(self._state.items)}
+        return {"skus": len(self._state.items), "promotions": len(self._state.promotions)}
 
     def snapshot(self) -> bytes:
         """As `EventDetector`."""

@@ -11,6 +11,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from operators.detectors.readiness import PromotionAsked
 from operators.detectors.records import Impact, Scoped, Tally
 from schemas.errors import StateError
 from schemas.events import Arrived, EventBase
@@ -39,6 +40,7 @@ class Collected:
     def __init__(self, read: frozenset[str] | None = None) -> None:
         self.signals: list[Signal] = []
         self.tallies: list[Tally] = []
+        self.promotions: list[PromotionAsked] = []
         self._read = read
         self._good: dict[str, dict[Scoped, dict[int, float]]] = {}
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from operators.detectors.events import CELL_US, Counted
+from operators.detectors.readiness import ItemReady
 from operators.detectors.records import Impact, Scoped, ScopeFinding, Tally
 from schemas.errors import StateError
 
@@ -75,8 +76,17 @@ class ScopeDetector:
     State: ClassVar[type[Any]]
     FORGET_US: int = 14 * 86_400_000_000
 
-    def judge(self, scope: Scoped, state: Any, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:  # noqa: ANN401 - the subclass's State
-        """What is found at the end of a cell; `cells` has those of this detector's metrics that got counts."""
+    def judge(
+        self,
+        scope: Scoped,
+        state: Any,  # noqa: ANN401 - the subclass's State
+        cells: Mapping[str, Cell],
+        end_us: int,
+    ) -> Iterable[ScopeFinding | ItemReady]:
+        """What is found at the end of a cell, and what was asked for.
+
+        `cells` has those of this detector's metrics that got counts.
+        """
         raise NotImplementedError
 
     def idle(self, state: Any) -> bool:  # noqa: ANN401 - the subclass's State
@@ -140,6 +150,7 @@ class ScopeDetectors:
         self._due: dict[int, list[_Watched]] = {}
         self._busy: set[_Watched] = set()
         self._judged = 0
+        self._answers: list[ItemReady] = []
 
     def update(self, tallies: Iterable[Tally]) -> None:
         """Take counts; they are judged when time passes the end of their cell."""
@@ -205,6 +216,11 @@ class ScopeDetectors:
         self._judged = max(self._judged, upto - 1)
         return out
 
+    def answers(self) -> list[ItemReady]:
+        """What was answered since this was last called; to be called after each `advance`, since no snapshot has it."""
+        answers, self._answers = self._answers, []
+        return answers
+
     def _judge_cell(self, cell: int, out: list[ScopeFinding]) -> None:
         due = self._due.pop(cell, [])
         if cell % _IDLE_CELLS == 0 and self._busy:
@@ -221,13 +237,21 @@ class ScopeDetectors:
                 state = watched.state = detector.State()
             if metrics:
                 watched.touched = cell
-            out.extend(detector.judge(watched.scope, state, metrics, end_us))
+            self._sort_out(detector.judge(watched.scope, state, metrics, end_us), out)
             if detector.idle(state) == watched.is_busy:
                 watched.is_busy = not watched.is_busy
                 (self._busy.add if watched.is_busy else self._busy.discard)(watched)
         self._judged = cell
         if cell % 60 == 0:
             self._forget(cell)
+
+    def _sort_out(self, said: Iterable[ScopeFinding | ItemReady], out: list[ScopeFinding]) -> None:
+        """Findings go to `out`, answers wait to be asked for."""
+        for one in said:
+            if isinstance(one, ScopeFinding):
+                out.append(one)
+            else:
+                self._answers.append(one)
 
     def _forget(self, cell: int) -> None:
         for detector, scopes in zip(self._detectors, self._watched, strict=True):
