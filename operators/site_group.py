@@ -9,7 +9,7 @@ from operators.detectors.catalogue import scope_detectors
 from operators.detectors.events import CELL_US
 from operators.detectors.records import ORDER_MOVED, Tally
 from operators.detectors.scopes import ScopeDetectors
-from operators.detectors.window_counts import feed_tallies, window_tallies
+from operators.detectors.window_counts import window_tallies
 from operators.feeds import FeedWatch
 from operators.group_state import Emitted, IncidentPiece, SiteGroupState, SitePiece, Sizes, decoded, sizes_of
 from operators.handoff_windows import HandoffWindows
@@ -19,7 +19,7 @@ from operators.pipeline import INCIDENT, PipelineSettings, group_name
 from operators.promise_path import promise_path
 from operators.series_counts import SeriesCounts
 from operators.series_points import WindowPoint, limits_of, window_points
-from schemas.rows import HandoffWindow, Row, Signal
+from schemas.rows import HandoffWindow, Row
 
 
 class SiteGroup:
@@ -69,8 +69,6 @@ class SiteGroup:
                 self._detectors.update(window_tallies(row, grace_us, self._read))
                 if self._settings.models.enabled:
                     points.extend(window_points(row, grace_us, self._limits))
-            elif isinstance(row, Signal):
-                self._detectors.update(list(feed_tallies(row)))
         judged_us = self._settings.known_to(clock_us, ended=ended)
         points.extend(self._counts.advance(clock_us))
         if judged_us > clock_us:

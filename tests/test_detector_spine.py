@@ -275,7 +275,7 @@ def test_overrides_can_change_what_detectors_ask_for_by_scope_and_nothing_else(m
     scope_detectors(settings)
     known = paths_of(DetectorSettings)
     records = {path for path in known if path.startswith(tuple(asked))}
-    of_all = {"capture.within", "capture.required", "routing.elsewhere.window", "routing.elsewhere.memory"}
+    of_all = {"capture.within", "routing.elsewhere.window", "routing.elsewhere.memory"}
     assert {path for path, by_scope in known.items() if by_scope} == records - of_all
     with pytest.raises(TypeError, match=r"demand\.surge is a DemandRule"):
         policy(settings, "demand.surge")

@@ -1,12 +1,14 @@
 """Feeds that fall silent while others go on, as soon as their usual pace allows.
 
-`FeedWatch` says when a feed was silent for `stale_after`; a feed that speaks once an hour is so all the time. Here each
-is held against its own pace. A source's feed of a node's stock: the time in which it says nothing, while other feeds of
-that node speak or work is done there that moves stock, is compared with its pauses of the last hours, and how often the
-others were heard with any pause so far. A source as a whole: the same, and it spoke in this hour on the day before, and
-most sources that did so then do so today.
+Each is held against its own pace, so one that speaks every minute is missed after some ten, and one that speaks once an
+hour not after two hours. A source's feed of a node's stock: its pause is compared with those of the last hours, by the
+clock; how often others were heard in it (other feeds of that node, or work done there that moves stock), with any pause
+so far, and with how often they were while it spoke: where all fall quiet for the night, the one that still speaks every
+hour proves nothing. A source as a whole: its pause in hours in which it spoke on the day before, while most sources
+that did so then do so today.
 
-Both tell `feed_stops` and `feed_resumes`, in scope (node) or (source), to the second part.
+Both tell `feed_stops` and `feed_resumes`, in scope (node) or (source), to the second part. `FeedWatch` knows no pace:
+it writes a signal when a feed was silent for `stale_after`, which opens no incident.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,15 +31,17 @@ _SPEAKS = 5
 #: A feed is known when it was heard in so many minutes, over at least so many.
 _HEARD, _KNOWN = 8, 3 * _HOUR
 #: In a feed's pause, others must have been heard in so many minutes, and so many times as many as in any pause so far.
-_WITNESSES, _TIMES = 5, 2.0
+_WITNESSES, _TIMES = 4, 2.0
 #: A longer pause than so many minutes is no pause: it had closed, or was broken.
 _CLOSED = 2 * _HOUR
 #: Pauses count as usual for so many hours in which it spoke; how many minutes others were heard in in a pause is halved
 #: in so many minutes.
 _RECENT, _MEMORY = 4, 3 * DAY_US // CELL_US
-#: Sooner than what is sure, a feed must be missed in so many minutes; how often it was heard lately is an average that
-#: fades by half in half an hour.
+#: Sooner than what is sure, a feed must be missed in so many minutes in which others were heard; how often it was heard
+#: lately, and others while it spoke, are averages that fade by half in half an hour.
 _MISSED, _LATELY = 8.0, 0.5 ** (1 / 30)
+#: In a pause others must be heard at least so many times as often as they were while it spoke.
+_GO_ON = 0.5
 #: This share of the sources that spoke in this hour yesterday, of so many, has to speak today.
 _TODAY, _SOURCES = 0.7, 3
 
@@ -45,10 +49,11 @@ _TODAY, _SOURCES = 0.7, 3
 class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A node's feed is silent after `least`, and `times` its longest pause of the last hours.
 
-    Sooner than `sure` only if it would have been heard in several minutes of that, as often as it was lately: what
-    speaks less and less towards the night is not silent. Counted is only time in which others speak. A whole source,
-    beside which less speaks that would speak if it did, is silent after `source`, and `source_times` its longest pause,
-    in hours in which it spoke on the day before.
+    Sooner than `sure` only if it would have been heard in several of the minutes in which others were, as often as it
+    was lately: what speaks less and less towards the night is not silent. `least` and `sure` count only time in which
+    others speak, in hours in which it spoke on its last day; `times` goes by the clock. A whole source, beside which
+    less speaks that would speak if it did, is silent after `source`, and `source_times` its longest pause, in hours in
+    which it spoke on the day before.
     """
 
     least: Duration = Duration(10 * MINUTE_US)
@@ -59,11 +64,12 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Feed(msgspec.Struct, array_like=True):
-    """What is kept of a feed. Times are minutes; `hours` (sources only) has a bit for each hour it spoke in, by day.
+    """What is kept of a feed. Times are minutes; `hours` has a bit for each hour it spoke in, by day, of its last two.
 
     `pause` and `witnesses` are the minutes of this pause in which others count as speaking, and were heard; `recent`
     has the longest pause of each of the last hours in which it spoke, `most` the most witnesses of a pause (it fades);
-    `presence` is the share of minutes in which it was heard lately.
+    `presence` is the share of minutes in which it was heard lately, `others` of those in which others were, as it was
+    when it was last heard.
     """
 
     first: int
@@ -77,14 +83,18 @@ class Feed(msgspec.Struct, array_like=True):
     is_silent: bool = False
     hours: dict[int, int] = {}
     presence: float = 0.0
+    others: float = 0.0
 
-    def hear(self, number: int) -> bool:
-        """It spoke; returns whether it had been silent."""
+    def hear(self, number: int, *, with_others: bool) -> bool:
+        """It spoke in this minute, in which others were heard or not; returns whether it had been silent."""
         was_silent, self.is_silent = self.is_silent, False
-        pause, hour = number - self.last - 1, number // _HOUR
+        gap, hour = number - self.last, number // _HOUR
+        pause = gap - 1
         if pause > _CLOSED:
             pause = 0
-        self.presence = self.presence * _LATELY ** min(number - self.last, _CLOSED) + (1.0 - _LATELY)
+        fades = _LATELY ** min(gap, _CLOSED)
+        self.presence = self.presence * fades + (1.0 - _LATELY)
+        self.others = self.others * fades + (1.0 - fades) * (self.witnesses + with_others) / gap
         self.recent[hour] = max(pause, self.recent.get(hour, 0))
         if len(self.recent) > _RECENT:
             del self.recent[min(self.recent)]
@@ -95,13 +105,21 @@ class Feed(msgspec.Struct, array_like=True):
         self.last, self.pause, self.witnesses = number, 0, 0
         return was_silent
 
-    def is_too_long(self, least_us: int, times: float) -> bool:
-        """Whether the pause is longer than this and so many times the longest one, as far as the feed is known."""
+    def is_due(self, number: int) -> bool:
+        """Whether it spoke within the hour, or in this hour of the last day before on which it spoke (if there was)."""
+        if number - self.last < _HOUR:
+            return True
+        day, hour = divmod(number // _HOUR, 24)
+        before = [spoke for spoke in self.hours if spoke < day]
+        return not before or bool(self.hours[max(before)] >> hour & 1)
+
+    def is_too_long(self, minutes: int, least_us: int, times: float) -> bool:
+        """Whether others went on for longer than this, and `minutes` are more than so many times the longest pause."""
         if self.pause * CELL_US <= least_us or self.witnesses < max(_WITNESSES, _TIMES * self.most):
             return False
         if self.heard < _HEARD or self.last - self.first < _KNOWN:
             return False
-        return self.pause > times * max(self.recent.values(), default=0)
+        return minutes > times * max(self.recent.values(), default=0)
 
 
 class Feeds:
@@ -120,26 +138,27 @@ class Feeds:
         for node, heard in sorted(minute.stock.items()):
             feeds = self.nodes.setdefault(node, {})
             for source in sorted(heard):
-                self._hear(feeds, source, minute, scoped(node=node), out)
+                self._hear(feeds, source, minute, scoped(node=node), out, with_others=len(heard) > 1)
         for node, feeds in self.nodes.items():
             self._pause(node, feeds, minute, out)
         for source in minute.sources:
-            feed = self._hear(self.sources, source, minute, scoped(source=source), out)
-            day, hour = divmod(minute.number // _HOUR, 24)
-            feed.hours[day] = feed.hours.get(day, 0) | 1 << hour
-            if len(feed.hours) > 2:
-                del feed.hours[min(feed.hours)]
+            self._hear(self.sources, source, minute, scoped(source=source), out)
         self._sources_pause(minute, out)
 
     @staticmethod
-    def _hear(feeds: dict[str, Feed], source: str, minute: Minute, scope: Scoped, out: Collected) -> Feed:
+    def _hear(
+        feeds: dict[str, Feed], source: str, minute: Minute, scope: Scoped, out: Collected, *, with_others: bool = False
+    ) -> None:
         feed = feeds.get(source)
         if feed is None:
             feed = feeds[source] = Feed(minute.number, minute.number)
-        elif feed.hear(minute.number):
+        elif feed.hear(minute.number, with_others=with_others):
             since_us = minute.number * CELL_US
             out.tallies.append(Tally(RESUMES, scope, minute.end_us, since_us, 1.0, 1.0, source))
-        return feed
+        day, hour = divmod(minute.number // _HOUR, 24)
+        feed.hours[day] = feed.hours.get(day, 0) | 1 << hour
+        if len(feed.hours) > 2:
+            del feed.hours[min(feed.hours)]
 
     def _pause(self, node: str, feeds: dict[str, Feed], minute: Minute, out: Collected) -> None:
         number, heard = minute.number, minute.stock.get(node, ())
@@ -150,10 +169,14 @@ class Feeds:
         for source, feed in feeds.items():
             if source in heard or source == WORK or number - (before if feed.last == last else last) > _SPEAKS:
                 continue
+            if not feed.is_due(number):
+                continue  # closed
             feed.pause += 1
             feed.witnesses += bool(heard)
-            least_us = rule.least if feed.pause * feed.presence >= _MISSED else rule.sure
-            if not feed.is_silent and feed.is_too_long(least_us, rule.times):
+            if feed.is_silent or feed.witnesses < _GO_ON * feed.others * feed.pause:
+                continue
+            least_us = rule.least if feed.witnesses * feed.presence >= _MISSED else rule.sure
+            if feed.is_too_long(number - feed.last, least_us, rule.times):
                 self._stop(feed, source, scoped(node=node), minute, out)
 
     def _sources_pause(self, minute: Minute, out: Collected) -> None:
@@ -169,7 +192,7 @@ class Feeds:
             speaks += number - feed.last < _HOUR
             if source not in minute.sources and not feed.is_silent:
                 feed.pause += 1
-                if feed.is_too_long(rule.source, rule.source_times):
+                if feed.is_too_long(feed.pause, rule.source, rule.source_times):
                     silent.append((source, feed))
         if spoke >= _SOURCES and speaks >= _TODAY * spoke:
             for source, feed in silent:
