@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dataflows.process_maps import load_process_map
 from operators.detectors import demand as demand_module
-from operators.detectors.cover import CoverRule, SkuWatch
+from operators.detectors.cover import SkuWatch
+from operators.detectors.cover_state import CoverRule
 from operators.detectors.demand import Demand, DemandRule
 from operators.detectors.events import EventDetectors
 from operators.detectors.inventory_settings import DemandSettings

@@ -3,7 +3,7 @@
 import msgspec
 
 from operators.detectors.adjustments import LostRule
-from operators.detectors.cover import CoverRule
+from operators.detectors.cover_state import CoverRule
 from operators.detectors.demand import DemandRule
 from operators.detectors.phantom import PhantomRule
 from schemas.durations import MINUTE_US, Duration
