@@ -5,16 +5,18 @@ large its `day` is, it says itself.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from scenarios.simulate import demo_settings, simulate
+from schemas.durations import Instant
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import ApacheKafka, Broker
-from tests.kafka_job import Job, Log, whole_views
+from tests.kafka_job import CALM, Job, Log, whole_views
 from tests.kafka_outages import job_of, to_end, to_end_by_clock
 from tests.processes import fingerprints
 from tests.tcp_proxy import TcpProxy
@@ -72,7 +74,7 @@ def undisturbed(
 ) -> dict[str, object]:
     """The views, whole, of a run with little room that nothing happened to."""
     with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine) as job:
-        job.start()
+        job.start(epoch=CALM)
         to_end(job, log)
         return telling(whole_views(job.folder), log)
 
@@ -83,7 +85,7 @@ def undisturbed_by_clock(
 ) -> dict[str, object]:
     """The same where time goes on by the clock at the end of the log."""
     with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine, by_clock=True) as job:
-        job.start()
+        job.start(epoch=CALM)
         to_end_by_clock(job, log)
         return telling(whole_views(job.folder), log)
 
@@ -94,9 +96,15 @@ def undisturbed_prints(
 ) -> dict[str, object]:
     """The views' fingerprints of a run in one process that nothing happened to."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with Job(folder, broker, engine.dsn_of("undisturbed"), engine={"epoch": "2s"}) as job:
+    with Job(folder, broker, engine.dsn_of("undisturbed")) as job:
         job.run_to_end(log)
         return telling(fingerprints(job.folder), log)
+
+
+def two_months_ago() -> Instant:
+    """Midnight of a Monday 60 days ago or some more: every deadline and retention of such a day is over by now."""
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=60)
+    return Instant.parse((day - timedelta(days=day.weekday())).isoformat())
 
 
 def telling(views: dict[str, object], log: Log) -> dict[str, object]:
@@ -107,6 +115,6 @@ def telling(views: dict[str, object], log: Log) -> dict[str, object]:
 
 
 def simulated(folder: Path, partitions: int, **retailer: int) -> Log:
-    """A day of the demo's retailer with other figures."""
+    """A day of the demo's retailer with other figures; `start` is another day (µs)."""
     simulate(msgspec.structs.replace(demo_settings(3), **retailer), folder)
     return Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], partitions)

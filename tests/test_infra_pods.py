@@ -28,13 +28,13 @@ from tests.infra_namespace_api import NamespaceApi
 from tests.infra_stateful_set import Namespace, wait
 from tests.infra_stateful_set_image import Image, build
 from tests.kafka_broker import Broker
-from tests.kafka_job import PATIENT, Job, Log, whole_views
+from tests.kafka_job import CALM, PATIENT, Job, Log, whole_views
 from tests.processes import PEER_GONE, andon, environment
 
 PASSWORD = "secret"  # noqa: S105 - of a database that a test made
 IMAGE, NEXT_IMAGE = "andon:0.1.0", "andon:0.2.0"
 #: What an overlay of one's own would say: few lanes, short epochs; times pass with the log only.
-ENGINE = {"lanes": 4, "case_groups": 8, "item_groups": 8, "site_groups": 4, "epoch": "200ms"}
+ENGINE = {"lanes": 4, "case_groups": 8, "item_groups": 8, "site_groups": 4, "epoch": "500ms"}
 SHARE_PER_S = 0.005
 READY_S = 150.0
 
@@ -84,7 +84,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, front: ClickHouseFront
     with Broker() as broker:
         log.produce(broker)
         with Job(folder, broker, front.dsn_of("undisturbed"), **sections) as job:
-            job.start()
+            job.start(epoch=CALM)
             wait(lambda: job.at_end(log), "the log to be consumed", 300)
             job.stop()
             found = whole_views(folder)

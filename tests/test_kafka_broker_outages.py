@@ -1,6 +1,6 @@
 """The broker goes away, comes back and stands still: the views are those of a run without that.
 
-The job takes a partition for idle after one second here, and the log is of last spring: should an outage ever pass for
+The job takes a partition for idle after one second here, and the log is two months old: should an outage ever pass for
 the end of a partition, time would leap to today and every deadline would fire.
 """
 
@@ -29,7 +29,8 @@ undisturbed = fixtures.undisturbed_by_clock
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    return fixtures.simulated(folder, PARTITIONS, orders_per_day=600, counter_sales_per_day=850)
+    start = fixtures.two_months_ago()
+    return fixtures.simulated(folder, PARTITIONS, start=start, orders_per_day=600, counter_sales_per_day=850)
 
 
 def newest_us(front: ClickHouseFront, database: str) -> int:

@@ -127,5 +127,6 @@ def test_a_commit_without_an_answer_is_told_and_no_second_is_sent_meanwhile(
         assert set(group.told.commits[told:]) == {"no answer within 0.3 s"}
     finally:
         broker.thaw()
+    monkeypatch.undo()
     wait_for(group.has(5), "the newest offset", 60)
     assert group.told.commits[-1] is None
