@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from operators.detectors.case_memory import CaseMemoryState
 from operators.detectors.events import Collected, EventDetectors
 from operators.detectors.freight import Freight, freight_judges
-from operators.detectors.freight_usual import Part, moved, usual_of
+from operators.detectors.freight_usual import Amounts, Part, moved, usual_of
 from operators.detectors.order_book import OrderBook, OrderFacts
 from operators.detectors.policy import Override
 from operators.detectors.records import Impact, ScopeFinding
@@ -254,28 +254,38 @@ def test_orders_come_to_what_a_plain_sum_says_however_the_log_is_cut(
 # --- what is usual, and what moved -------------------------------------------------------------------------
 
 
-AMOUNTS = st.tuples(st.integers(100, 2_000), st.integers(0, 1_000)).map(lambda pair: (pair[0] / 100, pair[1] / 100))
+AMOUNTS = st.tuples(st.integers(100, 2_000), st.integers(0, 1_000), st.integers(3, 5)).map(
+    lambda one: (one[0] / 100, one[1] / 100, one[2])
+)
 
 
 @given(st.lists(AMOUNTS, min_size=1, max_size=60), st.lists(AMOUNTS, max_size=40))
 @hypothesis_settings(max_examples=100)
-def test_the_end_that_moved_is_the_most_surprising_of_all_ends(
-    learnt: list[tuple[float, float]], window: list[tuple[float, float]]
-) -> None:
+def test_the_end_that_moved_is_the_most_surprising_of_all_ends(learnt: list[Amounts], window: list[Amounts]) -> None:
     usual, least, rise = usual_of(learnt), 3, 0.15
     parts_ = []
-    for number, (cost, charged) in enumerate(window):
+    for number, (cost, charged, band) in enumerate(window):
         parts_.append(Part(number))
-        parts_[-1].add(Impact(order_id=str(number), value=cost, margin=charged - cost, currency="EUR"), usual)
+        order_ = Impact(order_id=str(number), value=cost, margin=charged - cost, currency="EUR", tag=str(band))
+        parts_[-1].add(order_, usual)
+    charges = {band: [charged for _, charged, of in learnt if of == band] for band in {one[2] for one in learnt}}
+    means = {band: sum(some) / len(some) for band, some in charges.items() if len(some) >= 5}
+    mean = sum(charged for _, charged, _ in learnt) / len(learnt)
+    expected = {
+        band: means[min(means, key=lambda one: (abs(one - band), one))] if means else mean for band in (3, 4, 5)
+    }
     best = 0.0
     for many in range(least, len(window) + 1):
         end = window[-many:]
-        more = sum(cost - charged for cost, charged in end) - many * (usual.cost - usual.charge)
+        lacks = [expected[band] - charged for _, charged, band in end]
+        more = sum(cost - usual.cost for cost, _, _ in end) + sum(lacks)
         if more < rise * many * usual.cost - 1e-9:
             continue
-        for side, rulers in enumerate((usual.costs, usual.charges)):
-            for ruler in rulers:
-                places = [(pair[side] - ruler.zero) / (ruler.one - ruler.zero) for pair in end]
+        has_fallen = sum(lacks) >= 0.5 * sum(expected[band] for _, _, band in end) - 1e-9
+        sides = ((usual.costs, [cost for cost, _, _ in end]), (usual.lacks, lacks if has_fallen else []))
+        for rulers, amounts_ in sides:
+            for ruler in rulers if amounts_ else ():
+                places = [(amount - ruler.zero) / (ruler.one - ruler.zero) for amount in amounts_]
                 best = max(best, bound(sum(min(1.0, max(0.0, place)) for place in places) / many, ruler.mean, many))
     assert moved(parts_, least, rise).score == pytest.approx(best, abs=1e-6)
 
@@ -323,6 +333,26 @@ def test_where_customers_are_charged_less_it_is_the_channel() -> None:
     assert all("customers are charged" in one.signal.explanation for one in found)
     assert len({one.signal.signal_id for one in found}) == 2, "of two carriers"
     assert all(lost == pytest.approx(3.92, abs=0.1) for lost in names(found).values())
+
+
+def bought(begin_us: int, orders: int, name: str, small: int) -> list[Arrived]:
+    """A parcel a minute; of ten orders `small` are below the value above which shipping is free."""
+    found = []
+    for number in range(orders):
+        at, is_small = begin_us + number * MINUTE_US, number % 10 < small
+        found.append(
+            order(f"{name}{number}", at, "4.90" if is_small else "0.00", price="20.00" if is_small else "80.00")
+        )
+        found.append(shipment(f"s-{name}{number}", f"{name}{number}", at + MINUTE_US, f"{4 + number % 3}.00"))
+    return found
+
+
+def test_that_more_is_bought_at_once_is_no_leak_and_that_all_ships_free_is_one() -> None:
+    usual = bought(START_US, 24 * 60, "u", small=8)
+    assert run([*usual, *bought(BEGIN, 6 * 60, "w", small=1)]) == [], "larger orders were free before"
+    free = [order(f"f{n}", BEGIN + n * MINUTE_US, "0.00", price="20.00") for n in range(120)]
+    free += [shipment(f"t{n}", f"f{n}", BEGIN + (n + 1) * MINUTE_US, "5.00") for n in range(120)]
+    assert {one.signal.kind for one in run([*usual, *free])} == {"margin_leak"}
 
 
 @pytest.mark.parametrize("times", [1.0, 1.1, 0.5])

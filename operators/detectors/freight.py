@@ -12,7 +12,7 @@ from operator import itemgetter
 import msgspec
 
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
-from operators.detectors.freight_usual import Member, Move, Part, Sample, Side, Usual, amounts, moved, rise_of
+from operators.detectors.freight_usual import Member, Move, Part, Sample, Side, Usual, amounts, band_of, moved, rise_of
 from operators.detectors.order_book import OrderBook, OrderFacts
 from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
@@ -38,11 +38,11 @@ class FreightRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True
     """When freight leaks.
 
     Of one order: when it costs more than is charged for it by the share `share` of what its goods sell for. Of a
-    carrier and channel: when what carriers charge rises, or what customers are charged falls, over at least the last
-    `least` orders within `window`, with a surprise of `score`, and the mean leak rises with it by the share `rise` of
-    the usual cost. What is usual is learnt from orders that are `settled` old while nothing is open, and nothing is
-    judged before there were `young`. It closes when, for `quiet` and over the last `least`, the leak was up by less
-    than half of that. What has lasted for `accepted` is taken as the new tariff, and learnt.
+    carrier and channel: when what carriers charge rises, or what customers are charged for like orders falls by half,
+    over at least the last `least` orders within `window`, with a surprise of `score`, and the mean leak rises with it
+    by the share `rise` of the usual cost. What is usual is learnt from orders that are `settled` old while nothing is
+    open, and nothing is judged before there were `young`. It closes when, for `quiet` and over the last `least`, the
+    leak was up by less than half of that. What has lasted for `accepted` is taken as the new tariff, and learnt.
     """
 
     share: float = 0.5
@@ -93,7 +93,7 @@ class Freight(EventDetector):
         if not is_over:
             out.good(_OVER, scope, arrived.arrival_us)
         elif before - charged <= limit:
-            lost = msgspec.structs.replace(impact, value=round(before + cost - charged, 2))
+            lost = msgspec.structs.replace(impact, value=round(before + cost - charged, 2), tag="")
             out.bad(_OVER, scope, *place, impact=lost)
             out.signal(_order_signal(arrived, scope, lost, facts.goods))
 
@@ -109,6 +109,7 @@ def _impact(order_id: str, facts: OrderFacts, cost: float) -> Impact:
         currency=facts.currency,
         promised_us=facts.promised_us,
         standing=facts.standing,
+        tag=band_of(facts.goods),
     )
 
 
@@ -306,7 +307,7 @@ def _named(state: FreightState, usual: Mapping[str, Usual], members: Iterable[Me
         if lost <= state.named.get(order_id, 0.0) or (order_id not in state.named and len(state.named) >= _MOST_NAMED):
             continue
         state.named[order_id] = lost
-        new[order_id] = msgspec.structs.replace(impact, value=lost)
+        new[order_id] = msgspec.structs.replace(impact, value=lost, tag="")
         if len(state.evidence) < _EVIDENCE:
             state.evidence = [*state.evidence, event_id]
     return list(new.values())
@@ -316,8 +317,8 @@ def _words(scope: Scoped, state: FreightState, usual: Usual, *, closed: bool) ->
     """Expected, observed, and the sentence: means of the orders of the window since it began."""
     where, money = ", ".join(f"{name} {value}" for name, value in scope), state.currency
     since = [one[3] for one in state.window if one[1] >= state.opened_us and one[3].currency == money]
-    costs, charges = zip(*(amounts(one) for one in since), strict=True) if since else ((0.0,), (0.0,))
-    cost, charge = sum(costs) / len(costs), sum(charges) / len(charges)
+    known = [amounts(one) for one in since]
+    cost, charge = (sum(one[side] for one in known) / max(1, len(known)) for side in (0, 1))
     lost = f"{len(state.named)} orders lost {_money(sum(state.named.values()), money)} more than is usual"
     expected = f"{_money(usual.cost, money)} an order, {_money(usual.charge, money)} charged for it"
     if closed:
