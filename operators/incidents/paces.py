@@ -76,8 +76,8 @@ class Paces:
 
     A pass that is over was under way from `latency` before the window's end to that end; one that is not, since the
     window in which it began. How many passes of a window are still under way is what began in it less what ended
-    since and began in it by its latency: exact to a window's length (and 1 % of the latency), which is little
-    against handoffs that last long enough to break a promise.
+    since and began in it by its latency: exact to a window's length (and 1 % of the latency) for nearly all of them,
+    which is little against handoffs that last long enough to break a promise.
 
     Memory: for each handoff on the way and scope, a sketch of at most some hundred buckets, the sketches of
     `CURRENT_US` (no more entries than passes that ended then), and a number for each window since the oldest pass
@@ -222,13 +222,16 @@ def _take(place: Place, pace: Pace) -> None:
     place.end_us, place.backlog = pace.end_us, pace.backlog
     oldest_us = pace.end_us if pace.oldest_us is None else pace.oldest_us
     kept = {end_us: count for end_us, count in place.under_way.items() if count and end_us > oldest_us}
-    if pace.oldest_us is not None and pace.length_us:
+    gone = [count for end_us, count in place.under_way.items() if end_us <= oldest_us]
+    missing = pace.backlog - sum(count for count in kept.values() if count > 0)
+    if missing > 0 and pace.oldest_us is not None and pace.length_us:
         # What is counted in windows before the oldest of all began in a later one: put down to the oldest's.
-        gone = sum(count for end_us, count in place.under_way.items() if count > 0 and end_us <= oldest_us)
-        missing = min(gone, pace.backlog - sum(count for count in kept.values() if count > 0))
-        if missing > 0:
-            first_us = (oldest_us // pace.length_us + 1) * pace.length_us
-            kept[first_us] = kept.get(first_us, 0) + missing
+        first_us = (oldest_us // pace.length_us + 1) * pace.length_us
+        late = min(missing, sum(count for count in gone if count > 0))
+        if late:
+            kept[first_us] = kept.get(first_us, 0) + late
+    if missing < 0:
+        _settle(kept, {end_us: -count for end_us, count in place.under_way.items() if count < 0}, -missing)
     place.under_way = kept
 
 
@@ -255,6 +258,21 @@ def _count(place: Place, window: Window, before: Window) -> None:
             under_way[one] = under_way.get(one, 0) - taken
             more -= taken
         under_way[end_us] = under_way.get(end_us, 0) - more
+
+
+def _settle(under_way: dict[int, int], owed: dict[int, int], over: int) -> None:
+    """Take at most `over` passes, what ended out of windows in which none was left, out of those next to them."""
+    for end_us, count in sorted(owed.items()):
+        left = min(over, count)
+        over -= left
+        for near in sorted((one for one, some in under_way.items() if some > 0), key=_distance_from(end_us)):
+            taken = min(left, under_way[near])
+            under_way[near] -= taken
+            left -= taken
+            if end_us in under_way:
+                under_way[end_us] += taken
+            if not left:
+                break
 
 
 def _distance_from(time_us: int) -> Callable[[int], int]:
