@@ -101,7 +101,7 @@ def plainly(heard: dict[str, np.ndarray]) -> list[Told]:
         ends = [*spoke[1:], len(others)][: len(spoke)]
         hours = {(FIRST + minute) // HOUR for minute in spoke}
         counted = [
-            [minute for minute in range(last + 1, end) if _counts(minute, last, hours, others)]
+            [minute for minute in range(last + 1, end) if _counts(minute, last, hours, FIRST + spoke[0], others)]
             for last, end in zip(spoke, ends, strict=True)
         ]
         seen = [int(others[pause].sum()) for pause in counted]
@@ -117,15 +117,15 @@ def plainly(heard: dict[str, np.ndarray]) -> list[Told]:
     return sorted(out)
 
 
-def _counts(minute: int, last: int, spoke: set[int], others: np.ndarray) -> bool:
+def _counts(minute: int, last: int, spoke: set[int], first: int, others: np.ndarray) -> bool:
     """Whether others speak, and the feed is due: heard within the hour, or in this hour of its last day before.
 
-    `spoke` are the hours in which it did.
+    `spoke` are the hours in which it did, since the minute `first`: an hour that was over by then says nothing.
     """
     if not others[max(0, minute - 5) : minute + 1].any():
         return False
     day, hour = divmod((FIRST + minute) // HOUR, 24)
-    before = [one // 24 for one in spoke if one // 24 < day]
+    before = [one // 24 for one in spoke if one // 24 < day and (one // 24 * 24 + hour + 1) * HOUR > first]
     return minute - last < HOUR or not before or max(before) * 24 + hour in spoke
 
 

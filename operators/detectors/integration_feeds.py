@@ -106,11 +106,12 @@ class Feed(msgspec.Struct, array_like=True):
         return was_silent
 
     def is_due(self, number: int) -> bool:
-        """Whether it spoke within the hour, or in this hour of the last day before on which it spoke (if there was)."""
+        """Whether it spoke within the hour, or in this hour of the last day before on which it spoke (if known)."""
         if number - self.last < _HOUR:
             return True
         day, hour = divmod(number // _HOUR, 24)
-        before = [spoke for spoke in self.hours if spoke < day]
+        # An hour that was over before it was first heard says nothing.
+        before = [spoke for spoke in self.hours if spoke < day and (24 * spoke + hour + 1) * _HOUR > self.first]
         return not before or bool(self.hours[max(before)] >> hour & 1)
 
     def is_too_long(self, minutes: int, least_us: int, times: float) -> bool:
