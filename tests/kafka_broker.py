@@ -134,6 +134,9 @@ class _Server:
                     break
                 except BufferError:
                     producer.poll(0.05)
+                except KafkaException as error:  # what is known to fail already: no such partition, say
+                    failed.append(error.args[0])
+                    break
         left = producer.flush(deadline_s + 5)
         if failed or left:
             why = failed[0].str() if failed else "no answer"
