@@ -168,6 +168,8 @@ def over_kafka(folder: Path, events: int, counts: Sequence[int], repeat: int) ->
                     "engine": {"lanes": LANES, "epoch": "10s", "batch": 8_192},
                     "process": {"map": str(folder / "w1.toml")},
                     "stock": {"window": "1m"},
+                    "detectors": {"enabled": False},
+                    "models": {"enabled": False},
                 }
                 with Job(folder / name, broker, front.dsn_of(name), **sections) as job:
                     yield _over_kafka(job, log, count, {"broker": broker.pid, "ClickHouse": front.pid}, alone)

@@ -12,7 +12,6 @@ from dataflows.kafka.client import check_client
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.settings import ReadSettings, read_settings
 from operators.alerting.lint import find_problems as find_alert_problems
-from operators.detectors.policy import find_problems as find_override_problems
 from operators.incidents.settings import find_problems as find_incident_problems
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping, load_mapping
@@ -94,11 +93,8 @@ def check_settings(settings: ReadSettings) -> Checked:
         problems += (_of_kafka(problem, settings) for problem in error.problems)
     if settings.value is not None:
         problems += find_problems(settings.value.delivery, file=settings.file, text=settings.text)
-    if settings.value is not None:
-        detectors = settings.value.detectors
         problems += find_incident_problems(settings.value.incidents, settings.file, settings.text)
         problems += find_alert_problems(settings.value.alerting, settings.file, settings.text)
-        problems += find_override_problems(detectors, detectors.override, detectors.node_groups, settings.file)
     if settings.value is None or problems:
         return Checked(settings.file, "settings", "", tuple(problems))
     keys = sum(len(section) for section in settings.document.values())

@@ -16,7 +16,6 @@ from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.recovery import RunRecord
 from dataflows.settings import Settings
-from operators.detectors.policy import find_problems as find_override_problems
 from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping
@@ -34,15 +33,7 @@ OnRows = Callable[[RowCounts], None]
 
 
 def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int = BEGIN_OF_TIME_US) -> PipelineSettings:
-    """What the groups need, from all settings.
-
-    Raises:
-        SettingsError: overrides of detectors would do nothing, or can't be applied.
-    """
-    detectors = settings.detectors
-    problems = find_override_problems(detectors, detectors.override, detectors.node_groups, "settings")
-    if problems:
-        raise SettingsError(problems)
+    """What the groups need, from all settings."""
     return PipelineSettings(
         process=process,
         lanes=lane_names(settings.engine.lanes),
@@ -54,7 +45,7 @@ def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int 
         stock=settings.stock,
         dedup_horizon_us=settings.time.dedup_horizon,
         dedup_max_ids=settings.engine.dedup_max_ids,
-        detectors=detectors,
+        detectors=settings.detectors,
         incidents=settings.incidents,
         alerting=settings.alerting,
         models=settings.models,

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from operators.alerting.settings import AlertSettings
 from operators.anomaly.settings import ModelSettings
+from operators.detectors.policy import find_problems as find_override_problems
 from operators.detectors.settings import DetectorSettings
 from operators.incidents.settings import IncidentSettings
 from operators.lane_state import TimeRules
@@ -229,7 +230,11 @@ def read_settings(
             option = key if "__" in name else name
             origins[f"{section}.{key}"] = ("command line", f"--{option.replace('_', '-')}")
     declared = declare_document(document, Settings, file, text)
-    problems += [_placed(_masked(problem), origins) for problem in declared.problems]
+    found = [*declared.problems]
+    if declared.value is not None:
+        detectors = declared.value.detectors
+        found += find_override_problems(detectors, detectors.override, detectors.node_groups, file, text)
+    problems += [_placed(_masked(problem), origins) for problem in found]
     value = None if problems else declared.value
     return ReadSettings(file, text, document, origins, value, tuple(problems))
 

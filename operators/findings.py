@@ -1,5 +1,6 @@
 """Making signals: deterministic ids, one plain sentence, and the version that lets a later one replace it."""
 
+import math
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -43,6 +44,11 @@ class PassChange(msgspec.Struct, frozen=True, gc=False, array_like=True):
     old: Span | None
     new: Span | None
     cause: Cause | None
+
+
+def confidence_of(score: float) -> float:
+    """How sure a finding is whose `score` says how unlikely chance alone is: 1 - 10^-score."""
+    return round(1.0 - math.pow(10.0, -min(score, 9.0)), 9)
 
 
 def cause_of(arrived: Arrived, type_: str) -> Cause:

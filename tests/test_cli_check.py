@@ -165,7 +165,8 @@ def test_what_no_scope_can_have_for_itself_is_refused_by_check_and_by_jobs(capsy
     text = '[[detectors.override]]\nregion = "north"\nset = { "returns.retention" = "1d" }\n'
     config, log = _write("andon.toml", text), _write("orders.jsonl", "")
     told = (
-        'detectors.override[0].set."returns.retention" = 1d: is the same everywhere, whatever the scope: set retention'
+        f'{config}:3: detectors.override[0].set."returns.retention" = "1d": '
+        "is the same everywhere, whatever the scope: set retention"
     )
     assert run_command(["check", "--config", config]) == 2
     assert f"{told} under [detectors.returns]" in capsys.readouterr().out

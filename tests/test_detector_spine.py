@@ -239,6 +239,7 @@ def test_every_mistake_in_overrides_is_told() -> None:
         Override(node_group="ari", set={"capture.incomplete.window": "soon"}),
         Override(channel="web", set={"enabled": False, "order_retention": "1d", "capture.within": "1h"}),
         Override(channel="web", set={"capture.incomplete.leas": 1}),
+        Override(channel="web", set={"detectors.capture.incomplete.least": 1}),
     ]
     problems = find_problems(DetectorSettings(), overrides, {"air": []}, "andon.toml")
     keys = [problem.key for problem in problems]
@@ -246,17 +247,19 @@ def test_every_mistake_in_overrides_is_told() -> None:
         "detectors.override[0]",
         "detectors.override[1].node_group",
         'detectors.override[1].set."capture.incomplete.window"',
-        'detectors.override[2].set."enabled"',
-        'detectors.override[2].set."order_retention"',
+        "detectors.override[2].set.enabled",
+        "detectors.override[2].set.order_retention",
         'detectors.override[2].set."capture.within"',
         'detectors.override[3].set."capture.incomplete.leas"',
+        'detectors.override[4].set."detectors.capture.incomplete.least"',
     ]
     assert [problem.expected for problem in problems[3:6]] == [
         "is the same everywhere, whatever the scope: set enabled under [detectors]",
         "is the same everywhere, whatever the scope: set order_retention under [detectors]",
         "is the same everywhere, whatever the scope: set within under [detectors.capture]",
     ]
-    assert "capture.incomplete.least" in problems[-1].expected
+    assert "did you mean 'capture.incomplete.least'" in problems[-2].expected
+    assert problems[-1].expected == 'is named from within detectors: write "capture.incomplete.least"'
 
 
 def test_overrides_can_change_what_detectors_ask_for_by_scope_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

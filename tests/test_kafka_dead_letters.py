@@ -1,10 +1,9 @@
 """Dead letters in a topic of a real broker: all of them, whole, under their keys, whatever the broker does."""
 
-import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from logging import CRITICAL, getLogger
 from typing import Self
 
@@ -18,39 +17,22 @@ from schemas.errors import SettingsError
 from schemas.rows import DeadLetter
 from sinks import kafka as module
 from sinks.kafka import SHORTENED_BYTES, DeadLetterTopic, headers_of
+from tests import kafka_fixtures as fixtures
 from tests.kafka_broker import ApacheKafka, Broker
+from tests.kafka_lanes import frozen
 from tests.tcp_proxy import free_port
 
 QUIET = getLogger("andon.kafka.quiet")
 QUIET.setLevel(CRITICAL)
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with Broker() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def apache() -> Iterator[ApacheKafka]:
-    with ApacheKafka() as one:
-        yield one
+broker = fixtures.broker
+apache = fixtures.apache
 
 
 @pytest.fixture(autouse=True)
 def _short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SLICE_S", 0.05)
-
-
-@contextmanager
-def frozen(broker: Broker) -> Iterator[None]:
-    """A broker that keeps its connections and does not answer, from now on and not a little later."""
-    broker.freeze()
-    os.waitid(os.P_PID, broker.pid, os.WSTOPPED)
-    try:
-        yield
-    finally:
-        broker.thaw()
 
 
 class GivenUpError(Exception):

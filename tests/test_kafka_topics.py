@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from logging import CRITICAL, getLogger
 
 import pytest
@@ -13,29 +13,26 @@ from dataflows.kafka.client import consumer_properties
 from dataflows.kafka.topics import TopicWatch
 from dataflows.settings import KafkaSettings
 from schemas.durations import SECOND_US
+from tests import kafka_fixtures as fixtures
+from tests import kafka_lanes as lanes
 from tests.kafka_broker import Broker
 from tests.kafka_job import wait_for
 from tests.tcp_proxy import TcpProxy
 
+proxy = fixtures.proxy
+broker = fixtures.broker_behind_proxy
 
-class Told:
-    """Keeps what is told of commits."""
+
+class Told(lanes.Told):
+    """Told of commits; at an answer of the broker's something is done."""
 
     def __init__(self) -> None:
-        self.commits: list[str | None] = []
+        super().__init__()
         self.at_answer: Callable[[], None] = lambda: None
 
     def reachable(self) -> None:
+        super().reachable()
         self.at_answer()
-
-    def unreachable(self, why: str) -> None:
-        assert why
-
-    def missing(self, topics: Iterable[str]) -> None:
-        assert not list(topics)
-
-    def committed(self, error: str | None) -> None:
-        self.commits.append(error)
 
 
 class Group:
@@ -69,18 +66,6 @@ class Group:
             return [one.offset for one in answer[self._name].result().topic_partitions or []] == [offset]
 
         return asked
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[TcpProxy]:
-    with TcpProxy() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def broker(proxy: TcpProxy) -> Iterator[Broker]:
-    with Broker(proxy=proxy) as one:
-        yield one
 
 
 @pytest.fixture

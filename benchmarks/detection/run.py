@@ -27,6 +27,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+#: What there is to tell again.
+_KEPT = {"generator", "kinds", "machine", "runs", "seconds", "workers"}
 
 
 class Run:
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run all that was asked for; 0 whatever the figures are."""
     asked = _asked(arguments)
     if asked.again:
-        return _told(asked, json.loads(asked.again.read_text(encoding="utf-8")), Console())
+        return _told(asked, asked.again, Console())
     began = time.perf_counter()
     runs = _other_runs(asked) if asked.other else _own_runs(asked)
     console = Console()
@@ -83,6 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted: of what is done")
     return _told(asked, _keep(asked, runs, time.perf_counter() - began), console)
+
+
+def _kept(file: str) -> dict[str, Any]:
+    """What an earlier run kept in `file`."""
+    try:
+        kept = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{file} can't be read as what --json keeps: {error}") from error
+    missing = sorted(_KEPT - set(kept if isinstance(kept, dict) else ()))
+    if missing:
+        words = f"{file} has no {' and no '.join(missing)}: not what this version keeps; run it anew"
+        raise argparse.ArgumentTypeError(words)
+    return kept
 
 
 def _told(asked: argparse.Namespace, report: dict[str, Any], console: Console) -> int:
@@ -187,7 +202,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--other", action="store_true", help="the second generator")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--again", type=Path, metavar="FILE", help="run nothing: tell what an earlier --json kept")
+    parser.add_argument("--again", type=_kept, metavar="FILE", help="run nothing: tell what an earlier --json kept")
     parser.add_argument("--write", action="store_true", help="into docs/detection.md and docs/detection/*.svg")
     return parser.parse_args(arguments)
 

@@ -12,7 +12,7 @@ from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import surprise_of_share
 from operators.detectors.records import Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
-from operators.findings import next_version, signal_id
+from operators.findings import confidence_of, next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
 from schemas.rows import Signal
 
@@ -297,7 +297,7 @@ class AdjustmentsLost(ScopeDetector):
             closed_at_us=end_us if closed else None,
             severity="medium",
             score=round(found.score, 3),
-            confidence=round(1.0 - 10.0 ** -min(found.score, 9.0), 9),
+            confidence=confidence_of(found.score),
             expected=f"{system} follows within minutes",
             observed="; ".join(parts),
             method="rule",

@@ -13,7 +13,7 @@ from operators.detectors.policy import Policy
 from operators.detectors.readiness import ItemReady
 from operators.detectors.records import Impact, Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
-from operators.findings import next_version, signal_id
+from operators.findings import confidence_of, next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US
 from schemas.rows import Signal
 
@@ -163,7 +163,7 @@ class SkuWatch(ScopeDetector):
             closed_at_us=end_us if closed else None,
             severity="high",
             score=short.score,
-            confidence=round(1.0 - 10.0 ** -min(short.score, 9.0), 9),
+            confidence=confidence_of(short.score),
             expected="stock for what is sold",
             observed=short.why,
             method="rule",

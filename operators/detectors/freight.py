@@ -18,7 +18,7 @@ from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
-from operators.findings import next_version, signal_id
+from operators.findings import confidence_of, next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, Duration, rfc3339
 from schemas.events import Arrived, EventBase, ShipmentDispatched
 from schemas.rows import Signal
@@ -250,7 +250,7 @@ class FreightWatch(ScopeDetector):
             closed_at_us=end_us if closed else None,
             severity="high",
             score=round(state.worst, 3),
-            confidence=round(1.0 - 10.0 ** -min(state.worst, 9.0), 9),
+            confidence=confidence_of(state.worst),
             expected=expected,
             observed=observed,
             method="rule",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from operators.detectors.records import Impact, ScopeFinding
-from operators.findings import next_version, signal_id
+from operators.findings import confidence_of, next_version, signal_id
 from operators.process_map import Severity
 from schemas.rows import Signal
 
@@ -77,7 +77,7 @@ def standing_finding(
         closed_at_us=end_us if closed else None,
         severity=severity,
         score=round(standing.score, 3),
-        confidence=round(1.0 - 10.0 ** -min(standing.score, 9.0), 9),
+        confidence=confidence_of(standing.score),
         expected=said.expected,
         observed=said.observed,
         method="rule",

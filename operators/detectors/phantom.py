@@ -11,7 +11,7 @@ from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import surprise_of_share
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
-from operators.findings import next_version, signal_id
+from operators.findings import confidence_of, next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
 from schemas.events import Arrived, EventBase, TaskRejected
 from schemas.rows import Signal
@@ -295,7 +295,7 @@ class PhantomStock(ScopeDetector):
             closed_at_us=end_us if closed else None,
             severity="medium",
             score=round(shelf.score, 3),
-            confidence=1.0 if shelf.counted else round(1.0 - 10.0 ** -min(shelf.score, 9.0), 9),
+            confidence=1.0 if shelf.counted else confidence_of(shelf.score),
             expected="goods where the book has them",
             observed=f"{shelf.count} picks failed",
             method="rule",

@@ -24,8 +24,10 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
 import msgspec
 
 from operators.detectors.records import Scoped
+from schemas.accepted import as_toml
 from schemas.durations import Duration
-from schemas.problems import Problem, did_you_mean
+from schemas.problems import Problem, did_you_mean, path_text
+from schemas.toml_lines import KeyPath, line_of
 
 
 class ByScope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +43,8 @@ V = TypeVar("V")
 _OF_ALL = msgspec.Meta(extra={"by_scope": False})
 #: The type of a field that is read once for the whole retailer although its record is asked for by scope.
 OfAll: TypeAlias = Annotated[V, _OF_ALL]
+#: What an override can be for.
+_SCOPES = ("region", "node_group", "node", "channel", "carrier", "supplier", "interface")
 #: What a threshold can be set to.
 Threshold = float | int | str | bool | list[str]
 
@@ -59,9 +63,9 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def matches(self, scope: Mapping[str, str], groups: Mapping[str, list[str]]) -> bool:
         """Whether it is meant for this scope."""
-        for name in ("region", "node", "channel", "carrier", "supplier", "interface"):
+        for name in _SCOPES:
             wanted = getattr(self, name)
-            if wanted and not fnmatchcase(scope.get(name, ""), wanted):
+            if name != "node_group" and wanted and not fnmatchcase(scope.get(name, ""), wanted):
                 return False
         if not self.node_group:
             return True
@@ -155,38 +159,42 @@ def _paths_of(record: type[Any], prefix: str, *, by_scope: bool) -> Iterator[tup
 
 
 def find_problems(
-    settings: msgspec.Struct, overrides: list[Override], groups: Mapping[str, list[str]], file: str
+    settings: msgspec.Struct, overrides: list[Override], groups: Mapping[str, list[str]], file: str, text: str = ""
 ) -> list[Problem]:
-    """What is wrong with the overrides, all at once."""
+    """What is wrong with the overrides, all at once; `text` is what `file` holds."""
     known = {path: on for path, on in paths_of(type(settings)).items() if path not in ("node_groups", "override")}
-    by_scope = [path for path, on in known.items() if on]
     found: list[Problem] = []
     for index, override in enumerate(overrides):
-        where = f"detectors.override[{index}]"
-        named = [
-            name
-            for name in ("region", "node_group", "node", "channel", "carrier", "supplier", "interface")
-            if getattr(override, name)
-        ]
-        if not named:
-            words = "must name at least one of region, node_group, node, channel, carrier, supplier, interface"
-            found.append(Problem(file, where, "", words))
+
+        def add(expected: str, value: object = None, *path: str, index: int = index) -> None:
+            where: KeyPath = ("detectors", "override", index, *path)
+            shown = "" if value is None else as_toml(value)
+            found.append(Problem(file, path_text(where), shown, expected, line_of(text, where)))
+
+        if not any(getattr(override, name) for name in _SCOPES):
+            add(f"must name at least one of {', '.join(_SCOPES)}")
         if override.node_group and override.node_group not in groups:
             known_groups = f": {', '.join(sorted(groups))}" if groups else ", which is empty"
-            words = f"must be one of detectors.node_groups{known_groups}"
-            found.append(Problem(file, f"{where}.node_group", f'"{override.node_group}"', words))
+            add(f"must be one of detectors.node_groups{known_groups}", override.node_group, "node_group")
         for path, value in override.set.items():
-            if path not in known:
-                words = "is no threshold of a detector" + did_you_mean(path, by_scope)
-                found.append(Problem(file, f'{where}.set."{path}"', str(value), words))
-                continue
-            if not known[path]:
-                section, _, name = f"detectors.{path}".rpartition(".")
-                words = f"is the same everywhere, whatever the scope: set {name} under [{section}]"
-                found.append(Problem(file, f'{where}.set."{path}"', str(value), words))
-                continue
-            try:
-                replaced(settings, path.split("."), value)
-            except (msgspec.ValidationError, ValueError, TypeError) as error:
-                found.append(Problem(file, f'{where}.set."{path}"', str(value), str(error)))
+            wrong = _wrong(settings, path, value, known)
+            if wrong:
+                add(wrong, value, "set", path)
     return found
+
+
+def _wrong(settings: msgspec.Struct, path: str, value: Threshold, known: Mapping[str, bool]) -> str:
+    """Why a threshold can't be overridden with a value; empty where it can."""
+    if path not in known:
+        bare = path.removeprefix("detectors.")
+        if bare in known:
+            return f'is named from within detectors: write "{bare}"'
+        return "is no threshold of a detector" + did_you_mean(path, [one for one, on in known.items() if on])
+    if not known[path]:
+        section, _, name = f"detectors.{path}".rpartition(".")
+        return f"is the same everywhere, whatever the scope: set {name} under [{section}]"
+    try:
+        replaced(settings, path.split("."), value)
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        return str(error)
+    return ""

@@ -21,7 +21,7 @@ from operators.detectors.events import CELL_US
 from operators.detectors.policy import ByScope, Policy
 from operators.detectors.records import Impact, Scoped, ScopeFinding
 from operators.detectors.scopes import Cell, ScopeDetector
-from operators.findings import next_version, signal_id
+from operators.findings import confidence_of, next_version, signal_id
 from operators.process_map import Severity
 from schemas.durations import HOUR_US, MINUTE_US, Duration, people_duration
 from schemas.rows import Signal
@@ -319,7 +319,7 @@ class RateWatch(ScopeDetector):
             closed_at_us=end_us if closed else None,
             severity=self._severity,
             score=round(state.worst, 3),
-            confidence=round(1.0 - 10.0 ** -min(state.worst, 9.0), 9),
+            confidence=confidence_of(state.worst),
             expected=expected,
             observed=observed,
             method="rule",

@@ -12,7 +12,7 @@ from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
-from operators.findings import next_version, signal_id
+from operators.findings import confidence_of, next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration
 from schemas.events import (
     Arrived,
@@ -318,7 +318,7 @@ class RefundLag(ScopeDetector):
                 closed_at_us=end_us if closed else None,
                 severity="high",
                 score=round(state.score, 3),
-                confidence=round(1.0 - 10.0 ** -min(state.score, 9.0), 9),
+                confidence=confidence_of(state.score),
                 expected=f"a refund within {limit} of the receipt",
                 observed=f"{waiting} waiting longer",
                 method="rule",
