@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from operators.detectors.events import Collected, EventDetector
+from operators.detectors.events import CELL_US, Cells, Collected, EventDetector, Metrics
 from operators.detectors.kept import read_kept
-from operators.detectors.records import Impact, Scoped
+from operators.detectors.records import Impact, Scoped, Tally
 from schemas.durations import HOUR_US, SECOND_US
 from schemas.events import Arrived
 
 
-class Waiting(msgspec.Struct, array_like=True):
+class Waiting(msgspec.Struct, array_like=True, gc=False):
     """A piece of work that goes on: since when (arrival and event time), at which age it is looked at next.
 
     `until_us` is when it is promised to be over, 0 where nothing was promised.
@@ -62,14 +62,24 @@ class Ageing(EventDetector):
         self._span_us = max(SECOND_US, min(HOUR_US, remembered_us // 24))
         judged, counted = iter(age_metrics(name, len(ages))), iter(early_metrics(name, len(early)))
         self._judged = tuple(age not in early for age in self._ages)
-        self._metrics = (*(next(judged if is_judged else counted) for is_judged in self._judged), *judged)
+        self._metrics = Metrics(*(next(judged if is_judged else counted) for is_judged in self._judged), *judged)
+        self._is_by_age = type(self).due_us is Ageing.due_us
+        self._is_by_cell = self._is_by_age and not any(age % CELL_US for age in self._ages)
+        judged_at = [(index, self._ages[index] // CELL_US) for index, is_judged in enumerate(self._judged) if is_judged]
+        #: By the age that is next: at which ages work is judged from there on, and how many cells after its begin.
+        self._ahead = [tuple(one for one in judged_at if one[0] >= next_) for next_ in range(len(self._ages) + 1)]
         self._waiting: dict[str, Waiting] = {}
-        self._ended: dict[str, int] = {}
-        self._swept = 0
+        self._ended: dict[str, int] = {}  # in the order in which they ended
+        self._sweep_us = 0
 
     def due_us(self, work: Waiting, index: int) -> int:
         """When it reaches an age."""
         return work.begun_us + self._ages[index]
+
+    def first_age(self, work: Waiting) -> int:
+        """The index of the age at which it is looked at first."""
+        del work
+        return 0
 
     def impact(self, key: str, work: Waiting) -> Impact:
         """What is touched when it is late."""
@@ -86,18 +96,20 @@ class Ageing(EventDetector):
         until_us: int = 0,
     ) -> bool:
         """It began. Returns whether that is new."""
-        out.good(self._metrics[-1], scope, arrived.arrival_us)
+        now_us = arrived.arrival_us
+        out.good(self._metrics.names[-1], scope, now_us)
         if key in self._waiting:
             return False
-        work = Waiting(arrived.arrival_us, arrived.occurred_us, scope, order_id, arrived.event.event_id, until_us)
+        work = Waiting(now_us, arrived.occurred_us, scope, order_id, arrived.event.event_id, until_us)
         ended_us = self._ended.get(key)
         if ended_us is None:
             self._waiting[key] = work
-            self.set_timer(self.due_us(work, 0), key)
+            work.next = first = self.first_age(work)
+            self.set_timer(self.due_us(work, first), key)
             return True
         if ended_us < 0:  # its end was heard of first
             self._ended[key] = -ended_us
-            self._over(work, out)
+            self._over(work, out.cells(self._metrics, scope))
         return ended_us < 0
 
     def end(self, key: str, arrived: Arrived, out: Collected) -> Waiting | None:
@@ -105,10 +117,14 @@ class Ageing(EventDetector):
         work = self._waiting.pop(key, None)
         now_us = arrived.arrival_us
         if work is not None:
-            out.good(self._metrics[-1], work.scope, now_us)
-            self._over(work, out)
-        if work is not None or key not in self._ended:
-            self._ended[key] = -now_us if work is None else now_us
+            cells = out.cells(self._metrics, work.scope)
+            heard, cell = cells[-1], now_us // CELL_US
+            heard[cell] = heard.get(cell, 0.0) + 1.0
+            self._over(work, cells)
+        elif key in self._ended:
+            return None
+        self._ended[key] = -now_us if work is None else now_us
+        if self._sweep_us <= now_us:
             self._sweep(now_us)
         return work
 
@@ -116,35 +132,45 @@ class Ageing(EventDetector):
         """It is not waited for any more (cancelled): counted neither way from here on."""
         self._waiting.pop(key, None)
 
-    def _over(self, work: Waiting, out: Collected) -> None:
+    def _over(self, work: Waiting, cells: tuple[Cells, ...]) -> None:
         """It counts as over at every age that it has yet to reach."""
-        for index in range(work.next, len(self._ages)):
-            if self._judged[index]:
-                out.good(self._metrics[index], work.scope, self.due_us(work, index))
+        begun, is_by_cell = work.begun_us // CELL_US, self._is_by_cell
+        for index, after in self._ahead[work.next]:
+            counted = cells[index]
+            cell = begun + after if is_by_cell else self.due_us(work, index) // CELL_US
+            counted[cell] = counted.get(cell, 0.0) + 1.0
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: it reaches an age and is not over."""
         work = self._waiting.get(key)
-        if work is None or self.due_us(work, work.next) > due_us:
+        if work is None:
             return
-        metric = self._metrics[work.next]
-        if self._judged[work.next]:
-            out.bad(metric, work.scope, due_us, work.at_us, work.event_id, impact=self.impact(key, work))
+        index, ages = work.next, self._ages
+        if (work.begun_us + ages[index] if self._is_by_age else self.due_us(work, index)) > due_us:
+            return
+        if self._judged[index]:
+            metric, impact = self._metrics.names[index], self.impact(key, work)
+            out.tallies.append(Tally(metric, work.scope, due_us, work.at_us, 1.0, 1.0, work.event_id, impact))
         else:
-            out.good(metric, work.scope, due_us)
-        work.next += 1
-        if work.next < len(self._ages):
-            self.set_timer(max(due_us, self.due_us(work, work.next)), key)
+            out.good(self._metrics.names[index], work.scope, due_us)
+        work.next = index = index + 1
+        if index < len(ages):
+            next_us = work.begun_us + ages[index] if self._is_by_age else self.due_us(work, index)
+            self.set_timer(max(due_us, next_us), key)
         else:
             del self._waiting[key]
 
     def _sweep(self, now_us: int) -> None:
         """Forget, every now and then (a 24th of how long it is remembered, at most an hour), what ended long ago."""
-        if now_us // self._span_us <= self._swept:
-            return
-        self._swept = now_us // self._span_us
-        before = self._swept * self._span_us - self._remembered_us
-        self._ended = {key: at_us for key, at_us in self._ended.items() if abs(at_us) >= before}
+        span = now_us // self._span_us
+        self._sweep_us, before = (span + 1) * self._span_us, span * self._span_us - self._remembered_us
+        gone = []
+        for key, at_us in self._ended.items():
+            if abs(at_us) >= before:
+                break
+            gone.append(key)
+        for key in gone:
+            del self._ended[key]
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
+from operators.detectors.events import CELL_US, Collected, EventDetector, Handler, Metrics
 from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import RateRule, RateState, RateWatch, Seen, Words
-from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
+from operators.detectors.records import Impact, Scoped, ScopeFinding, ScopesOf
 from operators.detectors.scopes import Cell, ScopeDetector
 from schemas.events import Arrived, CallCompleted, EventBase
 
@@ -23,6 +23,7 @@ KINDS = {
     "transport_error": "transport_fault",
 }
 _METRICS = {status: f"calls:{status}" for status in KINDS}
+_GOOD = Metrics(*_METRICS.values())
 _WORDS = {
     "schema_error": "are refused because of the form of the message",
     "rule_error": "are refused by a business rule",
@@ -43,9 +44,13 @@ class CallSettings(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Calls(EventDetector):
-    """Counts calls and their failures. Memory: none."""
+    """Counts calls and their failures. Memory: the names of interfaces."""
 
     NAME = "calls"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._interfaces = ScopesOf("interface")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -54,13 +59,14 @@ class Calls(EventDetector):
     def _completed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, CallCompleted)
-        scope, now = scoped(interface=event.interface), arrived.arrival_us
-        for status, metric in _METRICS.items():
-            if status != event.status:
-                out.good(metric, scope, now)
-                continue
+        scope, now_us = self._interfaces[event.interface], arrived.arrival_us
+        cell, failed = now_us // CELL_US, _METRICS.get(event.status)
+        for metric, counted in zip(_GOOD.names, out.cells(_GOOD, scope), strict=True):
+            if metric != failed:
+                counted[cell] = counted.get(cell, 0.0) + 1.0
+        if failed is not None:
             impact = Impact(order_id=event.case_id) if event.case_id else None
-            out.bad(metric, scope, now, arrived.occurred_us, event.event_id, impact=impact)
+            out.bad(failed, scope, now_us, arrived.occurred_us, event.event_id, impact=impact)
 
 
 class CallState(msgspec.Struct, array_like=True):

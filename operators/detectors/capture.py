@@ -10,7 +10,7 @@ at a few µs each.
 
 import msgspec
 
-from operators.detectors.order_book import Line, OrderFacts, amount
+from operators.detectors.order_book import lines_of, worth_of
 from operators.detectors.policy import ByScope, OfAll
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Impact
@@ -39,17 +39,16 @@ class CaptureSettings(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=
 
 def impact_of(event: OrderCreated) -> Impact:
     """What is touched when the whole of an order is, as it was captured."""
-    facts = OrderFacts(
-        channel=event.channel or "",
+    units, value, margin = worth_of(lines_of(event))
+    return Impact(
+        event.order_id,
         customer_id=event.customer_id or "",
+        units=units,
+        value=value,
+        margin=margin,
         currency=event.currency or "",
-        lines=tuple(
-            Line(line.line_id, line.sku, line.qty, amount(line.unit_price), amount(line.unit_cost))
-            for line in event.lines
-        ),
         promised_us=None if event.promised_at is None else to_us(event.promised_at),
     )
-    return facts.impact(event.order_id)
 
 
 def order_signal(

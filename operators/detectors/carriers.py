@@ -17,7 +17,7 @@ from operators.detectors.order_book import OrderBook
 from operators.detectors.pace import Pace, PaceState, SlowRule
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateState, RateWatch, Seen
-from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
+from operators.detectors.records import Impact, Scoped, ScopeFinding, ScopesOf
 from operators.detectors.scopes import Cell, ScopeDetector
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration, to_us
 from schemas.events import Arrived, EventBase, ShipmentDelivered, ShipmentDispatched, ShipmentException
@@ -81,7 +81,13 @@ class Parcels(Ageing):
 
     def __init__(self, book: OrderBook, remembered_us: int) -> None:
         super().__init__(_TRANSIT, _PARTS, remembered_us, _EARLY)
-        self._book = book
+        self._book, self._carriers = book, ScopesOf("carrier")
+        #: By the age that is next: the next one at which what is not over is only counted, and the metric for it.
+        early = [index for index, is_judged in enumerate(self._judged) if not is_judged]
+        self._between = [
+            next(((index, _DELIVERED[place]) for place, index in enumerate(early) if index >= next_), None)
+            for next_ in range(len(self._ages) + 1)
+        ]
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -95,10 +101,19 @@ class Parcels(Ageing):
         """As `Ageing`."""
         return work.until_us - (work.until_us - work.begun_us) * (100 - self._ages[index]) // 100
 
+    def first_age(self, work: Waiting) -> int:
+        """As `Ageing`: early parts count where the promised time is short, others where it is within a day."""
+        return self._first_part(work.until_us - work.begun_us)
+
+    def _first_part(self, promised_us: int) -> int:
+        if promised_us <= _HOURS_US:
+            return 0
+        return self._ages.index(_PARTS[-1] if promised_us > _SAME_DAY_US else _PARTS[0])
+
     def impact(self, key: str, work: Waiting) -> Impact:
         """The order."""
         del key
-        return self._book.impact(work.order_id)
+        return self._book.whole(work.order_id)
 
     def _dispatched(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -108,27 +123,27 @@ class Parcels(Ageing):
         until_us = to_us(event.expected_at)
         if until_us <= arrived.arrival_us:
             return
-        scope = scoped(carrier=event.carrier)
-        self.begin(event.shipment_id, arrived, scope, event.order_id, out, until_us=until_us)
-        work = self._waiting.get(event.shipment_id)
-        if work is not None and work.next == 0 and until_us - work.begun_us > _HOURS_US:
-            first = _PARTS[-1] if until_us - work.begun_us > _SAME_DAY_US else _PARTS[0]
-            work.next = self._ages.index(first)
-            self.set_timer(self.due_us(work, work.next), event.shipment_id)
+        scope = self._carriers[event.carrier]
+        if self.begin(event.shipment_id, arrived, scope, event.order_id, out, until_us=until_us):
+            return
+        work = self._waiting.get(event.shipment_id)  # told of again, maybe with a longer promise
+        if work is not None and work.next == 0:
+            work.next = self._first_part(until_us - work.begun_us)
+            if work.next:
+                self.set_timer(self.due_us(work, work.next), event.shipment_id)
 
     def _delivered(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ShipmentDelivered)
         work = self.end(event.shipment_id, arrived, out)
         if work is not None and work.until_us - work.begun_us <= _HOURS_US:
-            for index in range(work.next, len(self._ages)):
-                if not self._judged[index]:  # counted when it would have come to that age, as those that do are
-                    between = sum(not judged for judged in self._judged[:index])
-                    out.good(_DELIVERED[between], work.scope, self.due_us(work, index))
-                    break
+            between = self._between[work.next]
+            if between is not None:  # counted when it would have come to that age, as those that do are
+                index, metric = between
+                out.good(metric, work.scope, self.due_us(work, index))
         carrier = event.carrier or (dict(work.scope)["carrier"] if work is not None else "")
         if carrier:
-            out.good(_EXCEPTION, scoped(carrier=carrier), arrived.arrival_us)
+            out.good(_EXCEPTION, self._carriers[carrier], arrived.arrival_us)
 
     def _met(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -137,7 +152,7 @@ class Parcels(Ageing):
         carrier = event.carrier or (dict(work.scope)["carrier"] if work is not None else "")
         if carrier:
             impact = self._book.impact(event.order_id)
-            scope = scoped(carrier=carrier)
+            scope = self._carriers[carrier]
             out.bad(_EXCEPTION, scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
 
 

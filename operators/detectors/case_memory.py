@@ -57,7 +57,7 @@ class CaseMemory(Generic[T]):
 
     def heard(self, case_id: str, now_us: int) -> T:
         """The record of a case of which something was heard now, a new one where there is none."""
-        known = self.get(case_id)
+        known = self._cases.young.get(case_id) or self._cases.get(case_id)
         if known is None:
             if len(self._cases.young) >= _AWAKE:
                 self._cases.rest()
@@ -65,6 +65,13 @@ class CaseMemory(Generic[T]):
             self._cases.put(case_id, known)
             self._look_at(case_id, now_us)
         known.last_us = max(known.last_us, now_us)
+        return known
+
+    def heard_again(self, case_id: str, now_us: int) -> T | None:
+        """As `heard`, but None where nothing is known of the case."""
+        known = self._cases.young.get(case_id) or self._cases.get(case_id)
+        if known is not None:
+            known.last_us = max(known.last_us, now_us)
         return known
 
     def drop(self, case_id: str) -> None:

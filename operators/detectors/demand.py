@@ -4,7 +4,7 @@ An item is held against its usual share of all order lines, not against its own 
 or a busy season of all items is no surge.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from operators.detectors.kept import read_kept
 from operators.detectors.rates import surprise_of_number
 from operators.detectors.readiness import PromotionAsked
 from operators.detectors.records import Impact, scoped
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
+from schemas.durations import BEGIN_OF_TIME_US, DAY_US, HOUR_US, MINUTE_US, Duration
 from schemas.events import Arrived, EventBase, OrderCreated, PromotionEnded, PromotionStarted
 
 #: Demand of late is counted in steps; what is older than an hour is usual.
@@ -49,7 +49,7 @@ class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     promoted: Duration = Duration(7 * DAY_US)
 
 
-class Wanted(msgspec.Struct, array_like=True):
+class Wanted(msgspec.Struct, array_like=True, gc=False):
     """An item: order lines and units that are usual (fading), and those of the last hour: (step, lines, units)."""
 
     lines: float = 0.0
@@ -121,13 +121,15 @@ class Demand(EventDetector):
         if state.sweep_us <= now_us:
             self._sweep(now_us)
         _learn(total, step, self._rule, _FOR_ALL)
-        hour = now_us // HOUR_US
-        for sku in sorted({line.sku for line in event.lines}):
-            units = sum(line.qty for line in event.lines if line.sku == sku)
-            item = state.items.get(sku)
+        hour, wanted = now_us // HOUR_US, dict[str, float]()
+        for line in event.lines:
+            wanted[line.sku] = wanted.get(line.sku, 0.0) + line.qty
+        for sku in sorted(wanted) if len(wanted) > 1 else wanted:
+            units, item = wanted[sku], state.items.get(sku)
             if item is None:
                 item = state.items[sku] = Wanted()
-            _learn(item, step, self._rule, self._most(item, now_us))
+            if item.recent and item.recent[0][0] <= step - _STEPS:
+                _learn(item, step, self._rule, self._most(item, now_us))
             _count(item, step, units)
             _count(total, step, units)
             state.hours[hour] = state.hours.get(hour, 0.0) + 1.0
@@ -135,16 +137,20 @@ class Demand(EventDetector):
 
     def _judge(self, sku: str, item: Wanted, arrived: Arrived, out: Collected) -> None:
         rule, minute, total = self._rule, arrived.arrival_us // MINUTE_US, self._state.total
-        if sum(one[1] for one in item.recent) < rule.least or item.told == minute or total.lines < rule.known:
+        if item.told == minute or total.lines < rule.known or _lines(item.recent) < rule.least:
             return
         step = arrived.arrival_us // _STEP_US
         _fade(item, step, rule)
         share, best = self._share(item), (0.0, 0.0, 0.0, 0)
         for span in _SPANS:
-            lines = sum(one[1] for one in item.recent if one[0] > step - span)
-            expected = share * sum(one[1] for one in total.recent if one[0] > step - span)
+            lines = _lines(item.recent, step - span)
+            if lines < rule.least:
+                continue
+            expected = share * _lines(total.recent, step - span)
+            if lines < rule.raised_times * expected:
+                continue
             score = surprise_of_number(lines, expected)
-            if lines >= max(rule.least, rule.raised_times * expected) and score > best[0]:
+            if score > best[0]:
                 best = score, lines, expected, span
         score, lines, expected, span = best
         if score < rule.raised_score:
@@ -283,6 +289,16 @@ class Demand(EventDetector):
         """As `EventDetector`."""
         kept = read_kept(state, DemandState, self.VERSION, self.NAME)
         self._state = kept
+
+
+def _lines(recent: Sequence[tuple[int, float, float]], after: int = BEGIN_OF_TIME_US) -> float:
+    """How many lines came in the steps after one; in whole numbers, so that it does not matter in which order."""
+    found = 0.0
+    for step, lines, _ in reversed(recent):
+        if step <= after:
+            break
+        found += lines
+    return found
 
 
 def _count(item: Wanted, step: int, units: float) -> None:

@@ -15,7 +15,7 @@ from operators.detectors.kept import read_kept
 from operators.detectors.order_book import OrderBook
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
-from operators.detectors.records import Impact, Scoped, scoped
+from operators.detectors.records import Impact, Scoped, ScopesOf, scoped
 from schemas.durations import MINUTE_US, people_duration
 from schemas.events import Arrived, EventBase, OrderCreated
 
@@ -49,7 +49,7 @@ class RepeatedOrders(EventDetector):
         out.bad(METRIC, scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact, total=0.0)
 
 
-class First(msgspec.Struct, array_like=True):
+class First(msgspec.Struct, array_like=True, gc=False):
     """The first order of a content, and when (event time) an order of that content was last placed."""
 
     order_id: str
@@ -82,6 +82,7 @@ class SameContent(EventDetector):
         super().__init__()
         self._within_us = within
         self._chunk_us = max(MINUTE_US, within)
+        self._scopes = ScopesOf("channel")
         self._firsts: dict[str, First] = {}
         self._chunks: dict[int, list[str]] = {}
 
@@ -114,37 +115,39 @@ class SameContent(EventDetector):
     def _created(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, OrderCreated)
-        scope = scoped(channel=event.channel or "")
+        scope = self._scopes[event.channel or ""]
         out.good(METRIC, scope, arrived.arrival_us)
         repeats: First | None = None
+        impact = impact_of(event)
         for content in contents_of(event):
             first = self._firsts.get(content)
             if first is None or abs(arrived.occurred_us - first.last_us) > self._within_us:
-                self._remember(content, arrived, event, scope)
+                self._remember(content, arrived, event, scope, impact)
             elif first.order_id != event.order_id:
                 first.last_us = max(first.last_us, arrived.occurred_us)
                 repeats = repeats or first
         if repeats is not None:
-            self._said(repeats, arrived, event, scope, out)
+            self._said(repeats, arrived, event, scope, impact, out)
 
-    def _remember(self, content: str, arrived: Arrived, event: OrderCreated, scope: Scoped) -> None:
+    def _remember(self, content: str, arrived: Arrived, event: OrderCreated, scope: Scoped, impact: Impact) -> None:
         chunk = arrived.arrival_us // self._chunk_us
         keys = self._chunks.get(chunk)
         if keys is None:
             keys = self._chunks[chunk] = []
             self.set_timer((chunk + 3) * self._chunk_us, str(chunk))
         keys.append(content)
-        impact = impact_of(event)
         self._firsts[content] = First(
             event.order_id, event.event_id, event.source, arrived.occurred_us, chunk, scope, impact
         )
 
-    def _said(self, first: First, arrived: Arrived, event: OrderCreated, scope: Scoped, out: Collected) -> None:
+    def _said(
+        self, first: First, arrived: Arrived, event: OrderCreated, scope: Scoped, impact: Impact, out: Collected
+    ) -> None:
         now, at = arrived.arrival_us, arrived.occurred_us
         if first.impact is not None:  # named once, with the first order that repeats it
             out.bad(METRIC, scope, now, at, first.event_id, impact=first.impact, total=0.0)
             first.impact = None
-        out.bad(METRIC, scope, now, at, event.event_id, impact=impact_of(event), total=0.0)
+        out.bad(METRIC, scope, now, at, event.event_id, impact=impact, total=0.0)
         within = people_duration(self._within_us)
         sentence = f"Order {event.order_id} has the content of order {first.order_id}, placed within {within} of it."
         words = ("an order once", f"the content of order {first.order_id} again", sentence)

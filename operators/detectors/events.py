@@ -6,21 +6,30 @@ alone, however it is cut into batches.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
 from typing import ClassVar, TypeAlias
 
 import msgspec
 
 from operators.detectors.readiness import PromotionAsked
 from operators.detectors.records import Impact, Scoped, Tally
+from operators.detectors.timers import Timers
+from schemas.durations import END_OF_TIME_US
 from schemas.errors import StateError
 from schemas.events import Arrived, EventBase
 from schemas.rows import Signal
 
 Handler: TypeAlias = "Callable[[Arrived, Collected], None]"
-Timer: TypeAlias = tuple[int, int, str]
+#: Of good ones, how many came by cell.
+Cells: TypeAlias = dict[int, float]
 
 CELL_US = 60_000_000
+
+
+class Metrics:
+    """Metrics that are counted together, by whoever adds to many of one scope at once."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -42,7 +51,8 @@ class Collected:
         self.tallies: list[Tally] = []
         self.promotions: list[PromotionAsked] = []
         self._read = read
-        self._good: dict[str, dict[Scoped, dict[int, float]]] = {}
+        self._good: dict[str, dict[Scoped, Cells]] = {}
+        self._together: dict[Metrics, dict[Scoped, tuple[Cells, ...]]] = {}
 
     def signal(self, signal: Signal) -> None:
         """A finding about one case."""
@@ -75,6 +85,21 @@ class Collected:
         else:
             cells[cell] = cells.get(cell, 0.0) + total
 
+    def cells(self, metrics: Metrics, scope: Scoped) -> tuple[Cells, ...]:
+        """The good ones of each of the metrics in one scope, to be added to."""
+        scopes = self._together.get(metrics)
+        if scopes is None:
+            scopes = self._together[metrics] = {}
+        found = scopes.get(scope)
+        if found is None:
+            good = [self._good.setdefault(metric, {}) for metric in metrics.names]
+            found = scopes[scope] = tuple([one.setdefault(scope, {}) for one in good])
+        return found
+
+    def reads(self, metric: str) -> bool:
+        """Whether anybody judges a metric, for what costs something to count."""
+        return self._read is None or metric in self._read
+
     def gauge(
         self, metric: str, scope: Scoped, arrived: Arrived, value: float, *, region: str = "", total: float = 1.0
     ) -> None:
@@ -92,6 +117,7 @@ class Collected:
             for metric, scopes in self._good.items()
             if read is None or metric in read
             for scope, cells in scopes.items()
+            if cells
         ]
 
     def told(self) -> list[Tally]:
@@ -166,52 +192,45 @@ class EventDetectors:
     def __init__(self, detectors: Iterable[EventDetector], read: frozenset[str] | None = None) -> None:
         self._detectors = list(detectors)
         self._read = read
-        self._timers: list[Timer] = []
+        self._timers = Timers()
+        self._due = [detector.due for detector in self._detectors]
         self._handlers: dict[type[EventBase], list[Handler]] = {}
         self._listeners = [one for one in self._detectors if type(one).found is not EventDetector.found]
         for index, detector in enumerate(self._detectors):
-            detector.set_timer = self._setter(index)
+            detector.set_timer = self._timers.setter(index)
             for record, handler in detector.handlers().items():
                 self._handlers.setdefault(record, []).append(handler)
-
-    def _setter(self, index: int) -> Callable[[int, str], None]:
-        timers = self._timers
-        return lambda due_us, key: heappush(timers, (due_us, index, key))
 
     def update(self, events: Sequence[Arrived], signals: Sequence[Signal], clock_us: int) -> Collected:
         """Take the events of a batch, the findings made of them, and how far time has come after them."""
         out = Collected(self._read)
         waiting = sorted(signals, key=_found_at) if self._listeners else []
-        upto, handlers, timers = 0, self._handlers, self._timers
+        handlers_of, timers, due = self._handlers.get, self._timers, self._due
+        upto, found_us = 0, waiting[0].arrival_us if waiting else END_OF_TIME_US
         for arrived in events:
-            called = handlers.get(type(arrived.event))
+            called = handlers_of(type(arrived.event))
             if called is None:
                 continue
             now = arrived.arrival_us
-            if upto < len(waiting) and waiting[upto].arrival_us <= now:
+            if found_us <= now:
                 upto = self._pass_on(waiting, upto, now, out)
-            if timers and timers[0][0] <= now:
-                self._fire(now, out)
+                found_us = waiting[upto].arrival_us if upto < len(waiting) else END_OF_TIME_US
+            if timers.next_us <= now:
+                timers.fire(now, due, out)
             for handler in called:
                 handler(arrived, out)
         self._pass_on(waiting, upto, clock_us, out)
-        self._fire(clock_us, out)
+        timers.fire(clock_us, due, out)
         return out
 
     def _pass_on(self, waiting: list[Signal], upto: int, now_us: int, out: Collected) -> int:
         while upto < len(waiting) and waiting[upto].arrival_us <= now_us:
             signal = waiting[upto]
-            self._fire(signal.arrival_us, out)
+            self._timers.fire(signal.arrival_us, self._due, out)
             for listener in self._listeners:
                 listener.found(signal, out)
             upto += 1
         return upto
-
-    def _fire(self, now_us: int, out: Collected) -> None:
-        timers = self._timers
-        while timers and timers[0][0] <= now_us:
-            due_us, index, key = heappop(timers)
-            self._detectors[index].due(key, due_us, out)
 
     def sizes(self) -> dict[str, Mapping[str, int]]:
         """How many of what each keeps."""
@@ -220,7 +239,7 @@ class EventDetectors:
     def snapshot(self) -> EventDetectorsState:
         """Everything that is kept."""
         names = [detector.NAME for detector in self._detectors]
-        timers = sorted((due_us, names[index], key) for due_us, index, key in self._timers)
+        timers = sorted((due_us, names[index], key) for due_us, index, key in self._timers.all())
         return EventDetectorsState(
             self.VERSION, {detector.NAME: detector.snapshot() for detector in self._detectors}, timers
         )
@@ -234,8 +253,7 @@ class EventDetectors:
         if state.version != self.VERSION:
             raise StateError(f"detectors' state of version {state.version}; this code reads {self.VERSION}")
         indexes = {detector.NAME: index for index, detector in enumerate(self._detectors)}
-        self._timers[:] = [(due_us, indexes[name], key) for due_us, name, key in state.timers if name in indexes]
-        self._timers.sort()
+        self._timers.restore((due_us, indexes[name], key) for due_us, name, key in state.timers if name in indexes)
         for detector in self._detectors:
             kept = state.detectors.get(detector.NAME, b"")
             if kept:

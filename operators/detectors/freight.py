@@ -28,6 +28,8 @@ _EVIDENCE = 20
 #: How many orders of a scope are in its window at most, of how many currencies something is usual, and how many orders
 #: an open finding remembers having named.
 _WINDOW, _CURRENCIES, _MOST_NAMED = 1_000, 16, 100_000
+#: How many scopes of orders are at hand; beyond, they are made again.
+_SCOPES = 10_000
 #: In how many parts a window slides.
 _PARTS = 60
 _STILL = Move("cost", 0, 0.0)
@@ -63,7 +65,7 @@ class Freight(EventDetector):
     told of again adds nothing. Not judged: orders that don't say what was charged, shipments that don't say what they
     cost or say it in another currency, and those of orders that are not known (any more).
 
-    Memory: none, the order book has it. Cost: one look-up a dispatch.
+    Memory: the names of carriers and channels; of orders the order book has it. Cost: some look-ups a dispatch.
     """
 
     NAME = "freight"
@@ -71,6 +73,7 @@ class Freight(EventDetector):
     def __init__(self, book: OrderBook, policy: Policy[FreightRule]) -> None:
         super().__init__()
         self._book, self._policy = book, policy
+        self._scopes: dict[tuple[str, str], Scoped] = {}
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -84,9 +87,10 @@ class Freight(EventDetector):
         if facts is None or cost is None or facts.freight_charged is None:
             return
         before, charged = sum(facts.freight.values()), facts.freight_charged
-        scope = scoped(carrier=event.carrier or "", channel=facts.channel)
-        limit = self._policy.of(scope).share * facts.goods
-        impact = _impact(event.order_id, facts, before + cost)
+        goods = facts.goods
+        scope = self._scope(event.carrier or "", facts.channel)
+        limit = self._policy.of(scope).share * goods
+        impact = _impact(event.order_id, facts, before + cost, goods)
         place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
         out.bad(_FREIGHT, scope, *place, impact=impact)
         is_over = 0 < limit < before + cost - charged
@@ -95,21 +99,29 @@ class Freight(EventDetector):
         elif before - charged <= limit:
             lost = msgspec.structs.replace(impact, value=round(before + cost - charged, 2), tag="")
             out.bad(_OVER, scope, *place, impact=lost)
-            out.signal(_order_signal(arrived, scope, lost, facts.goods))
+            out.signal(_order_signal(arrived, scope, lost, goods))
+
+    def _scope(self, carrier: str, channel: str) -> Scoped:
+        found = self._scopes.get((carrier, channel))
+        if found is None:
+            if len(self._scopes) >= _SCOPES:
+                self._scopes.clear()
+            found = self._scopes[carrier, channel] = scoped(carrier=carrier, channel=channel)
+        return found
 
 
-def _impact(order_id: str, facts: OrderFacts, cost: float) -> Impact:
+def _impact(order_id: str, facts: OrderFacts, cost: float, goods: float) -> Impact:
     """An order for `FreightWatch`: its value is what its freight costs, its margin what was charged less that."""
     return Impact(
         order_id=order_id,
         customer_id=facts.customer_id,
-        units=sum(line.qty for line in facts.lines),
+        units=sum([line.qty for line in facts.lines]),
         value=round(cost, 2),
         margin=round((facts.freight_charged or 0.0) - cost, 2),
         currency=facts.currency,
         promised_us=facts.promised_us,
         standing=facts.standing,
-        tag=band_of(facts.goods),
+        tag=band_of(goods),
     )
 
 

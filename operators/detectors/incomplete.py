@@ -9,7 +9,7 @@ from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.kept import read_kept
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
-from operators.detectors.records import scoped
+from operators.detectors.records import ScopesOf
 from operators.detectors.shape import FIELDS, Shapes, missing_of, names_of, shape_of
 from schemas.events import Arrived, EventBase, OrderCreated
 
@@ -37,6 +37,7 @@ class IncompleteOrders(EventDetector):
         super().__init__()
         self._policy = policy
         self._channels: dict[str, Shapes] = {}
+        self._scopes = ScopesOf("channel")
         self._whole = Shapes()
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -60,7 +61,7 @@ class IncompleteOrders(EventDetector):
         event = arrived.event
         assert isinstance(event, OrderCreated)
         channel = event.channel or ""
-        scope = scoped(channel=channel)
+        scope = self._scopes[channel]
         settings = self._policy.of(scope, event.region or "")
         own = self._channels.get(channel)
         if own is None:

@@ -5,14 +5,13 @@ judged here but whether two systems agree; the counts go to those who judge node
 (phantom.py) and items over all nodes (cover.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.events import CELL_US, Collected, EventDetector, Handler, Metrics
 from operators.detectors.kept import read_kept
-from operators.detectors.order_book import amount
-from operators.detectors.records import Impact, Scoped, scoped
+from operators.detectors.records import Impact, ScopesOf
 from operators.resting import Resting
 from operators.stock_item import item_key
 from schemas.durations import DAY_US, MINUTE_US
@@ -31,17 +30,21 @@ from schemas.events import (
 BOOK: tuple[System, ...] = ("wms", "pos", "oms", "erp", "ecom", "marketplace")
 _RANK: dict[str, int] = {system: rank for rank, system in enumerate(BOOK)}
 _NO_RANK = len(BOOK)
+_APART = {system: f"stock_apart:{system}" for system in BOOK}
+_ECHO = {system: f"stock_echo:{system}" for system in BOOK}
+_MOVES = Metrics("stock_moves", "stock_moved")
 #: Of how many items that are asked for are objects before those not asked for lately are packed.
 _AWAKE = 20_000
 #: Half a unit: what is less is rounding.
 _SAME = 0.5
 #: What moves piece by piece. Systems hear of all else (transfers, receipts, counts) at their own time.
 _PIECEMEAL = frozenset({"sale", "pick", "return"})
+_TAKEN = frozenset({"sale", "pick"})
 #: What comes later than this is on its way for too long to say that something is lost.
 _LATE_US = 4 * MINUTE_US
 
 
-class Figure(msgspec.Struct, array_like=True):
+class Figure(msgspec.Struct, array_like=True, gc=False):
     """What one system says of an item: the quantity (None before its first level), and when it said so (event time).
 
     `agreed` is the quantity of its last level that agreed with the leading system's, `apart` is set from a level that
@@ -55,7 +58,7 @@ class Figure(msgspec.Struct, array_like=True):
     apart: bool = False
 
 
-class Told(msgspec.Struct, array_like=True):
+class Told(msgspec.Struct, array_like=True, gc=False):
     """An item: the figures by system, who leads, and what the leader's quantity was before its latest changes."""
 
     lead: str = ""
@@ -76,6 +79,9 @@ def _follow(past: list[tuple[int, float]], now_us: int, quantity: float, before_
     What lies between two later ones (or equals one) is neither from any time on, and goes; so does what is not later
     than `before_us`. An item that moves thousands of times within the lag keeps some dozens.
     """
+    if not past:
+        past.append((now_us, quantity))
+        return
     low = high = quantity
     kept = [(now_us, quantity)]
     for at_us, one in reversed(past):
@@ -86,6 +92,18 @@ def _follow(past: list[tuple[int, float]], now_us: int, quantity: float, before_
             low, high = min(low, one), max(high, one)
     kept.reverse()
     past[:] = kept
+
+
+def _span(past: Sequence[tuple[int, float]], since_us: int, quantity: float) -> tuple[float, float]:
+    """Between which figures one is the same as the quantity, or as one since then."""
+    low = high = quantity
+    for at_us, one in past:
+        if at_us > since_us:
+            if one < low:
+                low = one
+            elif one > high:
+                high = one
+    return low - _SAME, high + _SAME
 
 
 class Inventory(EventDetector):
@@ -114,7 +132,7 @@ class Inventory(EventDetector):
         super().__init__()
         self._lag_us = lag_us
         self._items: Resting[Told] = Resting(msgspec.msgpack.encode, msgspec.msgpack.Decoder(Told).decode)
-        self._nodes: dict[str, Scoped] = {}
+        self._node, self._sku = ScopesOf("node"), ScopesOf("sku")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -127,37 +145,30 @@ class Inventory(EventDetector):
         }
 
     def _item(self, sku: str, node: str) -> Told:
+        key = item_key(sku, node)
+        item = self._items.young.get(key)
+        if item is not None:
+            return item
         if len(self._items.young) > _AWAKE:
             self._items.rest()
-        key = item_key(sku, node)
         item = self._items.get(key)
         if item is None:
             item = Told()
             self._items.put(key, item)
         return item
 
-    def _node(self, node: str) -> Scoped:
-        found = self._nodes.get(node)
-        if found is None:
-            found = self._nodes[node] = scoped(node=node)
-        return found
-
-    def _figure(self, item: Told, system: str) -> Figure:
-        figure = item.figures.get(system)
-        if figure is None:
-            figure = item.figures[system] = Figure()
-        return figure
-
     def _level(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, InventoryLevel)
         item = self._item(event.sku, event.node)
         system, occurred_us, now_us = event.system, arrived.occurred_us, arrived.arrival_us
-        figure = self._figure(item, system)
+        figure = item.figures.get(system)
+        if figure is None:
+            figure = item.figures[system] = Figure()
         if occurred_us < figure.said_us:
             return
         if event.unit_cost is not None:
-            item.cost = amount(event.unit_cost) or 0.0
+            item.cost = float(event.unit_cost) or 0.0
         before = figure.quantity
         figure.quantity, figure.level_us, figure.said_us = event.on_hand, occurred_us, occurred_us
         if system == item.lead:
@@ -172,10 +183,10 @@ class Inventory(EventDetector):
     def _led(self, item: Told, before: float | None, after: float, sku: str, now_us: int, out: Collected) -> None:
         """The leading system's quantity is another one."""
         if before is None:
-            out.good("on_hand", scoped(sku=sku), now_us, after)
+            out.good("on_hand", self._sku[sku], now_us, after)
         elif after != before:
             _follow(item.past, now_us, before, now_us - self._lag_us)
-            out.good("on_hand", scoped(sku=sku), now_us, after - before)
+            out.good("on_hand", self._sku[sku], now_us, after - before)
 
     def _compare(self, item: Told, figure: Figure, arrived: Arrived, out: Collected) -> None:
         """Hold a level against the leading system's quantities of late."""
@@ -184,18 +195,17 @@ class Inventory(EventDetector):
         led = item.figures[item.lead].quantity
         if led is None:
             return
-        metric, scope = f"stock_apart:{event.system}", self._node(event.node)
-        late = [quantity for at_us, quantity in item.past if at_us > now_us - self._lag_us]
-        low, high = min(led, *late) if late else led, max(led, *late) if late else led
-        was, apart = figure.agreed, figure.apart
-        telling = was is not None and not apart and not low - _SAME <= was <= high + _SAME
-        if low - _SAME <= event.on_hand <= high + _SAME:
-            figure.agreed, figure.apart = event.on_hand, False
+        metric, scope = _APART.get(event.system) or f"stock_apart:{event.system}", self._node[event.node]
+        low, high = _span(item.past, now_us - self._lag_us, led) if item.past else (led - _SAME, led + _SAME)
+        was, on_hand = figure.agreed, event.on_hand
+        telling = was is not None and not figure.apart and not low <= was <= high
+        if low <= on_hand <= high:
+            figure.agreed, figure.apart = on_hand, False
         elif not figure.apart:
             figure.apart = True
             # Behind is who moved less than the one that leads; who moved more knows more.
-            if was is not None and abs(event.on_hand - was) < abs(led - was):
-                off = abs(led - event.on_hand)
+            if was is not None and abs(on_hand - was) < abs(led - was):
+                off = abs(led - on_hand)
                 impact = Impact(order_id="", tag=event.sku, units=off, value=off * item.cost)
                 out.bad(metric, scope, now_us, arrived.occurred_us, event.event_id, impact=impact)
                 return
@@ -204,42 +214,48 @@ class Inventory(EventDetector):
     def _adjusted(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, InventoryAdjusted)
-        item, system, now_us = self._item(event.sku, event.node), event.system, arrived.arrival_us
+        item, system, delta = self._item(event.sku, event.node), event.system, event.delta
+        now_us, occurred_us = arrived.arrival_us, arrived.occurred_us
         item.lead = item.lead or system
-        self._tell_late(arrived, event.node, out)
-        figure = self._figure(item, system)
-        if _RANK.get(system, _NO_RANK) > _RANK.get(item.lead, _NO_RANK):
-            out.good(f"stock_echo:{system}", self._node(event.node), now_us)
+        if now_us - occurred_us > _LATE_US:
+            self._tell_late(arrived, event.node, out)
+        figure, scope = item.figures.get(system), self._node[event.node]
+        if figure is None:
+            figure = item.figures[system] = Figure()
+        if system != item.lead and _RANK.get(system, _NO_RANK) > _RANK.get(item.lead, _NO_RANK):
+            out.good(_ECHO.get(system) or f"stock_echo:{system}", scope, now_us)
         else:
-            out.good("stock_moves", self._node(event.node), now_us)
-            out.good("stock_moved", self._node(event.node), now_us, abs(event.delta) * item.cost)
+            (moves, moved), cell = out.cells(_MOVES, scope), now_us // CELL_US
+            moves[cell] = moves.get(cell, 0.0) + 1.0
+            moved[cell] = moved.get(cell, 0.0) + abs(delta) * item.cost
             if event.reason not in _PIECEMEAL:
                 for told in item.figures.values():
                     told.agreed = None
-            if event.delta < 0 and event.reason in ("sale", "pick"):
-                out.good("taken", scoped(sku=event.sku), now_us, -event.delta)
-            if event.delta < 0 and event.reason == "count":
-                value = -event.delta * item.cost
-                impact = Impact(order_id="", tag=event.sku, units=-event.delta, value=value)
-                place = (now_us, arrived.occurred_us, event.event_id)
-                out.bad("count_down", self._node(event.node), *place, impact=impact)
-        if figure.quantity is None or arrived.occurred_us <= figure.level_us:
-            return
+            if delta < 0 and event.reason in _TAKEN:
+                out.good("taken", self._sku[event.sku], now_us, -delta)
+            elif delta < 0 and event.reason == "count":
+                impact = Impact(order_id="", tag=event.sku, units=-delta, value=-delta * item.cost)
+                out.bad("count_down", scope, now_us, occurred_us, event.event_id, impact=impact)
         before = figure.quantity
-        figure.quantity = round(before + event.delta, 6)
-        figure.said_us = max(figure.said_us, arrived.occurred_us)
+        if before is None or occurred_us <= figure.level_us:
+            return
+        after = before + delta
+        figure.quantity = after = after if after.is_integer() else round(after, 6)
+        figure.said_us = max(figure.said_us, occurred_us)
         if system == item.lead:
-            self._led(item, before, figure.quantity, event.sku, now_us, out)
+            self._led(item, before, after, event.sku, now_us, out)
 
     def _created(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ReservationCreated)
-        self._tell_late(arrived, event.node, out)
+        if arrived.arrival_us - arrived.occurred_us > _LATE_US:
+            self._tell_late(arrived, event.node, out)
 
     def _released(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ReservationReleased)
-        self._tell_late(arrived, event.node, out)
+        if arrived.arrival_us - arrived.occurred_us > _LATE_US:
+            self._tell_late(arrived, event.node, out)
         item, now_us = self._item(event.sku, event.node), arrived.arrival_us
         item.released_us = now_us
         led = item.figures[item.lead].quantity if item.lead else None
@@ -247,24 +263,24 @@ class Inventory(EventDetector):
             return
         metric = "shelf_says" if led > 0 and led >= event.qty else "shelf_knows"
         impact = Impact(order_id="", tag=event.sku)
-        out.bad(metric, self._node(event.node), now_us, arrived.occurred_us, event.event_id, impact=impact)
+        out.bad(metric, self._node[event.node], now_us, arrived.occurred_us, event.event_id, impact=impact)
 
     def _consumed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ReservationConsumed)
-        self._tell_late(arrived, event.node, out)
+        if arrived.arrival_us - arrived.occurred_us > _LATE_US:
+            self._tell_late(arrived, event.node, out)
         item = self._item(event.sku, event.node)
         now_us = arrived.arrival_us
         if item.released_us and now_us - item.released_us < DAY_US:
             impact = Impact(order_id="", tag=event.sku)
             place = (now_us, arrived.occurred_us, event.event_id)
-            out.bad("pick_done", self._node(event.node), *place, impact=impact)
+            out.bad("pick_done", self._node[event.node], *place, impact=impact)
         else:
-            out.good("pick_done", self._node(event.node), now_us)
+            out.good("pick_done", self._node[event.node], now_us)
 
     def _tell_late(self, arrived: Arrived, node: str, out: Collected) -> None:
-        if arrived.arrival_us - arrived.occurred_us > _LATE_US:
-            out.good("stock_late", self._node(node), arrived.arrival_us)
+        out.good("stock_late", self._node[node], arrived.arrival_us)
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""

@@ -1,6 +1,6 @@
 """What is known of each order: what was ordered, by whom, for how much, promised for when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,8 @@ from schemas.events import (
 
 #: Of how many shipments of an order the freight is known; what is dispatched beyond is not judged.
 _MOST_SHIPMENTS = 64
+#: Of how many orders it is kept what was last said of them as a whole.
+_MOST_WHOLE = 5_000
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -37,7 +39,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
     cost: float | None
 
 
-class OrderFacts(msgspec.Struct, array_like=True):
+class OrderFacts(msgspec.Struct, array_like=True, gc=False):
     """An order as its events told it. Times are event times in microseconds, None where nothing was said.
 
     `node` is where it was last allocated as a whole or in part. An order whose `order.created` was not seen has no
@@ -75,7 +77,7 @@ class OrderFacts(msgspec.Struct, array_like=True):
     @property
     def goods(self) -> float:
         """What its lines sell for, as far as that was said."""
-        return sum((line.qty * line.price for line in self.lines if line.price is not None), 0.0)
+        return sum([line.qty * line.price for line in self.lines if line.price is not None], 0.0)
 
     def freight_of(self, event: ShipmentDispatched) -> float | None:
         """What a shipment adds to the order's freight; None where it adds nothing that can be held against it."""
@@ -117,23 +119,29 @@ class OrderFacts(msgspec.Struct, array_like=True):
     ) -> Impact:
         """What is touched when these lines are: units, what they sell for, and the margin where costs are known."""
         self.is_named = True
-        lines = self.lines_of(sku, line_id)
-        value = sum((line.qty * line.price for line in lines if line.price is not None), 0.0)
-        costs = [
-            line.qty * (line.price - line.cost) for line in lines if line.price is not None and line.cost is not None
-        ]
+        lines = self.lines if sku is None and line_id is None else self.lines_of(sku, line_id)
+        units, value, margin = worth_of(lines)
+        promised_us, standing = self.promised_us, self.standing
         return Impact(
-            order_id=order_id,
-            customer_id=self.customer_id,
-            units=sum(line.qty for line in lines),
-            value=round(value, 2),
-            margin=round(sum(costs), 2) if costs and len(costs) == len(lines) else None,
-            refund=refund,
-            currency=self.currency,
-            promised_us=self.promised_us,
-            standing=self.standing,
-            tag=tag,
+            order_id, "", self.customer_id, units, value, margin, refund, self.currency, promised_us, standing, tag
         )
+
+
+def worth_of(lines: Iterable[Line]) -> tuple[float, float, float | None]:
+    """Units of lines, what they sell for, and their margin: None unless each says what it sells for and costs."""
+    units: float = 0
+    value = margin = 0.0
+    is_known, some = True, False
+    for line in lines:
+        qty, price, cost = line.qty, line.price, line.cost
+        units, some = units + qty, True
+        if price is not None:
+            value += qty * price
+        if price is None or cost is None:
+            is_known = False
+        else:
+            margin += qty * (price - cost)
+    return units, round(value, 2), round(margin, 2) if some and is_known else None
 
 
 class OrderBook(EventDetector):
@@ -144,7 +152,7 @@ class OrderBook(EventDetector):
     nothing new.
 
     Memory: some 300 bytes with the key for an order at rest, 20 more for each shipment whose freight is known, dropped
-    `retention` after its last event.
+    `retention` after its last event; and what was last said of at most 5,000 orders as a whole.
     Cost: one look-up for each event of the types that change what is known.
     """
 
@@ -154,12 +162,15 @@ class OrderBook(EventDetector):
     def __init__(self, retention_us: int, path: Sequence[Handoff] = ()) -> None:
         super().__init__()
         self._orders = CaseMemory(OrderFacts, self.VERSION, retention_us, self)
+        #: What was last said of whole orders, until something changes in them: work that grows old asks at each age.
+        self._whole: dict[str, Impact] = {}
         #: Type of event → (pattern, handoff of the path that an order comes into by it, field of the scope there).
         self._steps: dict[type[EventBase], list[tuple[Pattern, int, str]]] = {}
         for link, handoff in enumerate(path):
             self._steps.setdefault(EVENT_TYPES[handoff.start.type], []).append((handoff.start, link, handoff.scope))
         if path:
             self._steps.setdefault(EVENT_TYPES[path[-1].end.type], []).append((path[-1].end, len(path), ""))
+        self._expects = {record for record in self._steps if "expected_at" in record.__struct_fields__}
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -180,19 +191,37 @@ class OrderBook(EventDetector):
         """What is known of an order; to be read, not changed."""
         return self._orders.get(order_id) if order_id else None
 
+    def whole(self, order_id: str) -> Impact:
+        """As `impact` of all lines."""
+        return self._whole.get(order_id) or self.impact(order_id)
+
     def impact(
         self, order_id: str | None, sku: str | None = None, line_id: str | None = None, *, tag: str = ""
     ) -> Impact:
-        """What is touched when these lines of an order are; the bare ids where nothing is known of it."""
+        """What is touched when these lines of an order are; the bare ids where nothing is known of it.
+
+        Cost: a look-up where the whole of an order is asked for again, and nothing has changed in it.
+        """
+        is_whole = sku is None and line_id is None and not tag
+        if is_whole and order_id:
+            said = self._whole.get(order_id)
+            if said is not None:
+                return said
         facts = self.get(order_id)
-        if facts is None:
+        if facts is None or not order_id:
             return Impact(order_id=order_id or "", tag=tag)
-        return facts.impact(order_id or "", sku, line_id, tag=tag)
+        impact = facts.impact(order_id, sku, line_id, tag=tag)
+        if is_whole:
+            if len(self._whole) >= _MOST_WHOLE:
+                self._whole.clear()
+            self._whole[order_id] = impact
+        return impact
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: orders of which nothing was heard for long are forgotten."""
         del out
-        self._orders.due(key, due_us)
+        if self._orders.due(key, due_us):
+            self._whole.clear()
 
     def sizes(self) -> Mapping[str, int]:
         """As `EventDetector`."""
@@ -205,21 +234,24 @@ class OrderBook(EventDetector):
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
         self._orders.restore(state)
+        self._whole.clear()
+
+    def _changing(self, order_id: str, now_us: int) -> OrderFacts:
+        """An order of which something was heard that changes what is said of it."""
+        self._whole.pop(order_id, None)
+        return self._orders.heard(order_id, now_us)
 
     def _created(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, OrderCreated)
-        facts = self._orders.heard(event.order_id, arrived.arrival_us)
+        facts = self._changing(event.order_id, arrived.arrival_us)
         if facts.created_us is not None:
             return
         facts.created_us = arrived.occurred_us
         facts.channel, facts.region = event.channel or "", event.region or facts.region
         facts.customer_id, facts.currency = event.customer_id or "", event.currency or ""
-        facts.lines = tuple(
-            Line(line.line_id, line.sku, line.qty, amount(line.unit_price), amount(line.unit_cost))
-            for line in event.lines
-        )
+        facts.lines = lines_of(event)
         if facts.promised_us is None and event.promised_at is not None:
             facts.promised_us = to_us(event.promised_at)
         if event.dispatch_by is not None:
@@ -232,7 +264,7 @@ class OrderBook(EventDetector):
     def _promised(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, OrderPromiseChanged)
-        facts = self._orders.heard(event.order_id, arrived.arrival_us)
+        facts = self._changing(event.order_id, arrived.arrival_us)
         facts.promised_us = to_us(event.promised_at)
         _tell(event.order_id, facts, arrived, out)
 
@@ -249,7 +281,7 @@ class OrderBook(EventDetector):
         assert isinstance(event, OrderCancelled)
         if event.line_id is not None:
             return
-        facts = self._orders.heard(event.order_id, arrived.arrival_us)
+        facts = self._changing(event.order_id, arrived.arrival_us)
         facts.cancelled = True
         if self._steps:
             facts.standing = Standing(arrived.arrival_us, CANCELLED, arrived.occurred_us)
@@ -273,22 +305,25 @@ class OrderBook(EventDetector):
         order_id: str | None = getattr(event, "order_id", None)
         if not order_id:
             return
-        links = [(link, by) for pattern, link, by in self._steps[type(event)] if pattern.matches(event)]
-        facts = self._orders.heard(order_id, arrived.arrival_us) if links else None
-        for link, scope_by in links:
-            assert facts is not None
+        facts: OrderFacts | None = None
+        for pattern, link, scope_by in self._steps[type(event)]:
+            if pattern.where and not pattern.matches(event):
+                continue
+            if facts is None:
+                facts = self._orders.heard(order_id, arrived.arrival_us)
             before = facts.standing
             if before is not None and (before.link == CANCELLED or before.link > link):
                 continue
             if before is not None and before.link == link and (not scope_by or link == 0):
                 continue  # said once more: the first end counts, as in the handoffs
+            self._whole.pop(order_id, None)
             facts.standing = Standing(
                 arrived.arrival_us,
                 link,
                 arrived.occurred_us,
                 field_of(event, scope_by) if scope_by else "",
                 facts.dispatch_by_us,
-                _expected_us(event),
+                _expected_us(event) if type(event) in self._expects else None,
             )
             _tell(order_id, facts, arrived, out)
 
@@ -299,6 +334,7 @@ class OrderBook(EventDetector):
         facts, expected_us = self.get(event.order_id), _expected_us(event)
         if facts is None or expected_us is None or facts.standing is None or facts.standing.link < 0:
             return
+        self._whole.pop(event.order_id, None)
         facts.standing = msgspec.structs.replace(
             facts.standing, arrival_us=arrived.arrival_us, expected_us=expected_us, is_put_off=True
         )
@@ -329,6 +365,16 @@ def _both(first: "Handler | None", then: Handler) -> Handler:
         then(arrived, out)
 
     return call
+
+
+def lines_of(event: OrderCreated) -> tuple[Line, ...]:
+    """The lines of an order as it was captured."""
+    return tuple(
+        [
+            Line(line.line_id, line.sku, line.qty, amount(line.unit_price), amount(line.unit_cost))
+            for line in event.lines
+        ]
+    )
 
 
 def amount(money: str | None) -> float | None:

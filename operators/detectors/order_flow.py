@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
-from operators.detectors.records import Scoped, scoped
+from operators.detectors.records import Scoped, ScopesOf
 from schemas.events import Arrived, EventBase, OrderCancelled, OrderCreated, ReturnAuthorized
 
 #: With a colon, so that no rule of a process map has the same name.
@@ -23,14 +23,14 @@ class OrderFlow(EventDetector):
 
     def __init__(self, book: OrderBook) -> None:
         super().__init__()
-        self._book = book
+        self._book, self._channels = book, ScopesOf("channel")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
         return {OrderCreated: self._ordered, OrderCancelled: self._cancelled, ReturnAuthorized: self._returned}
 
     def _ordered(self, arrived: Arrived, out: Collected) -> None:
-        out.good(ORDERED, scoped(channel=arrived.event.channel or ""), arrived.arrival_us)
+        out.good(ORDERED, self._channels[arrived.event.channel or ""], arrived.arrival_us)
 
     def _cancelled(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -45,6 +45,6 @@ class OrderFlow(EventDetector):
 
     def _channel(self, event: OrderCancelled | ReturnAuthorized) -> Scoped:
         if event.channel:
-            return scoped(channel=event.channel)
+            return self._channels[event.channel]
         known = self._book.get(event.order_id)
-        return scoped(channel=known.channel if known is not None else "")
+        return self._channels[known.channel if known is not None else ""]

@@ -19,7 +19,7 @@ from operators.detectors.order_book import OrderBook
 from operators.detectors.pace import Pace, PaceState, Slow, SlowRule
 from operators.detectors.policy import Policy
 from operators.detectors.rates import Seen
-from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
+from operators.detectors.records import Impact, Scoped, ScopeFinding, ScopesOf, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from schemas.durations import HOUR_US, MINUTE_US, Duration, people_duration
 from schemas.events import Arrived, EventBase, TaskCompleted, TaskQueued, TaskRejected, TaskStarted
@@ -29,6 +29,7 @@ _JUDGED, _COUNTED = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240), (1, 2, 3, 7)
 _PACED = tuple(sorted((*_COUNTED, *(age for age in _JUDGED if age <= 60))))
 _AGES, _EARLY = tuple(age * MINUTE_US for age in _JUDGED), tuple(age * MINUTE_US for age in _COUNTED)
 _WAIT, _QUEUED, _BEGUN = "pick_wait", "pick_queued", "pick_begun"
+_REJECTED, _SHORT = "pick_rejected", "short:pick"
 _LATE, _STILL = age_metrics(_WAIT, len(_JUDGED)), early_metrics(_WAIT, len(_COUNTED))
 #: How many minutes are counted as one, how many are looked back on at least, and how many are a day.
 _PART, _BACK, _DAY = 10, 20, 24 * 60
@@ -69,7 +70,7 @@ class Picks(Ageing):
 
     def __init__(self, book: OrderBook, remembered_us: int) -> None:
         super().__init__(_WAIT, _AGES, remembered_us, _EARLY)
-        self._book = book
+        self._book, self._nodes = book, ScopesOf("node")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -83,14 +84,14 @@ class Picks(Ageing):
     def impact(self, key: str, work: Waiting) -> Impact:
         """The order: its other lines wait for this one."""
         del key
-        return self._book.impact(work.order_id)
+        return self._book.whole(work.order_id)
 
     def _queued(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, TaskQueued)
         if event.task_type != "pick" or event.order_id is None:
             return
-        scope = scoped(node=event.node)
+        scope = self._nodes[event.node]
         if self.begin(event.task_id, arrived, scope, event.order_id, out):
             out.good(_QUEUED, scope, arrived.arrival_us)
             if event.task_id not in self._waiting:  # that it was begun was heard of first
@@ -108,9 +109,9 @@ class Picks(Ageing):
         if event.task_type != "pick" or event.order_id is None:
             return
         self._off(event.task_id, event.node, arrived, out)
-        out.good("pick_rejected", scoped(node=event.node), arrived.arrival_us)
-        if event.sku:
-            out.good("short:pick", scoped(node=event.node, sku=event.sku), arrived.arrival_us)
+        out.good(_REJECTED, self._nodes[event.node], arrived.arrival_us)
+        if event.sku and out.reads(_SHORT):
+            out.good(_SHORT, scoped(node=event.node, sku=event.sku), arrived.arrival_us)
 
     def _rejected(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -119,24 +120,15 @@ class Picks(Ageing):
             return
         self._off(event.task_id, event.node, arrived, out)
         impact = self._book.impact(event.order_id, event.sku)
-        where = {"node": event.node} | ({"sku": event.sku} if event.sku else {})
-        out.bad(
-            "pick_rejected",
-            scoped(node=event.node),
-            arrived.arrival_us,
-            arrived.occurred_us,
-            event.event_id,
-            impact=impact,
-        )
+        place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
+        out.bad(_REJECTED, self._nodes[event.node], *place, impact=impact)
         if event.sku:
-            out.bad(
-                "short:pick", scoped(**where), arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact
-            )
+            out.bad(_SHORT, scoped(node=event.node, sku=event.sku), *place, impact=impact)
 
     def _off(self, task_id: str, node: str, arrived: Arrived, out: Collected) -> None:
         """It waits no more."""
         if self.end(task_id, arrived, out) is not None:
-            out.good(_BEGUN, scoped(node=node), arrived.arrival_us)
+            out.good(_BEGUN, self._nodes[node], arrived.arrival_us)
 
 
 class PickState(AgeState, array_like=True):

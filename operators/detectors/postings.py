@@ -14,7 +14,7 @@ from operators.detectors.ageing import Ageing, Waiting
 from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
-from operators.detectors.records import Impact, scoped
+from operators.detectors.records import Impact, ScopesOf, scoped
 from operators.findings import next_version, signal_id
 from schemas.durations import MINUTE_US
 from schemas.events import Arrived, EventBase, OrderCancelled, PostingFailed, PostingRecorded, ShipmentDispatched
@@ -24,6 +24,8 @@ from schemas.rows import Signal
 POSTING_AGES = tuple(minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180))
 FAILED, LATE, ISSUES_SEEN = "failed_postings", "late_goods_issues", "goods_issues_seen"
 _SEPARATOR = "\x1f"
+#: What is invoiced is to be paid.
+_PAID_FOR = ("invoice", "payment")
 
 
 class Awaited(NamedTuple):
@@ -47,7 +49,7 @@ class PostingWait(Ageing):
 
     def __init__(self, awaited: Awaited, book: OrderBook, remembered_us: int) -> None:
         super().__init__(awaited.metric, POSTING_AGES, remembered_us)
-        self._awaited, self._book = awaited, book
+        self._wanted, self._after, self._book = awaited.posting_type, awaited.after, book
         self._scope = scoped(posting_type=awaited.posting_type)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -57,12 +59,12 @@ class PostingWait(Ageing):
             PostingFailed: self._failed,
             OrderCancelled: self._cancelled,
         }
-        return handlers if self._awaited.after else handlers | {ShipmentDispatched: self._dispatched}
+        return handlers if self._after else handlers | {ShipmentDispatched: self._dispatched}
 
     def impact(self, key: str, work: Waiting) -> Impact:
         """The order."""
         del work
-        return self._book.impact(key)
+        return self._book.whole(key)
 
     def _dispatched(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -72,17 +74,18 @@ class PostingWait(Ageing):
     def _recorded(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, PostingRecorded)
-        if event.posting_type == self._awaited.posting_type:
+        kind = event.posting_type
+        if kind == self._wanted:
             self.end(event.reference, arrived, out)
-        elif event.posting_type == self._awaited.after:
+        elif kind == self._after:
             self.begin(event.reference, arrived, self._scope, event.reference, out)
-        elif event.posting_type == "goods_issue" and self._awaited.posting_type == "invoice":
+        elif kind == "goods_issue" and self._wanted == "invoice":
             out.good(ISSUES_SEEN, self._scope, arrived.arrival_us)
 
     def _failed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, PostingFailed)
-        if event.posting_type == self._awaited.posting_type:
+        if event.posting_type == self._wanted:
             self.end(event.reference, arrived, out)
 
     def _cancelled(self, arrived: Arrived, out: Collected) -> None:
@@ -93,7 +96,7 @@ class PostingWait(Ageing):
             self.drop(event.order_id)
 
 
-class Documents(msgspec.Struct, array_like=True):
+class Documents(msgspec.Struct, array_like=True, gc=False):
     """What an order's postings said, by type: (parcels or postings, sum of the amounts, id of the last event)."""
 
     parcels: int = 0
@@ -119,6 +122,7 @@ class Postings(EventDetector):
         super().__init__()
         self._book, self._late_us, self._tolerance = book, late_us, tolerance
         self._orders = CaseMemory(Documents, self.VERSION, retention_us, self)
+        self._types = ScopesOf("posting_type")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -145,23 +149,22 @@ class Postings(EventDetector):
     def _failed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, PostingFailed)
-        scope = scoped(posting_type=event.posting_type)
+        scope = self._types[event.posting_type]
         shown = _SEPARATOR.join((event.event_id, event.interface, event.error_code))
         out.bad(FAILED, scope, arrived.arrival_us, arrived.occurred_us, shown, impact=self._impact(event))
 
     def _recorded(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, PostingRecorded)
-        scope = scoped(posting_type=event.posting_type)
+        kind, reference = event.posting_type, event.reference
+        scope = self._types[kind]
         out.good(FAILED, scope, arrived.arrival_us)
-        if self._orders.get(event.reference) is None and self._book.get(event.reference) is None:
-            return
-        documents = self._orders.heard(event.reference, arrived.arrival_us)
-        if (
-            event.posting_type == "goods_issue"
-            and documents.dispatched_us
-            and event.posting_type not in documents.posted
-        ):
+        documents = self._orders.heard_again(reference, arrived.arrival_us)
+        if documents is None:
+            if self._book.get(reference) is None:
+                return
+            documents = self._orders.heard(reference, arrived.arrival_us)
+        if kind == "goods_issue" and documents.dispatched_us and kind not in documents.posted:
             if arrived.occurred_us - documents.dispatched_us > self._late_us:
                 impact, at_us = self._impact(event), documents.dispatched_us
                 out.bad(LATE, scope, arrived.arrival_us, at_us, event.event_id, impact=impact)
@@ -171,16 +174,19 @@ class Postings(EventDetector):
 
     def _compare(self, event: PostingRecorded, documents: Documents, arrived: Arrived, out: Collected) -> None:
         """Hold a posting against the order's earlier ones."""
-        count, sums, before = documents.posted.get(event.posting_type, (0, 0.0, ""))
+        kind = event.posting_type
+        count, sums, before = documents.posted.get(kind, (0, 0.0, ""))
         value = float(event.amount) if event.amount is not None else 0.0
-        documents.posted[event.posting_type] = count + 1, sums + value, event.event_id
+        documents.posted[kind] = count + 1, sums + value, event.event_id
         if count >= max(1, documents.parcels) and value and abs(sums / count - value) < 0.005 and documents.parcels:
-            said = f"{event.posting_type} posted {count + 1} times for {documents.parcels} parcels"
+            said = f"{kind} posted {count + 1} times for {documents.parcels} parcels"
             self._tell("duplicate_posting", "one for each parcel", said, event, before, documents, arrived, out)
+        if kind not in _PAID_FOR:
+            return
         invoices, invoiced, invoice_id = documents.posted.get("invoice", (0, 0.0, ""))
         payments, paid, payment_id = documents.posted.get("payment", (0, 0.0, ""))
-        if invoices == payments and invoiced and paid and event.posting_type in ("invoice", "payment"):
-            other = invoice_id if event.posting_type == "payment" else payment_id
+        if invoices == payments and invoiced and paid:
+            other = invoice_id if kind == "payment" else payment_id
             if abs(invoiced - paid) > self._tolerance * max(invoiced, paid):
                 said = f"{invoiced:.2f} invoiced, {paid:.2f} paid"
                 self._tell(

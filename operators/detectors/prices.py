@@ -8,7 +8,7 @@ from operators.detectors.events import CELL_US, Collected, EventDetector, Handle
 from operators.detectors.kept import read_kept
 from operators.detectors.order_book import OrderBook, amount
 from operators.detectors.policy import ByScope, Policy
-from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
+from operators.detectors.records import Impact, Scoped, ScopeFinding, ScopesOf, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, Duration
@@ -46,13 +46,13 @@ class PriceRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Prices(EventDetector):
-    """Tells what each order line sold for, and which lines sold below cost. Memory: none."""
+    """Tells what each order line sold for, and which lines sold below cost. Memory: the names of channels."""
 
     NAME = "prices"
 
     def __init__(self, book: OrderBook) -> None:
         super().__init__()
-        self._book = book
+        self._book, self._channels = book, ScopesOf("channel")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -61,35 +61,26 @@ class Prices(EventDetector):
     def _ordered(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, OrderCreated)
-        channel = event.channel or ""
-        facts = self._book.get(event.order_id)
+        scope, now_us = self._channels[event.channel or ""], arrived.arrival_us
+        order_id, customer_id, currency = event.order_id, event.customer_id or "", event.currency or ""
+        facts = self._book.get(order_id)
         promised_us = facts.promised_us if facts is not None else None
+        place = (now_us, arrived.occurred_us, event.event_id)
         for line in event.lines:
-            price, cost = amount(line.unit_price), amount(line.unit_cost)
-            if price is None or line.qty <= 0:
+            price, cost, qty = amount(line.unit_price), amount(line.unit_cost), line.qty
+            if price is None or qty <= 0:
                 continue
-            margin = None if cost is None else round(line.qty * (price - cost), 2)
+            margin = None if cost is None else round(qty * (price - cost), 2)
+            # Tagged with its item, for `PriceWatch` and `MarginWatch`.
             impact = Impact(
-                order_id=event.order_id,
-                customer_id=event.customer_id or "",
-                units=line.qty,
-                value=line.qty * price,
-                margin=margin,
-                currency=event.currency or "",
-                promised_us=promised_us,
+                order_id, "", customer_id, qty, qty * price, margin, 0.0, currency, promised_us, None, line.sku
             )
-            place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
-            out.bad("line_price", scoped(channel=channel), *place, impact=priced(impact, line.sku))
+            out.bad("line_price", scope, *place, impact=impact)
             if cost is not None and cost > 0:
                 if price < cost:
-                    out.bad("below_cost", scoped(channel=channel), *place, impact=priced(impact, line.sku))
+                    out.bad("below_cost", scope, *place, impact=impact)
                 else:
-                    out.good("below_cost", scoped(channel=channel), arrived.arrival_us)
-
-
-def priced(impact: Impact, sku: str) -> Impact:
-    """A line for `PriceWatch` and `MarginWatch`, tagged with its item."""
-    return msgspec.structs.replace(impact, tag=sku)
+                    out.good("below_cost", scope, now_us)
 
 
 class _KeptChannels(msgspec.Struct, frozen=True, array_like=True):

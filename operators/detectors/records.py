@@ -14,6 +14,8 @@ Scoped: TypeAlias = tuple[tuple[str, str], ...]
 CANCELLED = -1
 #: The metric of a tally that says nothing but where an order now stands (in its impact).
 ORDER_MOVED = "order.moved"
+#: How many scopes of one field are at hand; beyond, they are made again.
+_MOST_SCOPES = 50_000
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -97,6 +99,21 @@ def scoped(**fields: str) -> Scoped:
     if len(fields) == 1:
         return tuple(fields.items()) if all(fields.values()) else ()
     return tuple(sorted((name, value) for name, value in fields.items() if value))
+
+
+class ScopesOf(dict[str, Scoped]):
+    """The scopes of one field by its value, each made once: `scoped(node=value)`. Memory: at most `_MOST_SCOPES`."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self._field = field
+
+    def __missing__(self, value: str) -> Scoped:
+        """The scope of a value that was not asked for lately."""
+        if len(self) >= _MOST_SCOPES:
+            self.clear()
+        scope = self[value] = ((self._field, value),) if value else ()
+        return scope
 
 
 def bucket_key(scope: Scoped) -> str:

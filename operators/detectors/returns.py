@@ -10,7 +10,7 @@ from operators.detectors.order_book import amount
 from operators.detectors.pending import WaitRule, Waits, impacts_of, take
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
-from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
+from operators.detectors.records import Impact, Scoped, ScopeFinding, ScopesOf, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
 from operators.findings import confidence_of, next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration, people_duration
@@ -57,7 +57,7 @@ class ReturnsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     retention: Duration = Duration(21 * DAY_US)
 
 
-class _Return(msgspec.Struct, array_like=True):
+class _Return(msgspec.Struct, array_like=True, gc=False):
     """A return: its order, what hangs on it, and what has happened (event times)."""
 
     order_id: str = ""
@@ -88,6 +88,7 @@ class Returns(EventDetector):
         super().__init__()
         self._settings = settings
         self._returns = CaseMemory(_Return, self.VERSION, settings.retention, self)
+        self._skus = ScopesOf("sku")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -104,7 +105,7 @@ class Returns(EventDetector):
         event = arrived.event
         assert isinstance(event, OrderCreated)
         for line in event.lines:
-            out.good("returns", scoped(sku=line.sku), arrived.arrival_us)
+            out.good("returns", self._skus[line.sku], arrived.arrival_us)
 
     def _authorized(self, arrived: Arrived, out: Collected) -> None:
         self._seen(arrived, out)
@@ -121,7 +122,7 @@ class Returns(EventDetector):
             known.counted = True
             if event.sku:
                 impact = self._impact(event.return_id, known)
-                scope = scoped(sku=event.sku)
+                scope = self._skus[event.sku]
                 out.bad("returns", scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
         return known
 

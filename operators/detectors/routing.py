@@ -1,12 +1,12 @@
 """Routing: where orders are allocated, held against where they belong. The first part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from operators.detectors.case_memory import CaseMemory
 from operators.detectors.events import Collected, EventDetector, Handler
-from operators.detectors.order_book import OrderBook
+from operators.detectors.order_book import Line, OrderBook
 from operators.detectors.policy import OfAll
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Scoped, Tally, scoped
@@ -25,6 +25,7 @@ from schemas.events import (
 ALLOCATIONS: Scoped = scoped(handoff="allocation")
 ROUTE = "route"
 _MOST_NODES = 20
+_JSON = msgspec.json.Encoder()
 
 
 class RoutingRule(RateRule, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,7 +82,7 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
         return frozenset((self.sku, *self.others)) - {""}
 
 
-class Allocations(msgspec.Struct, array_like=True):
+class Allocations(msgspec.Struct, array_like=True, gc=False):
     """Where an order's lines were allocated (by line, empty for the order), and whether a node refused."""
 
     nodes: dict[str, list[str]] = {}
@@ -127,8 +128,10 @@ class Routes(EventDetector):
         if order.refused:
             return
         facts = self._book.get(event.order_id)
-        lines = facts.lines_of(line_id=event.line_id) if facts is not None else []
-        to_and_fro = (event.node in before and event.node != before[-1]) or len(set(before)) > 1
+        lines: Sequence[Line] = ()
+        if facts is not None:
+            lines = facts.lines if event.line_id is None else facts.lines_of(line_id=event.line_id)
+        to_and_fro = bool(before) and ((event.node in before and event.node != before[-1]) or len(set(before)) > 1)
         verdict = "right" if event.expected_node is not None else "unsaid"
         if to_and_fro or (event.expected_node is not None and event.expected_node != event.node):
             verdict = "wrong"
@@ -140,10 +143,10 @@ class Routes(EventDetector):
             event.node,
             lines[0].sku if lines else "",
             verdict,
-            tuple(dict.fromkeys(line.sku for line in lines[1:])),
+            tuple(dict.fromkeys([line.sku for line in lines[1:]])) if len(lines) > 1 else (),
         )
         impact = None if verdict == "right" else self._book.impact(event.order_id)
-        shown = msgspec.json.encode(route).decode()
+        shown = _JSON.encode(route).decode()
         out.tallies.append(Tally(ROUTE, ALLOCATIONS, arrived.arrival_us, arrived.occurred_us, 1.0, 1.0, shown, impact))
 
     def _refused(self, arrived: Arrived, out: Collected) -> None:

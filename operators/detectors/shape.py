@@ -1,5 +1,7 @@
 """The shape of an order's payload: which of the optional fields it carries; and which shapes a channel is used to."""
 
+from operator import attrgetter
+
 import msgspec
 
 from schemas.events import OrderCreated
@@ -16,8 +18,10 @@ FIELDS = (
     "idempotency_key",
     "unit_cost",
 )
-_OF_LINE = ("unit_price", "unit_cost")
 _BITS = {name: 1 << index for index, name in enumerate(FIELDS)}
+_OF_LINE = (_BITS["unit_price"], _BITS["unit_cost"])
+_OF_ORDER = tuple(bit for bit in _BITS.values() if bit not in _OF_LINE)
+_fields_of_order = attrgetter(*(name for name, bit in _BITS.items() if bit in _OF_ORDER))
 #: A channel's own orders count alone from `learn_from` on; its first so many count beside all channels' orders.
 _SOME = 30
 #: A shape of which no more than this share of the orders are is a rare one.
@@ -28,11 +32,15 @@ _DROPPED = 0.8
 
 def shape_of(event: OrderCreated) -> int:
     """One bit for each of `FIELDS` that the order carries. An order without lines is said to lack only the lines."""
-    shape = 0
-    for name, bit in _BITS.items():
-        if name in _OF_LINE:
-            shape |= bit if all(getattr(line, name) is not None for line in event.lines) else 0
-        elif getattr(event, name):
+    priced, costed = _OF_LINE
+    for line in event.lines:
+        if line.unit_price is None:
+            priced = 0
+        if line.unit_cost is None:
+            costed = 0
+    shape = priced | costed
+    for bit, value in zip(_OF_ORDER, _fields_of_order(event), strict=True):
+        if value:
             shape |= bit
     return shape
 
