@@ -4,7 +4,7 @@ import msgspec
 
 
 class SegmentState(msgspec.Struct, frozen=True, array_like=True):
-    """Ids in order, and when each was let through: 8 bytes each, little-endian."""
+    """Ids in the order in which they were let through, and when: 8 bytes each, little-endian."""
 
     hashes: bytes
     times_us: bytes

@@ -63,7 +63,7 @@ class _Input:
         for piece in slices:
             self._reorder.push(piece)
         released = self._reorder.release()
-        kept, dropped = self._dedup.split(released.events)
+        kept, dropped = self._dedup.split(released.events, released.marks)
         rows.extend(duplicate_row(arrived, first) for arrived, first in dropped)
         return kept, released.clock_us, released.ended
 
@@ -244,7 +244,8 @@ class InterfaceGroup:
         rows: list[Row] = []
         for piece in slices:
             self._refusals.push(piece.refused)
-            self._traffic.push(piece.heard, piece.refused)
+            if self._settings.detectors.enabled:
+                self._traffic.push(piece.heard, piece.refused)
         events, clock_us, ended = self._input.take(slices, rows)
         rows = [row for row in rows if not (isinstance(row, DuplicateEvent) and row.type == self._elsewhere)]
         found = self._detectors.update(events, [], self._settings.known_to(clock_us, ended=ended))
@@ -255,7 +256,7 @@ class InterfaceGroup:
             (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], [], ended, *part))
             for index, part in enumerate(dealt(found, self._settings.site_groups))
         ]
-        controls = [arrived for arrived in events if isinstance(arrived.event, CONTROL_TYPES)]
+        controls = [arrived for arrived in events if type(arrived.event) in CONTROL_TYPES]
         said = IncidentPiece(self.name, clock_us, clock_us - 1, [], controls, ended, promotions=found.promotions)
         return Emitted(rows, pieces, [(group_name(INCIDENT, 0), said)])
 
@@ -284,7 +285,8 @@ class InterfaceGroup:
         kept = decoded(state, InterfaceGroupState)
         self._input.restore(kept.input)
         self._refusals.restore(kept.refused)
-        self._traffic.restore(kept.traffic)
+        if self._settings.detectors.enabled:
+            self._traffic.restore(kept.traffic)
         self._detectors.restore(kept.detectors)
 
 

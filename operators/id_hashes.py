@@ -16,7 +16,18 @@ Hashes = npt.NDArray[np.uint64]
 _WORD = np.uint64(0x9E3779B97F4A7C15)
 _LENGTH = np.uint64(0xC2B2AE3D27D4EB4F)
 _FINAL = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
+#: Of a word, the bytes that come first.
+_KEPT = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 _HALF, _SHIFT = np.uint64(32), np.uint64(33)
+
+
+class _Seeds(dict[str, int]):
+    """A number for each source, made when it is first asked for."""
+
+    def __missing__(self, source: str) -> int:
+        digest = blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        seed = self[source] = int.from_bytes(digest, "little")
+        return seed
 
 
 class IdHasher:
@@ -26,19 +37,16 @@ class IdHasher:
     """
 
     def __init__(self) -> None:
-        self._seeds: dict[str, int] = {}
+        self._seeds = _Seeds()
 
     def hashes(self, sources: Sequence[str], ids: Sequence[str]) -> Hashes:
         """One number a pair; `sources` and `ids` are of one length, which is not 0."""
         words, lengths = _words(ids)
-        for source in set(sources).difference(self._seeds):
-            digest = blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            self._seeds[source] = int.from_bytes(digest, "little")
         mixed: Hashes = np.fromiter(map(self._seeds.__getitem__, sources), np.uint64, len(ids))
         mixed ^= lengths * _LENGTH
         shortest = int(lengths.min())
-        for column in range(words.shape[1]):
-            following = (mixed ^ words[:, column]) * _WORD
+        for column, word in enumerate(words):
+            following = (mixed ^ word) * _WORD
             following ^= following >> _HALF
             mixed = following if shortest > 8 * column else np.where(lengths > 8 * column, following, mixed)
         for factor in _FINAL:
@@ -48,16 +56,26 @@ class IdHasher:
         return mixed
 
 
-def _words(ids: Sequence[str]) -> tuple[Hashes, Hashes]:
-    """The ids' bytes as words of 8, a row each, filled up with zeros; and how many bytes each has."""
-    texts: Sequence[str | bytes] = ids
-    lengths = list(map(len, texts))
-    width = max(8, -(-max(lengths) // 8) * 8)
-    try:
-        packed = np.array(texts, dtype=f"S{width}")
-    except UnicodeEncodeError:
-        texts = [one.encode("utf-8", "surrogatepass") for one in ids]
-        lengths = list(map(len, texts))
-        width = max(8, -(-max(lengths) // 8) * 8)
-        packed = np.array(texts, dtype=f"S{width}")
-    return packed.view("<u8").reshape(len(texts), width // 8), np.array(lengths, dtype=np.uint64)
+def _words(ids: Sequence[str]) -> tuple[list[Hashes], Hashes]:
+    """The ids' bytes as words of 8, a column each, filled up with zeros; and how many bytes each has.
+
+    All of them are written one behind the other, and words are read from where each begins.
+    """
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    text = "".join(ids)
+    if text.isascii():
+        packed = text.encode()
+    else:
+        each = [one.encode("utf-8", "surrogatepass") for one in ids]
+        lengths = np.fromiter(map(len, each), np.int64, len(ids))
+        packed = b"".join(each)
+    width = max(1, -(-int(lengths.max()) // 8))
+    buffer = packed + bytes(8 * width)
+    at_each_byte = np.ndarray((len(packed) + 8 * width - 7,), "<u8", buffer, strides=(1,))
+    begins = np.cumsum(lengths)
+    begins -= lengths
+    words = [at_each_byte[begins] & _KEPT[np.minimum(lengths, 8)]]
+    for done in range(8, 8 * width, 8):
+        left = np.maximum(np.minimum(lengths - done, 8), 0)
+        words.append(at_each_byte[begins + done] & _KEPT[left])
+    return words, lengths.view(np.uint64)

@@ -5,10 +5,13 @@ Pure: reading and decoding are someone else's (see dataflows/files.py, dataflows
 
 from bisect import bisect_left
 from datetime import UTC, datetime
-from typing import TypeAlias
+from itertools import repeat
+from operator import attrgetter
 
 import msgspec
+import numpy as np
 
+from operators.instants import Instants, to_us_all
 from operators.lane_state import PartitionState, Reads, Tally, TimeRules
 from schemas.decode import Fault
 from schemas.durations import (
@@ -35,8 +38,37 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFUSED = -(1 << 63)
 
 
-#: Offset, raw message, what decoding made of it, the arrival time that the log gives.
-_Unstamped: TypeAlias = tuple[int, bytes, Event | Fault, int | None]
+#: So many messages at least are worth being stamped together; after one that is odd so many are stamped one by one.
+_FEW = 48
+
+_occurred_at, _recorded_at = attrgetter("occurred_at"), attrgetter("recorded_at")
+
+
+class _Unstamped:
+    """What was read and not yet stamped, in columns of one length."""
+
+    __slots__ = ("claims_us", "decoded", "offsets", "raws")
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+        self.raws: list[bytes] = []
+        self.decoded: list[Event | Fault] = []
+        self.claims_us: list[int | None] = []
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def add(self, reads: Reads) -> None:
+        """Take what was read next."""
+        self.offsets += reads.offsets
+        self.raws += reads.raws
+        self.decoded += reads.decoded
+        self.claims_us += reads.claims_us or repeat(None, len(reads.raws))
+
+    def drop(self, count: int) -> None:
+        """Let go of the first `count`."""
+        for column in (self.offsets, self.raws, self.decoded, self.claims_us):
+            del column[:count]
 
 
 class PartitionQueue:
@@ -61,7 +93,7 @@ class PartitionQueue:
         self.position = 0
         self.offset = 0
         self._rules = rules
-        self._unstamped: list[_Unstamped] = []
+        self._unstamped = _Unstamped()
         self._items: list[Arrived | DeadLetter] = []
         self._arrivals: list[int] = []
         self._delays: list[int] = []
@@ -82,23 +114,90 @@ class PartitionQueue:
         self._offsets += reads.offsets
         self._positions += reads.positions
         self._sizes += map(len, reads.raws)
-        claims = reads.claims_us or [None] * len(reads.raws)
-        self._unstamped += zip(reads.offsets, reads.raws, reads.decoded, claims, strict=True)
+        self._unstamped.add(reads)
         self.ended = ended
         keep = LOOKAHEAD if self._rules.guard_leaps and not ended else 0
         count = len(self._unstamped) - keep
         if count > 0:
             self._stamp_first(count)
-            del self._unstamped[:count]
+            self._unstamped.drop(count)
 
     def _stamp_first(self, count: int) -> None:
-        """Stamp the first `count` of what was read: at once where nothing is odd, else by `_stamp`."""
+        """Stamp the first `count` of what was read: together as far as nothing is odd.
+
+        After an odd one, no more than four times as many as went well are tried together: what is tried in vain is
+        bounded by what went well.
+        """
+        done, most = 0, count
+        while done < count:
+            together = 0
+            if count - done >= _FEW:
+                upto = min(count, done + most)
+                together = self._stamp_together(done, upto)
+                done += together
+                if done == upto:
+                    most *= 4
+                    continue
+            self._stamp_each(done, min(count, done + _FEW))
+            done = min(count, done + _FEW)
+            most = max(_FEW, 4 * together)
+
+    def _stamp_together(self, begin: int, end: int) -> int:
+        """Stamp what was read from `begin` on, up to the first that is odd; how many."""
+        offsets, waiting = self._unstamped.offsets[begin:end], self._unstamped.decoded[begin:end]
+        try:
+            said = list(map(_occurred_at, waiting))
+        except AttributeError:
+            end = begin + next(at for at, one in enumerate(waiting) if isinstance(one, Fault))
+            if end - begin < _FEW:
+                return 0
+            offsets, waiting = offsets[: end - begin], waiting[: end - begin]
+            said = list(map(_occurred_at, waiting))
+        occurred = to_us_all(said)
+        claims = self._claims(begin, end, occurred)
+        if claims is None:
+            return 0
+        arrivals = np.maximum.accumulate(np.append(self._stamp_us, claims))
+        stamps, arrivals = arrivals[:-1], arrivals[1:]
+        delays = arrivals - occurred
+        odd = (delays < -self._rules.max_future_us) | (delays > self._rules.max_past_us) | (claims > self._latest_us)
+        if self._rules.guard_leaps:
+            odd |= claims - stamps > self._rules.max_past_us
+        count = int(odd.argmax()) if odd.any() else end - begin
+        if count == 0:
+            return 0
+        stamped = arrivals[:count].tolist()
+        self._items += map(
+            Arrived, stamped, repeat(self.topic), repeat(self.partition), offsets, occurred[:count].tolist(), waiting
+        )
+        self._arrivals += stamped
+        self._delays += delays[:count].tolist()
+        self._stamp_us = stamped[-1]
+        return count
+
+    def _claims(self, begin: int, end: int, occurred: Instants) -> Instants | None:
+        """When these say that they arrived, None where they say it in different ways: what the log gives, or they."""
+        given, count = self._unstamped.claims_us[begin:end], end - begin
+        silent = given.count(None)
+        if silent == 0:
+            return np.fromiter(given, np.int64, count)
+        if silent < count:
+            return None
+        recorded = list(map(_recorded_at, self._unstamped.decoded[begin:end]))
+        silent = recorded.count(None)
+        if silent == 0:
+            return to_us_all(recorded)
+        return occurred if silent == count else None
+
+    def _stamp_each(self, begin: int, end: int) -> None:
+        """Stamp one by one: at once where nothing is odd, else by `_stamp`."""
         topic, partition, latest = self.topic, self.partition, self._latest_us
         future, past = self._rules.max_future_us, self._rules.max_past_us
         leap = past if self._rules.guard_leaps else NO_LEAP_US
         items, arrivals, delays, stamp = self._items, self._arrivals, self._delays, self._stamp_us
-        made, epoch = len(items), _EPOCH
-        for offset, _, event, said in self._unstamped[:count]:
+        epoch, waiting = _EPOCH, self._unstamped
+        columns = waiting.offsets[begin:end], waiting.decoded[begin:end], waiting.claims_us[begin:end]
+        for index, (offset, event, said) in enumerate(zip(*columns, strict=True), begin):
             if not isinstance(event, Fault):
                 since = event.occurred_at - epoch
                 occurred = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
@@ -114,7 +213,7 @@ class PartitionQueue:
                     delays.append(arrival - occurred)
                     continue
             self._stamp_us = stamp
-            item = self._stamp(len(items) - made)
+            item = self._stamp(index)
             stamp = self._stamp_us
             items.append(item)
             arrivals.append(stamp)
@@ -178,7 +277,9 @@ class PartitionQueue:
 
     def _stamp(self, index: int) -> Arrived | DeadLetter:
         """Judge the message at `index` of the unstamped."""
-        offset, raw, decoded, said_us = self._unstamped[index]
+        waiting = self._unstamped
+        offset, raw, said_us = waiting.offsets[index], waiting.raws[index], waiting.claims_us[index]
+        decoded = waiting.decoded[index]
         if said_us is not None and not self._rules.guard_leaps and said_us <= self._latest_us:
             self._stamp_us = max(self._stamp_us, said_us)  # the log's own clock holds for what is refused, too
         if isinstance(decoded, Fault):
@@ -213,7 +314,8 @@ class PartitionQueue:
     def _is_stray(self, claim: int, index: int) -> bool:
         """Whether most of what follows would be out of reach if this claim were believed."""
         after = before = 0
-        for _, _, decoded, said_us in self._unstamped[index + 1 : index + 1 + LOOKAHEAD]:
+        ahead = slice(index + 1, index + 1 + LOOKAHEAD)
+        for decoded, said_us in zip(self._unstamped.decoded[ahead], self._unstamped.claims_us[ahead], strict=True):
             if not isinstance(decoded, Fault):
                 at = said_us if said_us is not None else to_us(decoded.recorded_at or decoded.occurred_at)
                 if at < claim - self._rules.max_past_us:

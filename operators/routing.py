@@ -5,10 +5,13 @@ from typing import Any
 from zlib import crc32
 
 import msgspec
+import numpy as np
 
 from operators.case_plan import EventPlan, bucket_of, compile_plans
 from operators.detectors.integration_minute import heard_of
+from operators.id_hashes import IdHasher
 from operators.lane_state import Merged
+from operators.marks import Marks, marks_of
 from operators.pipeline import CASE, INTERFACE, ITEM, PipelineSettings, group_names
 from operators.slices import Refused, Slice
 from schemas.events import EVENT_TYPES, Arrived, EventBase, OrderCreated, PoCreated, type_name
@@ -68,6 +71,8 @@ class Router:
         self._settings = settings
         integration = settings.detectors.integration
         self._late_us, self._early_us = integration.delays.after, integration.clocks.ahead
+        self._hears = settings.detectors.enabled
+        self._hasher = IdHasher()
         self._plans = compile_plans(settings.process)
         self._names = {
             CASE: group_names(CASE, settings.case_groups),
@@ -80,34 +85,37 @@ class Router:
 
     def slices(self, lane: str, merged: Merged) -> list[tuple[str, Slice]]:
         """A slice of a lane's output for every group: those without events too, since they carry time."""
-        parts: dict[str, list[Arrived]] = {name: [] for name in self.names}
-        cases, items = [parts[name] for name in self._names[CASE]], [parts[name] for name in self._names[ITEM]]
-        others, routes = parts[self._names[INTERFACE][0]], self._routes
-        for arrived in merged.events:
-            event = arrived.event
-            route = routes.get(type(event))
-            if route is None:
-                others.append(arrived)
-            elif route.is_plain:
-                if route.case_field is not None:
-                    case_id = getattr(event, route.case_field) or event.event_id
-                    cases[crc32(case_id.encode()) % len(cases)].append(arrived)
-                if route.is_capture:
-                    others.append(arrived)
-                if route.is_item:
-                    items[crc32(f"{event.sku}\x1f{event.node}".encode()) % len(items)].append(arrived)  # type: ignore[union-attr] # of types with both
-            else:
-                for name in self.groups_of(event):
-                    parts[name].append(arrived)
-        slices = [
-            (name, Slice(lane, merged.watermark_us, merged.last_us, events, merged.final))
-            for name, events in parts.items()
-        ]
+        events = merged.events
+        marks = marks_of(events, self._hasher)
+        slices = [(name, _slice(lane, merged, marks, places)) for name, places in self._places(events).items()]
         name, last = slices[-1]
-        heard = heard_of(merged.events, self._late_us, self._early_us)
+        heard = heard_of(events, self._late_us, self._early_us) if self._hears else []
         refused = [_refused(letter) for letter in merged.dead]
         slices[-1] = name, msgspec.structs.replace(last, refused=refused, heard=heard)
         return slices
+
+    def _places(self, events: Iterable[Arrived]) -> dict[str, list[int]]:
+        """For every group, the places of those among `events` that go to it."""
+        places: dict[str, list[int]] = {name: [] for name in self.names}
+        cases, items = [places[name] for name in self._names[CASE]], [places[name] for name in self._names[ITEM]]
+        others, routes = places[self._names[INTERFACE][0]], self._routes
+        for place, arrived in enumerate(events):
+            event = arrived.event
+            route = routes.get(type(event))
+            if route is None:
+                others.append(place)
+            elif route.is_plain:
+                if route.case_field is not None:
+                    case_id = getattr(event, route.case_field) or event.event_id
+                    cases[crc32(case_id.encode()) % len(cases)].append(place)
+                if route.is_capture:
+                    others.append(place)
+                if route.is_item:
+                    items[crc32(f"{event.sku}\x1f{event.node}".encode()) % len(items)].append(place)  # type: ignore[union-attr] # of types with both
+            else:
+                for name in self.groups_of(event):
+                    places[name].append(place)
+        return places
 
     def groups_of(self, event: EventBase) -> Sequence[str]:
         """The names of the groups that `event` belongs to; at least one."""
@@ -128,6 +136,14 @@ class Router:
         if isinstance(event, OrderCreated):
             found.extend(self._names[INTERFACE])
         return found or self._names[INTERFACE]
+
+
+def _slice(lane: str, merged: Merged, marks: Marks, places: list[int]) -> Slice:
+    """What is at `places` of a lane's output."""
+    events, packed = [merged.events[place] for place in places], b""
+    if places:
+        packed = marks.at(np.array(places)).packed()
+    return Slice(lane, merged.watermark_us, merged.last_us, events, merged.final, marks=packed)
 
 
 class _Named(msgspec.Struct):

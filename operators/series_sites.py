@@ -63,6 +63,7 @@ class SiteVectors:
     def __init__(self, settings: ModelSettings, parts: Parts, step_us: int) -> None:
         self._settings = settings
         self._parts = {by: {_name(*key): side for key, side in some.items()} for by, some in parts.items()}
+        self._names = {by: {key: _name(*key) for key in some} for by, some in parts.items()}
         self._per_week = 7 * DAY_US / step_us
         self._kinds = {by: SiteModels(settings, some, self._per_week) for by, some in self._parts.items()}
 
@@ -77,9 +78,14 @@ class SiteVectors:
                 sites.setdefault((by, scope, one[0].point.at_us), []).append(one)
         out: list[Row] = []
         for (by, scope, _), together in sorted(sites.items(), key=_site):
-            residuals = {_name(*point.point.series[:2]): _residual(point, score) for point, score in together}
-            known = self._parts[by]
-            residuals = {name: value for name, value in residuals.items() if name in known and math.isfinite(value)}
+            residuals: dict[str, float] = {}
+            known = self._names[by]
+            for point, score in together:
+                metric, handoff, _, _ = point.point.series
+                name, value = known.get((metric, handoff)), _residual(point, score)
+                if name is not None:
+                    residuals[name] = value
+            residuals = {name: value for name, value in residuals.items() if math.isfinite(value)}
             if len(residuals) < _LEAST_KNOWN:
                 continue
             is_told = any(score.is_alarm for _, score in together)

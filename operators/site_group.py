@@ -47,8 +47,9 @@ class SiteGroup:
             self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
             self._windows.update(piece.changes)
             self._feeds.update(piece.beats)
-            self._moves += [tally for tally in piece.tallies if tally.metric == ORDER_MOVED]
-            tallies = [tally for tally in piece.tallies if tally.metric != ORDER_MOVED]
+            tallies: list[Tally] = []
+            for tally in piece.tallies:
+                (self._moves if tally.metric == ORDER_MOVED else tallies).append(tally)
             self._detectors.update(tallies)
             self._detectors.count(piece.counts)
             if self._settings.models.enabled:

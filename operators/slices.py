@@ -2,6 +2,7 @@
 
 import msgspec
 
+from operators.marks import Marks
 from schemas.events import Arrived
 
 
@@ -22,7 +23,7 @@ class Refused(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True
 class Heard(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
     """What a lane heard of one source about one topic (of some: and one node) in one minute, as detectors see it.
 
-    Delays are arrival less event time, in microseconds. `late` and `early` count those that came later than, or were
+    `least_us` is the least delay, arrival less event time. `late` and `early` count those that came later than, or were
     dated ahead by more than, the settings say. `first` is the smallest id: parts of a minute add up in any order.
     """
 
@@ -35,7 +36,6 @@ class Heard(msgspec.Struct, frozen=True, order=True, gc=False, array_like=True):
     late: int
     early: int
     least_us: int
-    most_us: int
     first: str
 
 
@@ -44,7 +44,8 @@ class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `last_us` is the largest arrival time of the lane so far, whatever group it was for. `final` says the lane has
     ended: nothing more will come from it, ever (files; a log of Kafka's never ends). `refused` are the lane's dead
-    letters, and `heard` what it heard of whom, for the group that counts them.
+    letters, and `heard` what it heard of whom, for the group that counts them. `marks` are the packed `Marks` of the
+    events; without them, whoever needs them has to work them out.
     """
 
     lane: str
@@ -54,12 +55,14 @@ class Slice(msgspec.Struct, frozen=True, gc=False, array_like=True):
     final: bool = False
     refused: list[Refused] = []
     heard: list[Heard] = []
+    marks: bytes = b""
 
 
 class Released(msgspec.Struct, frozen=True, gc=False):
-    """Events in the order of the log, how far time has come after them, and whether all inputs have ended."""
+    """Events in the order of the log and their marks, how far time has come, and whether all inputs have ended."""
 
     events: list[Arrived]
+    marks: Marks
     clock_us: int
     ended: bool
 

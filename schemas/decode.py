@@ -60,11 +60,19 @@ class EventDecoder:
         out: list[Event | Fault] = []
         for start in range(0, len(raws), _CHUNK):
             chunk = raws[start : start + _CHUNK]
-            large = sum(map(len, chunk)) > self._max_message_bytes
-            self._decode_chunk(chunk, suspect=large or self._is_suspect(b"".join(chunk)), out=out)
+            suspect = self._is_suspect(b"".join(chunk))
+            if not suspect and not _any_too_deep(chunk):
+                try:
+                    out += list(map(self._decode, chunk))
+                except Exception:  # noqa: BLE001, S110 - one of them is no event: which, is seen one by one
+                    pass
+                else:
+                    continue
+            self._decode_chunk(chunk, suspect=suspect, out=out)
         return out
 
     def _decode_chunk(self, raws: Sequence[bytes], *, suspect: bool, out: list[Event | Fault]) -> None:
+        """Decode and judge one by one."""
         decode, append = self._decode, out.append
         for raw in raws:
             try:
@@ -82,7 +90,7 @@ class EventDecoder:
             not raw.isascii()
             or b"\\" in raw
             or b"9999-12-31" in raw
-            or b"0001-01-01" in raw
+            or (b"+" in raw and b"0001-01-01" in raw)  # only east of Greenwich was it a day earlier in UTC
             or len(raw) > self._max_message_bytes
         )
 
@@ -197,6 +205,13 @@ def _nested_too_deep(raw: bytes) -> bool:
         if depth > MAX_NESTING:
             return True
     return False
+
+
+def _any_too_deep(raws: Sequence[bytes]) -> bool:
+    """Whether one is nested too deep; cheap where none is long."""
+    if max(map(len, raws)) <= _SURELY_SHALLOW:
+        return False
+    return any(_nested_too_deep(raw) for raw in raws if len(raw) > _SURELY_SHALLOW)
 
 
 # --- what types can't say, found in the types --------------------------------------------------------------

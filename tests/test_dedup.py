@@ -1,6 +1,7 @@
 """Dropping repeats equals a plain dictionary with a horizon, in bounded memory."""
 
 import random
+from hashlib import blake2b
 
 import msgspec
 import numpy as np
@@ -114,6 +115,27 @@ def test_hashes_of_ids_are_those_of_every_run() -> None:
     spread = np.bincount((many >> np.uint64(56)).astype(np.int64), minlength=256)
     assert spread.min() > 600
     assert spread.max() < 970
+
+
+IDS = st.text(st.sampled_from("ab\0é日\ud800"), max_size=20) | st.integers(0, 130).map(lambda length: "x" * length)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["s", "é"]), IDS), min_size=1, max_size=20))
+def test_hashes_are_what_they_are_said_to_be(pairs: list[tuple[str, str]]) -> None:
+    sources, ids = zip(*pairs, strict=True)
+    assert IdHasher().hashes(sources, ids).tolist() == [plain_hash(*pair) for pair in pairs]
+
+
+def plain_hash(source: str, one: str) -> int:
+    """The words of an id one after the other, then the finaliser: number by number."""
+    text = one.encode("utf-8", "surrogatepass")
+    mixed = int.from_bytes(blake2b(source.encode(), digest_size=8).digest(), "little") ^ len(text) * 0xC2B2AE3D27D4EB4F
+    for at in range(0, len(text), 8):
+        mixed = (mixed ^ int.from_bytes(text[at : at + 8], "little")) * 0x9E3779B97F4A7C15 % 2**64
+        mixed ^= mixed >> 32
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed = (mixed ^ mixed >> 33) * factor % 2**64
+    return mixed ^ mixed >> 33
 
 
 def test_memory_is_bounded_by_two_horizons() -> None:

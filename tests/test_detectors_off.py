@@ -91,7 +91,8 @@ def test_off_on_the_way_what_they_kept_is_forgotten() -> None:
     for name, group in running.groups.items():
         off = PurePipeline({}, chosen(enabled=False), 1)._group(name)
         off.restore(group.snapshot())
-        theirs = {kept for kept in group.sizes() if kept[0] in {"same_content", "order_book", "scope_detectors"}}
+        firsts = {"same_content", "order_book", "scope_detectors", "traffic"}
+        theirs = {kept for kept in group.sizes() if kept[0] in firsts}
         assert not any(off.sizes().get(kept, 0) for kept in theirs), name
         on = PurePipeline({}, chosen(enabled=True), 1)._group(name)
         on.restore(off.snapshot())  # thrown back, they begin anew

@@ -16,8 +16,10 @@ from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput
 from operators.group_state import SitePiece
 from operators.groups import make_group
+from operators.id_hashes import IdHasher
 from operators.lane_state import Reads, TimeRules
 from operators.lanes import LaneMerge
+from operators.marks import marks_of
 from operators.pacing import Pace
 from operators.partitions import PartitionQueue
 from operators.routing import Router
@@ -61,6 +63,7 @@ def test_slices_and_site_pieces_of_a_log(made: list[Fact]) -> None:
         there = _there(piece)
         assert type(there) is Slice
         assert there == piece
+        assert there.marks == marks_of(there.events, IdHasher()).packed()
         seen += len(there.events)
         for _, site in make_group(name, chosen).on_batch([there]).pieces:  # type: ignore[arg-type]
             assert type(site) is SitePiece

@@ -56,7 +56,7 @@ class SiteModels:
 
     def __init__(self, settings: ModelSettings, metrics: Mapping[str, Direction], points_per_week: float) -> None:
         self._settings = settings
-        self._metrics = tuple(metrics)
+        self._metrics, self._known = tuple(metrics), frozenset(metrics)
         self._sides = np.array([_SIDES[direction] for direction in metrics.values()], np.float64)
         self._points_per_week = points_per_week
         self._sites: dict[str, VectorModel] = {}
@@ -72,8 +72,8 @@ class SiteModels:
         Raises:
             KeyError: an unknown metric.
         """
-        unknown = residuals.keys() - set(self._metrics)
-        if unknown:
+        if not residuals.keys() <= self._known:
+            unknown = residuals.keys() - self._known
             raise KeyError(f"metrics {sorted(unknown)}: the models have {list(self._metrics)}")
         if not self._settings.vectors:
             return None
@@ -87,7 +87,8 @@ class SiteModels:
                 self._dropped.append(oldest)
         self._sites[site] = model
         confidence = model.seen / (model.seen + YOUNG)
-        vector = np.array([residuals.get(metric, math.nan) for metric in self._metrics])
+        known, missing = residuals.get, math.nan
+        vector = np.array([known(metric, missing) for metric in self._metrics])
         judged = model.score(vector, is_told=is_told)
         points, alarms = self._counts
         self._counts = points + 1, alarms + judged.is_alarm

@@ -35,6 +35,15 @@ def triangle(metrics: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     return rows, columns
 
 
+@cache
+def _places(metrics: int) -> npt.NDArray[np.intp]:
+    """Where each number of the whole matrix stands in the upper triangle."""
+    places = np.empty((metrics, metrics), np.intp)
+    rows, columns = triangle(metrics)
+    places[rows, columns] = places[columns, rows] = np.arange(len(rows))
+    return places
+
+
 class VectorScore(msgspec.Struct, frozen=True, gc=False):
     """A vector, judged with what was known before it.
 
@@ -95,11 +104,11 @@ class VectorModel:
         off = known - self.mean
         toward = np.linalg.solve(self._shrunk(), off)
         parts = off * toward
-        square = float(parts.sum())
+        square = float(np.add.reduce(parts))
         distance = square**0.5
         usual, threshold = self.usual, self.tail.threshold
         surprise = self.tail.surprise(distance)
-        is_bad = float(parts[off * self.sides >= 0.0].sum()) >= 0.5 * square
+        is_bad = float(np.add.reduce(parts[off * self.sides >= 0.0])) >= 0.5 * square
         score = surprise if surprise > self.record and is_bad and not is_told else 0.0
         self.record = max(surprise, self.record * _FADE)
         is_alarm = self.seen >= YOUNG and self.budget.spend(score, self.points_per_week)
@@ -109,23 +118,23 @@ class VectorModel:
     @property
     def covariance(self) -> Vector:
         """The whole matrix."""
-        rows, columns = triangle(len(self.mean))
-        whole = np.empty((len(self.mean), len(self.mean)))
-        whole[rows, columns] = whole[columns, rows] = self.upper
+        whole: Vector = self.upper.take(_places(len(self.mean)))
         return whole
 
     def _shrunk(self) -> Vector:
-        share = max(_LEAST_SHRINKAGE, len(self.mean) / (self.seen + 1.0))
-        covariance = self.covariance
-        diagonal = np.maximum(np.diag(covariance), _LEAST_VARIANCE)
-        shrunk: Vector = (1.0 - min(share, 1.0)) * covariance + np.diag(min(share, 1.0) * diagonal)
+        share = min(1.0, max(_LEAST_SHRINKAGE, len(self.mean) / (self.seen + 1.0)))
+        shrunk = self.covariance
+        diagonal = shrunk.ravel()[:: len(shrunk) + 1]  # a view
+        kept = share * np.maximum(diagonal, _LEAST_VARIANCE)
+        shrunk *= 1.0 - share
+        diagonal += kept
         return shrunk
 
     def _learn(self, known: Vector, distance: float) -> None:
         self.seen += 1
         gain = max(1.0 / MEMORY, 1.0 / (self.seen + 1.0))
-        off = np.clip(known, -CLIP, CLIP) - self.mean
+        off = np.minimum(np.maximum(known, -CLIP), CLIP) - self.mean
         self.mean = self.mean + gain * off
         rows, columns = triangle(len(off))
-        self.upper = (1.0 - gain) * (self.upper + gain * (off[rows] * off[columns]))
+        self.upper = (1.0 - gain) * (self.upper + gain * (off.take(rows) * off.take(columns)))
         self.usual += gain * (distance - self.usual)

@@ -28,6 +28,16 @@ _ALL = 0.9
 _KNOWN, _PRIOR = 30.0, 50.0
 #: Messages of a node that come late, against its changes, from which on nothing is said to be lost.
 _MANY_LATE = 0.1
+_NO_LEVELS = (0.0, 0.0)
+#: What is counted at a node: its changes, what of them each system echoes, and whether each system's levels are apart.
+_METRICS = (
+    "stock_moves",
+    "stock_moved",
+    "stock_late",
+    *(f"stock_echo:{system}" for system in BOOK),
+    *(f"stock_apart:{system}" for system in BOOK),
+)
+_SAYS = {metric: (metric.partition(":")[0], metric.partition(":")[2]) for metric in _METRICS}
 #: While nothing is open a node is looked at once in so many minutes.
 _LOOKS = 3
 
@@ -100,13 +110,7 @@ class AdjustmentsLost(ScopeDetector):
     """
 
     NAME = "adjustments_lost"
-    METRICS = (
-        "stock_moves",
-        "stock_moved",
-        "stock_late",
-        *(f"stock_echo:{system}" for system in BOOK),
-        *(f"stock_apart:{system}" for system in BOOK),
-    )
+    METRICS = _METRICS
     State = NodeState
 
     def __init__(self, policy: Policy[LostRule], currency: str = "") -> None:
@@ -121,8 +125,9 @@ class AdjustmentsLost(ScopeDetector):
         if not state.open and number // _LOOKS == state.looked:
             return
         state.looked = number // _LOOKS
+        moves = _Moves(state.minutes, number - max(rule.settle // CELL_US, *_SETTLED) - max(_SPANS))
         for system in sorted(state.usual.keys() | state.open.keys()):
-            missing, score = self._missing(state, system, rule, number)
+            missing, score = self._missing(state, system, rule, number, moves)
             behind, surprise = self._behind(state, system, rule, number)
             found = state.open.get(system)
             if found is None:
@@ -152,7 +157,7 @@ class AdjustmentsLost(ScopeDetector):
             return
         minute = Minute(number, echoes={}, levels={})
         for metric, cell in cells.items():
-            kind, _, system = metric.partition(":")
+            kind, system = _SAYS[metric]
             if metric == "stock_moves":
                 minute.moves = cell.total
             elif metric == "stock_moved":
@@ -178,22 +183,29 @@ class AdjustmentsLost(ScopeDetector):
         upto = next((place for place, one in enumerate(minutes) if one.number > oldest), len(minutes))
         gone = minutes[:upto]
         del minutes[:upto]
-        systems = {system for minute in gone for system in (*minute.echoes, *minute.levels)}
+        systems = set(state.usual)
+        for minute in gone:
+            systems.update(minute.echoes, minute.levels)
         fade = 0.5 ** ((number - (state.learnt or number)) * CELL_US / DAY_US)
         state.learnt = number
-        for system in sorted(systems | state.usual.keys()):
+        for system in sorted(systems):
             if system in state.open:
                 continue
-            seen = state.usual.get(system, (0.0, 0.0, 0.0, 0.0))
-            moves = sum(minute.moves for minute in gone)
-            told = sum(minute.echoes.get(system, 0.0) for minute in gone)
-            levels = sum(minute.levels.get(system, (0.0, 0.0))[0] for minute in gone)
-            behind = sum(minute.levels.get(system, (0.0, 0.0))[1] for minute in gone)
-            more = (moves, told, levels, behind)
+            moves = told = levels = behind = 0.0
+            for minute in gone:
+                seen, newly = minute.levels.get(system, _NO_LEVELS)
+                moves, told = moves + minute.moves, told + minute.echoes.get(system, 0.0)
+                levels, behind = levels + seen, behind + newly
             state.misses[system] = [
                 (expected * fade, missing * fade) for expected, missing in state.misses.get(system, [])
             ]
-            state.usual[system] = tuple(one * fade + new for one, new in zip(seen, more, strict=True))
+            usual = state.usual.get(system, (0.0, 0.0, 0.0, 0.0))
+            state.usual[system] = (
+                usual[0] * fade + moves,
+                usual[1] * fade + told,
+                usual[2] * fade + levels,
+                usual[3] * fade + behind,
+            )
 
     def _delayed(self, state: NodeState, number: int) -> bool:
         """Whether what is told of the node comes late of late: then what did not come is under way."""
@@ -201,7 +213,9 @@ class AdjustmentsLost(ScopeDetector):
         late = sum(minute.late for minute in recent)
         return late >= max(3.0, _MANY_LATE * sum(minute.moves for minute in recent))
 
-    def _missing(self, state: NodeState, system: str, rule: LostRule, number: int) -> tuple[float, float]:
+    def _missing(
+        self, state: NodeState, system: str, rule: LostRule, number: int, changes: "_Moves"
+    ) -> tuple[float, float]:
         """How many changes the system did not tell of, and how surprising that is; 0 where that is no finding."""
         moves, told, _, _ = state.usual.get(system, (0.0, 0.0, 0.0, 0.0))
         if moves < _KNOWN or told < 0.5 * moves:
@@ -210,7 +224,7 @@ class AdjustmentsLost(ScopeDetector):
         best = (0.0, 0.0)
         settle = rule.settle // CELL_US
         said = next((one.number for one in reversed(state.minutes) if system in one.levels or system in one.echoes), -1)
-        sums = _Sums(state.minutes, system)
+        sums = _Sums(changes, system)
         known = state.misses.get(system) or [(0.0, 0.0)] * len(_SETTLED)
         for place, after in enumerate((*_SETTLED, settle)):
             usual = max(rule.usual, 0.05)
@@ -222,9 +236,8 @@ class AdjustmentsLost(ScopeDetector):
                     known[place] = expected + seen[0], missing + max(0.0, seen[1])
             if said <= number - after:
                 continue  # it has said nothing at all since: that is another finding
-            for span in _SPANS:
-                expected, missing = sums.told(ratio, number - after, span)
-                share = rule.share if after == settle else max(rule.share, _ALL)
+            share = rule.share if after == settle else max(rule.share, _ALL)
+            for expected, missing in sums.all_told(ratio, number - after):
                 if missing < rule.least or missing < share * expected:
                     continue
                 score = surprise_of_share(missing, expected, usual)
@@ -309,19 +322,48 @@ class AdjustmentsLost(ScopeDetector):
         return ScopeFinding(signal, [], round(max(sum(found.behind.values()), found.moved), 2), self._currency)
 
 
+class _Moves:
+    """A node's changes after a minute, added up: of any stretch of these without a walk over it."""
+
+    def __init__(self, minutes: list[Minute], after: int) -> None:
+        self.minutes = minutes[bisect_right(minutes, after, key=_number) :]
+        self.numbers = [minute.number for minute in self.minutes]
+        self.sums = [0.0, *accumulate([minute.moves for minute in self.minutes])]
+        self._spans: dict[int, list[tuple[int, float]]] = {}
+
+    def spans(self, settled: int) -> list[tuple[int, float]]:
+        """Of all spans up to a minute: where they begin, and their changes."""
+        found = self._spans.get(settled)
+        if found is None:
+            upto = self.sums[bisect_right(self.numbers, settled)]
+            begins = [bisect_right(self.numbers, settled - span) for span in _SPANS]
+            found = self._spans[settled] = [(begin, upto - self.sums[begin]) for begin in begins]
+        return found
+
+
 class _Sums:
-    """A node's changes and those that one system told of, added up: of any stretch of minutes without a walk over it.
+    """Beside a node's changes those that one system told of.
 
     Both are whole numbers, so differences of sums are exact.
     """
 
-    def __init__(self, minutes: list[Minute], system: str) -> None:
-        self._numbers = [minute.number for minute in minutes]
-        self._moves = [0.0, *accumulate([minute.moves for minute in minutes])]
-        self._echoes = [0.0, *accumulate([minute.echoes.get(system, 0.0) for minute in minutes])]
+    def __init__(self, moves: _Moves, system: str) -> None:
+        self._moves = moves
+        self._echoes = [0.0, *accumulate([minute.echoes.get(system, 0.0) for minute in moves.minutes])]
 
     def told(self, ratio: float, settled: int, span: int) -> tuple[float, float]:
         """How many changes it was to tell of in so many minutes up to that one, and how many it had not by now."""
-        begin = bisect_right(self._numbers, settled - span)
-        wanted = self._moves[bisect_right(self._numbers, settled)] - self._moves[begin]
+        numbers, sums = self._moves.numbers, self._moves.sums
+        begin = bisect_right(numbers, settled - span)
+        wanted = sums[bisect_right(numbers, settled)] - sums[begin]
         return wanted * ratio, wanted * ratio - (self._echoes[-1] - self._echoes[begin])
+
+    def all_told(self, ratio: float, settled: int) -> list[tuple[float, float]]:
+        """The same of all spans that are looked at."""
+        echoes, told = self._echoes, self._echoes[-1]
+        wanted = [(moves * ratio, told - echoes[begin]) for begin, moves in self._moves.spans(settled)]
+        return [(expected, expected - seen) for expected, seen in wanted]
+
+
+def _number(minute: Minute) -> int:
+    return minute.number

@@ -3,15 +3,16 @@
 The second part: at each age and by scope, the share that was not over against the share that usually is not.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from operators.detectors.ageing import age_metrics
 from operators.detectors.events import CELL_US
 from operators.detectors.policy import Policy
-from operators.detectors.rates import RateRule, RateState, RateWatch, Seen, Words
+from operators.detectors.rates import Judged, RateRule, RateState, RateWatch, Seen, Words
 from operators.detectors.records import Scoped, ScopeFinding
 from operators.detectors.scopes import Cell
 from operators.process_map import Severity
@@ -58,8 +59,6 @@ class AgeState(msgspec.Struct, array_like=True):
 _MISSED, _SILENT_CELLS = 5.0, 30
 #: In how many different minutes work must have become late: what was begun in one batch is late together.
 _LEAST_MINUTES = 3
-#: How much one minute can tell of what is usual.
-_MOST_OF_CELL = 10.0
 
 
 class AgeWatch(RateWatch):
@@ -70,6 +69,8 @@ class AgeWatch(RateWatch):
     """
 
     State = AgeState  # type: ignore[assignment] # of its own
+    #: Much that comes at once (a night's orders) counts as a little for what is usual.
+    MOST_OF_CELL: ClassVar[float] = 10.0
 
     def __init__(
         self,
@@ -106,33 +107,48 @@ class AgeWatch(RateWatch):
         """As `ScopeDetector`."""
         rule, number = self._age_policy.of(scope, state.head.region), end_us // CELL_US
         width = max(1, rule.window // CELL_US)
-        silent = self._is_silent(state, cells.get(self._age_metrics[-1]), number)
+        oldest, metrics = number - width, self._age_metrics
+        silent = self._is_silent(state, cells.get(metrics[-1]), number)
         while len(state.ages) < len(self._ages):
             state.ages = [*state.ages, RateState()]
         head, best, low, best_index = state.head, None, True, -1
-        named = self.naming_age(state, rule)
+        opened_us, named = head.opened_us, self.naming_age(state, rule)
         for index, age in enumerate(state.ages):
-            age.opened_us = head.opened_us  # what is broken must not become usual
-            cell = _since(cells.get(self._age_metrics[index]), state.over_us)
-            self._slide(age, number - width, rule)
+            age.opened_us = opened_us  # what is broken must not become usual
+            if age.cells and age.cells[0][0] <= oldest:
+                self._slide(age, oldest, rule)
+            cell = cells.get(metrics[index])
             if cell is not None and not silent:
+                cell = _since(cell, state.over_us)
                 self._add(age, number, cell, width)
                 age.recent.extend(cell.members)
             if not age.recent or not self.is_known(age, index, rule) or self._usual(age, rule, 1) > rule.most_usual:
                 continue
-            span, judged = self._most_surprising(age, rule, number, width)
-            low = low and (index > named or self._is_calm(age, rule, number, width))
-            least = rule.least * (rule.early if index < named else 1.0)
-            high = judged.bad >= least and judged.share >= judged.bar and judged.score >= rule.score
-            high = high and len({member[0] // CELL_US for member in age.recent}) >= _LEAST_MINUTES
-            if high and (best is None or judged.score > best[1].score):
-                best, best_index = (span, judged), index
+            if opened_us:  # only then it is asked whether it is over
+                low = low and (index > named or self._is_calm(age, rule, number, width))
+            high = self._too_many(age, rule, number, width, rule.least * (rule.early if index < named else 1.0))
+            if high is not None and (best is None or high[1].score > best[1].score):
+                best, best_index = high, index
         blocked = self.barred(scope, state, cells, number, rule) or barred
         if not head.opened_us:
             if best is not None and not blocked:
                 yield from self._begin(scope, state, best[0], best_index, end_us, rule)
             return
         yield from self._go_on(scope, state, cells, end_us, rule, low=low, silent=silent)
+
+    def _too_many(
+        self, age: RateState, rule: AgeRule, number: int, width: int, least: float
+    ) -> tuple[int, Judged] | None:
+        """The end of the window in which too many are not over at an age, at least so many; None where there is none.
+
+        Most windows have fewer, which is seen from their sum alone.
+        """
+        if sum([one[1] for one in reversed(age.cells)]) < least:
+            return None
+        span, judged = self._most_surprising(age, rule, number, width)
+        high = judged.bad >= least and judged.share >= judged.bar and judged.score >= rule.score
+        high = high and len({member[0] // CELL_US for member in age.recent}) >= _LEAST_MINUTES
+        return (span, judged) if high else None
 
     def _begin(
         self, scope: Scoped, state: AgeState, span: int, index: int, end_us: int, rule: AgeRule
@@ -168,8 +184,8 @@ class AgeWatch(RateWatch):
     ) -> Iterable[ScopeFinding]:
         head, number = state.head, end_us // CELL_US
         named = self.naming_age(state, rule)
-        cell = _since(cells.get(self._age_metrics[named]), state.over_us)
-        late = cell.members if cell is not None and not silent else []
+        cell = cells.get(self._age_metrics[named])
+        late = _since(cell, state.over_us).members if cell is not None and not silent else []
         head.total_bad += len(late)
         age = state.ages[named]
         usual = self._usual(age, rule, 1)
@@ -197,26 +213,13 @@ class AgeWatch(RateWatch):
         del index
         return age.usual_total >= rule.learnt
 
-    def _slide(self, state: RateState, oldest: int, rule: RateRule) -> None:
-        """As `RateWatch`, but much that comes at once (a night's orders) counts as a little for what is usual."""
-        cells = state.cells
-        if not cells or cells[0][0] > oldest:
-            return
-        for place, one in enumerate(cells):
-            if one[0] > oldest:
-                break
-            if one[2] > _MOST_OF_CELL:
-                cells[place] = _as_little(one)
-        super()._slide(state, oldest, rule)
-
     def naming_age(self, state: AgeState, rule: AgeRule) -> int:
         """The index of the age at which who is not over is touched, the first where none is clear enough."""
-        for index, age in enumerate(state.ages):
-            clear = self.is_known(age, index, rule) and self._usual(age, rule, 1) <= rule.named_usual
-            if self._ages[index] >= rule.named_from and clear:
+        ages, first = state.ages, bisect_left(self._ages, rule.named_from)
+        for index in range(first, len(ages)):
+            if self.is_known(ages[index], index, rule) and self._usual(ages[index], rule, 1) <= rule.named_usual:
                 return index
-        later = [index for index, age in enumerate(self._ages) if age >= rule.named_from]
-        return later[0] if later else len(self._ages) - 1
+        return min(first, len(self._ages) - 1)
 
     @staticmethod
     def _is_silent(state: AgeState, cell: Cell | None, number: int) -> bool:
@@ -237,14 +240,9 @@ class AgeWatch(RateWatch):
         return not state.head.opened_us
 
 
-def _as_little(cell: tuple[int, float, float]) -> tuple[int, float, float]:
-    """A cell with the same share of fewer."""
-    return cell[0], cell[1] * _MOST_OF_CELL / cell[2], _MOST_OF_CELL
-
-
-def _since(cell: Cell | None, begin_us: int) -> Cell | None:
+def _since(cell: Cell, begin_us: int) -> Cell:
     """A cell without the late ones that began before."""
-    if cell is None or not begin_us or not cell.members:
+    if not begin_us or not cell.members:
         return cell
     members = [member for member in cell.members if member[1] >= begin_us]
     gone = len(cell.members) - len(members)

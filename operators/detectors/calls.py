@@ -92,8 +92,8 @@ class CallFailures(ScopeDetector):
 
     def judge(self, scope: Scoped, state: CallState, cells: Mapping[str, Cell], end_us: int) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
-        for status in KINDS:
-            state.classes.setdefault(status, RateState())
+        if len(state.classes) < len(KINDS):
+            state.classes = {status: state.classes.get(status) or RateState() for status in KINDS}
         if self._is_clean(scope, state, cells, end_us):
             for status, watch in self._watches.items():
                 yield from watch.judge(scope, state.classes[status], cells, end_us)

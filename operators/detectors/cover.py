@@ -88,6 +88,9 @@ class SkuWatch(ScopeDetector):
     def _shortage(self, state: SkuState, end_us: int, rule: CoverRule, *, started: bool) -> Short | None:
         """What is wrong with the item, if anything."""
         low = state.low_since_us > 0
+        as_usual = not (low or state.promotion or end_us < state.raised_until_us)
+        if as_usual and rule.soon_unfilled > 0 and rule.unfilled > 0:
+            return None
         refused = state.refused() if low else []
         late = sum(one[0] > end_us - rule.soon for one in refused)
         many = late >= rule.soon_unfilled or len(refused) >= rule.unfilled

@@ -103,7 +103,8 @@ class SkuState(msgspec.Struct, array_like=True):
         taken = cells.get("taken")
         if taken is not None:
             number = end_us // CELL_US
-            self.taken = [one for one in self.taken if one[0] > number - _HOUR_CELLS]
+            while self.taken and self.taken[0][0] <= number - _HOUR_CELLS:
+                del self.taken[0]
             self.taken.append((number, taken.total))
         inbound = cells.get("inbound")
         if inbound is not None:

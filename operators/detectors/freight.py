@@ -282,7 +282,9 @@ def _slide(state: FreightState, fresh: Sequence[Member], end_us: int, rule: Frei
     is_new = False
     for arrival_us, _, _, impact in () if state.opened_us else window[first:upto]:
         if impact.currency in state.usual or len(state.usual) < _CURRENCIES:
-            kept = state.usual.setdefault(impact.currency, Sample())
+            kept = state.usual.get(impact.currency)
+            if kept is None:
+                kept = state.usual[impact.currency] = Sample()
             was_known = kept.known is not None
             kept.learn(arrival_us // HOUR_US, impact, rule.young)
             is_new = is_new or was_known != (kept.known is not None)

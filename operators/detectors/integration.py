@@ -143,4 +143,4 @@ class Traffic:
 def _ahead(refused: Refused, number: int, ahead_us: int) -> Heard:
     """A message dated so far ahead that it was refused, as what was heard of its source: at least that far ahead."""
     shown = f"{refused.topic}/{refused.partition}/{refused.offset}"
-    return Heard(number, refused.source, "", "", "", 1, 0, 1, -ahead_us, -ahead_us, shown)
+    return Heard(number, refused.source, "", "", "", 1, 0, 1, -ahead_us, shown)

@@ -139,22 +139,23 @@ class Feeds:
         for node, heard in sorted(minute.stock.items()):
             feeds = self.nodes.setdefault(node, {})
             for source in sorted(heard):
-                self._hear(feeds, source, minute, scoped(node=node), out, with_others=len(heard) > 1)
+                self._hear(feeds, source, minute, node, out, with_others=len(heard) > 1)
         for node, feeds in self.nodes.items():
             self._pause(node, feeds, minute, out)
         for source in minute.sources:
-            self._hear(self.sources, source, minute, scoped(source=source), out)
+            self._hear(self.sources, source, minute, "", out)
         self._sources_pause(minute, out)
 
     @staticmethod
     def _hear(
-        feeds: dict[str, Feed], source: str, minute: Minute, scope: Scoped, out: Collected, *, with_others: bool = False
+        feeds: dict[str, Feed], source: str, minute: Minute, node: str, out: Collected, *, with_others: bool = False
     ) -> None:
+        """A source spoke, of the stock of a node or ("") of anything."""
         feed = feeds.get(source)
         if feed is None:
             feed = feeds[source] = Feed(minute.number, minute.number)
         elif feed.hear(minute.number, with_others=with_others):
-            since_us = minute.number * CELL_US
+            since_us, scope = minute.number * CELL_US, scoped(node=node) if node else scoped(source=source)
             out.tallies.append(Tally(RESUMES, scope, minute.end_us, since_us, 1.0, 1.0, source))
         day, hour = divmod(minute.number // _HOUR, 24)
         feed.hours[day] = feed.hours.get(day, 0) | 1 << hour

@@ -11,7 +11,7 @@ import msgspec
 
 from operators.detectors.events import CELL_US
 from operators.slices import Heard
-from schemas.durations import MINUTE_US
+from schemas.durations import BEGIN_OF_TIME_US, MINUTE_US
 from schemas.events import (
     TOPIC_OF,
     TOPICS,
@@ -31,6 +31,8 @@ _TOPIC = {record: TOPIC_OF[type_name(record)] for records in TOPICS.values() for
 _OF_NODE = frozenset(
     {InventoryLevel, InventoryAdjusted, TaskStarted, TaskCompleted, TaskRejected, ShipmentDispatched, SaleRecorded}
 )
+#: The topic of a type, and whether it names a node in what is heard.
+_KINDS = {record: (topic, record in _OF_NODE) for record, topic in _TOPIC.items()}
 #: Stands among the sources that spoke of a node's stock for work that was done there.
 WORK = ""
 #: Everything came later than this: it was held back on the way into the log.
@@ -40,27 +42,30 @@ _ALL, _SYSTEMS = 0.8, 3
 
 
 class _Sum:
-    """The sums of one key; the first event is counted by making it."""
+    """The sums of one key, from its first event on."""
 
-    __slots__ = ("count", "early", "first", "late", "least", "most", "system")
+    __slots__ = ("count", "early", "first", "late", "least", "system")
 
     def __init__(self, system: str, event_id: str, delay: int) -> None:
-        self.system, self.first = system, event_id
+        self.system, self.first, self.least = system, event_id, delay
         self.count, self.late, self.early = 0, 0, 0
-        self.least = self.most = delay
 
 
 def heard_of(events: Iterable[Arrived], late_us: int, early_us: int) -> list[Heard]:
-    """What a lane's events add up to. Cost: some 0.6 µs an event."""
-    sums: dict[tuple[int, str, str, str], _Sum] = {}
-    topics, of_node, too_early = _TOPIC, _OF_NODE, -early_us
+    """What a lane's events, in order of arrival, add up to. Cost: some 0.5 µs an event."""
+    minutes: list[tuple[int, dict[tuple[str, str, str], _Sum]]] = []
+    sums: dict[tuple[str, str, str], _Sum] = {}
+    kinds, too_early, end_us = _KINDS, -early_us, BEGIN_OF_TIME_US
     for arrived in events:
-        event, now = arrived.event, arrived.arrival_us
+        now = arrived.arrival_us
+        if now >= end_us:
+            minute, sums = now // CELL_US, {}
+            minutes.append((minute, sums))
+            end_us = (minute + 1) * CELL_US
+        event = arrived.event
+        topic, has_node = kinds[type(event)]
+        key = (event.source, topic, (event.node or "") if has_node else "")  # type: ignore[union-attr] # those have one
         delay = now - arrived.occurred_us
-        kind = type(event)
-        topic = topics[kind]
-        node = (event.node or "") if kind in of_node else ""  # type: ignore[union-attr] # all of these have one
-        key = (now // CELL_US, event.source, topic, node)
         found = sums.get(key)
         if found is None:
             found = sums[key] = _Sum(event.system, event.event_id, delay)
@@ -69,14 +74,13 @@ def heard_of(events: Iterable[Arrived], late_us: int, early_us: int) -> list[Hea
             found.late += 1
         elif delay < too_early:
             found.early += 1
-        if delay < found.least:
+        if delay < found.least:  # noqa: PLR1730 - faster than min
             found.least = delay
-        elif delay > found.most:
-            found.most = delay
         if event.event_id < found.first:  # noqa: PLR1730 - faster than min
             found.first = event.event_id
     return [
-        Heard(*key, one.system, one.count, one.late, one.early, one.least, one.most, one.first)
+        Heard(minute, *key, one.system, one.count, one.late, one.early, one.least, one.first)
+        for minute, sums in minutes
         for key, one in sums.items()
     ]
 

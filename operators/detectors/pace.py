@@ -13,6 +13,7 @@ less than came in and less than it did before, and where what waits would take l
 
 from collections.abc import Sequence
 from math import log, sqrt
+from typing import Any
 
 import msgspec
 
@@ -109,6 +110,7 @@ class Pace:
     def __init__(self, ages: Sequence[int]) -> None:
         self._ages = tuple(ages)
         self._steps = tuple(age - before for age, before in zip(ages, (0, *ages), strict=False))
+        self._longest = max(self._steps)
 
     def step(self, state: PaceState, minute: int, counted: Sequence[float], rule: SlowRule, *, learns: bool) -> None:
         """Take a minute's counts: what came, what was begun, what was given up, and what still waits at each age.
@@ -118,10 +120,10 @@ class Pace:
         if not state.minute or minute - state.minute > _WAITS_KEPT:
             state.waits, state.minute = [], minute - 1
             self.forget(state, minute - 1)
-        nothing = [0.0] * (len(self._ages) + 3)
+        nothing = [0.0] * (len(self._ages) + 3) if state.minute < minute - 1 else []
         while state.minute < minute:
             state.minute += 1
-            if state.minute < minute and (not state.waits or state.waits[-1][0] < state.minute - max(self._steps)):
+            if state.minute < minute and (not state.waits or state.waits[-1][0] < state.minute - self._longest):
                 state.minute = minute  # of what came, none is left whose next age is to come
             now = counted if state.minute == minute else nothing
             self._minute(state, list(now), rule, learns=learns)
@@ -135,8 +137,7 @@ class Pace:
         minute, (came, begun, gone, *_) = state.minute, counted
         state.waiting = max(0.0, state.waiting + came - begun - gone)
         if came or begun:
-            oldest = minute - _COUNTS_KEPT
-            state.counts = [*(one for one in state.counts if one[0] > oldest), (minute, came, begun)]
+            _append(state.counts, (minute, came, begun), minute - _COUNTS_KEPT)
         self.observe(state, minute, self._trials(state, [came, *counted[3:]]), rule, learns=learns)
 
     def observe(
@@ -146,12 +147,12 @@ class Pace:
         if not state.long:
             state.long, state.recent = [(0.0, 0.0)] * len(self._ages), [(0.0, 0.0)] * len(self._ages)
         state.minute = minute
-        if max(total for _, total in state.long) >= rule.learnt:
+        if any(total >= rule.learnt for _, total in state.long):
             state.evidence = min(_MOST, state.evidence + self._evidence(state, trials, rule))
         if state.evidence <= 0:
             self.forget(state, minute)
         if trials:
-            state.unlearnt = [*state.unlearnt, (minute, learns and state.evidence < rule.score / 2, trials)]
+            state.unlearnt.append((minute, learns and state.evidence < rule.score / 2, trials))
         self._learn(state, rule, learns=learns)
 
     def _trials(self, state: PaceState, waits: list[float]) -> list[tuple[int, float, float]]:
@@ -164,8 +165,7 @@ class Pace:
             if before is not None and before[index]:
                 trials.append((index, before[index], min(waits[index + 1], before[index])))
         if any(waits):
-            oldest = minute - max(self._steps)
-            state.waits = [*(one for one in state.waits if one[0] > oldest), (minute, waits)]
+            _append(state.waits, (minute, waits), minute - self._longest)
         return trials
 
     def usual(self, state: PaceState, index: int) -> float:
@@ -216,8 +216,7 @@ class Pace:
         state.recent = [(still * fade, total * fade) for still, total in state.recent]
         state.learnt = state.minute
         while state.unlearnt and state.unlearnt[0][0] <= upto:
-            _, is_calm, trials = state.unlearnt[0]
-            state.unlearnt = state.unlearnt[1:]
+            _, is_calm, trials = state.unlearnt.pop(0)
             if not learns:
                 continue
             for index, of, still in trials:
@@ -265,6 +264,13 @@ class Pace:
             stopped = begun < 2 or state.minute - last > pause
             return Slow(state.since, minutes, begun, came, before * minutes, state.waiting, clears, stopped=stopped)
         return None
+
+
+def _append(kept: list[Any], one: tuple[Any, ...], oldest: int) -> None:
+    """Keep one more minute, and none up to the oldest; they stand in their order."""
+    while kept and kept[0][0] <= oldest:
+        del kept[0]
+    kept.append(one)
 
 
 def _sum(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:

@@ -144,13 +144,14 @@ class PhantomStock(ScopeDetector):
         self._take_book(state, cells, end_us)
         self._forget_counted(state, cells.get("count_down"))
         since_us, pooled = self._together(state, rule, end_us)
+        steps = sum([one[1] for one in state.steps]), sum([one[2] for one in state.steps])
         for sku in sorted(state.items):
             shelf = state.items[sku]
             self._let_go(shelf, end_us, rule)
             if shelf.opened_us:
                 yield from self._go_on(scope, state, sku, cells, end_us, rule, new=sku in new)
             elif shelf.shorts:
-                score = self._score(shelf, _usual_beside(state, shelf, rule), rule, end_us)
+                score = self._score(shelf, _usual_beside(state, steps, shelf, rule), rule, end_us)
                 shelf.alone = score > 0
                 if pooled and shelf.shorts[-1][0] >= since_us and _is_gone(shelf):
                     score = max(score, pooled)
@@ -212,8 +213,10 @@ class PhantomStock(ScopeDetector):
     @staticmethod
     def _together(state: NodeShelves, rule: PhantomRule, end_us: int) -> tuple[int, float]:
         """Since when the failed picks of a node's items are too many, and how surprising; 0 where they are not."""
-        items = [shelf for shelf in state.items.values() if not shelf.alone and (shelf.opened_us or _is_gone(shelf))]
         step, best = (end_us - CELL_US) // _STEP_US, (0, 0.0)
+        if len(state.items) < rule.items:
+            return best
+        items = [shelf for shelf in state.items.values() if not shelf.alone and (shelf.opened_us or _is_gone(shelf))]
         known = sum(1 for shelf in state.items.values() if shelf.alone and shelf.opened_us)
         if len(items) < rule.items:
             return best
@@ -318,10 +321,10 @@ def _take(state: NodeShelves, members: Iterable[Short]) -> set[str]:
     return new
 
 
-def _usual_beside(state: NodeShelves, shelf: Shelf, rule: PhantomRule) -> float:
-    """Which share of a node's picks fails but for those of an item; what is under way now counts, too."""
-    bad = sum(one[1] for one in state.steps) - len(shelf.shorts)
-    total = sum(one[2] for one in state.steps) - len(shelf.shorts) - sum(many for _, many in shelf.done)
+def _usual_beside(state: NodeShelves, steps: tuple[float, float], shelf: Shelf, rule: PhantomRule) -> float:
+    """Which share of a node's picks fails but for those of an item; what is under way now (`steps`) counts, too."""
+    bad = steps[0] - len(shelf.shorts)
+    total = steps[1] - len(shelf.shorts) - sum([many for _, many in shelf.done])
     return _at_most(state.usual_bad + max(0.0, bad), state.usual_total + max(0.0, total), rule)
 
 
@@ -353,7 +356,9 @@ def _is_gone(shelf: Shelf) -> bool:
     if not shelf.shorts:
         return False
     last = shelf.shorts[-1][0] // CELL_US
-    return all(number < last for number, _ in shelf.done) and _book_had(shelf, len(_orders(shelf.shorts)))
+    if shelf.done and max(shelf.done)[0] >= last:
+        return False
+    return _book_had(shelf, len(_orders(shelf.shorts)))
 
 
 def _asked(state: NodeShelves, cell: Cell | None) -> Iterable[Shelf]:

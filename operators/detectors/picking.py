@@ -7,6 +7,7 @@ A pick waits from when it is queued until it is started, or, where a node does n
 or rejected.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from statistics import median
 
@@ -31,6 +32,11 @@ _AGES, _EARLY = tuple(age * MINUTE_US for age in _JUDGED), tuple(age * MINUTE_US
 _WAIT, _QUEUED, _BEGUN = "pick_wait", "pick_queued", "pick_begun"
 _REJECTED, _SHORT = "pick_rejected", "short:pick"
 _LATE, _STILL = age_metrics(_WAIT, len(_JUDGED)), early_metrics(_WAIT, len(_COUNTED))
+#: Where each is among a minute's counts, and of which all count, not those that were late.
+_WAITING = dict(zip((*_COUNTED, *_JUDGED), (*_STILL, *_LATE), strict=False))
+_PARTS = (_QUEUED, _BEGUN, _LATE[-2], *(_WAITING[age] for age in _PACED))
+_PLACES, _NOTHING = {metric: place for place, metric in enumerate(_PARTS)}, (0.0,) * len(_PARTS)
+_BY_TOTAL = frozenset((_QUEUED, _BEGUN, *_STILL))
 #: How many minutes are counted as one, how many are looked back on at least, and how many are a day.
 _PART, _BACK, _DAY = 10, 20, 24 * 60
 #: How many parts around this time of the day before are looked at, in spans of how many at least; and how much larger a
@@ -237,7 +243,7 @@ class PickWatch(AgeWatch):
         assert isinstance(state, PickState)
         assert isinstance(rule, BacklogRule)
         self._count(state, cells, number)
-        long = next((index for index, age in enumerate(_AGES) if age >= rule.named_from), len(_AGES) - 1)
+        long = min(bisect_left(_AGES, rule.named_from), len(_AGES) - 1)
         if len(state.ages[long].recent) < rule.least / 2:
             return True  # nobody has waited for long yet
         queued, done, minutes = 0.0, 0.0, 0
@@ -268,7 +274,9 @@ class PickWatch(AgeWatch):
             state.parts[-1] = part, before + came, after + went
         else:
             oldest = part - 2 * _DAY // _PART
-            state.parts = [*(one for one in state.parts if one[0] > oldest), (part, came, went)]
+            while state.parts and state.parts[0][0] <= oldest:
+                del state.parts[0]
+            state.parts.append((part, came, went))
 
     @staticmethod
     def _is_closed(state: PickState, part: int, queued: float, minutes: int) -> bool:
@@ -282,12 +290,12 @@ class PickWatch(AgeWatch):
 
 def _counted(cells: Mapping[str, Cell]) -> list[float]:
     """What came in a minute, what was begun, what was given up, and what still waited at each age."""
-    total = {metric: cell.total for metric, cell in cells.items()}
-    late = {metric: cell.bad for metric, cell in cells.items()}
-    still = dict(zip(_COUNTED, (total.get(metric, 0.0) for metric in _STILL), strict=True))
-    still |= {age: late.get(metric, 0.0) for age, metric in zip(_JUDGED, _LATE[:-1], strict=True)}
-    gone = still[_JUDGED[-1]]
-    return [total.get(_QUEUED, 0.0), total.get(_BEGUN, 0.0), gone, *(still[age] for age in _PACED)]
+    counted = list(_NOTHING)
+    for metric, cell in cells.items():
+        place = _PLACES.get(metric)
+        if place is not None:
+            counted[place] = cell.total if metric in _BY_TOTAL else cell.bad
+    return counted
 
 
 def _slow_words(scope: Scoped, slow: Slow, usual_min: float) -> tuple[str, str, str]:

@@ -227,7 +227,9 @@ class PriceWatch(ScopeDetector):
             if impact is None or not impact.units:
                 continue
             sku = impact.tag
-            item = state.items.setdefault(sku, _Item())
+            item = state.items.get(sku)
+            if item is None:
+                item = state.items[sku] = _Item()
             item.seen_us = end_us
             price = impact.value / impact.units
             cost = None if impact.margin is None else price - impact.margin / impact.units

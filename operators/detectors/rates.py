@@ -11,7 +11,7 @@ score is -log10 of the bound: 3 is one in a thousand, and it does not saturate.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from math import exp, log, log10
+from math import exp, inf, log, log10
 from operator import itemgetter
 from typing import ClassVar, NamedTuple
 
@@ -125,8 +125,9 @@ class RateWatch(ScopeDetector):
     """
 
     State = RateState
-    #: In how many parts a long window slides.
+    #: In how many parts a long window slides, and how much one of its cells can tell of what is usual.
     PARTS: ClassVar[int] = 60
+    MOST_OF_CELL: ClassVar[float] = inf
 
     def __init__(
         self,
@@ -155,17 +156,23 @@ class RateWatch(ScopeDetector):
         rule = self._policy.of(scope, state.region)
         width = max(1, rule.window // CELL_US)
         number = end_us // CELL_US
-        self._slide(state, number - width, rule)
+        if state.cells and state.cells[0][0] <= number - width:
+            self._slide(state, number - width, rule)
         if cell is not None:
             self._add(state, number, cell, width)
             state.recent.extend(cell.members)
-        if not state.opened_us and self.is_clean(state, rule, number):
+        if not state.opened_us and (self.is_clean(state, rule, number) or self._has_few(state, rule)):
             return ()
         return self._judge_window(scope, state, cell, end_us, rule, barred=barred)
 
     def is_clean(self, state: RateState, rule: RateRule, number: int) -> bool:
         """Whether there can be too many bad ones at the end of a window without a look at it: none was in it."""
         return state.bad_at <= number - max(1, rule.window // CELL_US) and rule.least > 0
+
+    @staticmethod
+    def _has_few(state: RateState, rule: RateRule) -> bool:
+        """Whether there are fewer bad ones in the window than a finding needs."""
+        return sum([one[1] for one in reversed(state.cells)]) < rule.least
 
     def _judge_window(
         self, scope: Scoped, state: RateState, cell: Cell | None, end_us: int, rule: RateRule, *, barred: bool
@@ -221,11 +228,15 @@ class RateWatch(ScopeDetector):
         best = (width, self._over(state, rule, number, width))
         if best[1].bad < rule.least:
             return best
-        cells = 1
+        cells, bad, total, place = 1, 0.0, 0.0, len(state.cells)
         while cells < width:
-            judged = self._over(state, rule, number, cells)
-            if judged.bad >= rule.least and judged.score > best[1].score:
-                best = (cells, judged)
+            while place and state.cells[place - 1][0] > number - cells:
+                place -= 1
+                bad, total = bad + state.cells[place][1], total + state.cells[place][2]
+            if bad >= rule.least:
+                judged = self._judged(state, rule, bad, total, cells)
+                if judged.score > best[1].score:
+                    best = (cells, judged)
             cells *= 2
         return best
 
@@ -238,6 +249,10 @@ class RateWatch(ScopeDetector):
                 break
             bad += its_bad
             total += its_total
+        return self._judged(state, rule, bad, total, cells)
+
+    def _judged(self, state: RateState, rule: RateRule, bad: float, total: float, cells: int) -> Judged:
+        """So many in so many cells, held against what is usual."""
         usual = self._usual(state, rule, cells)
         if self._counts:
             return Judged(bad, total, usual, 1.0, usual * rule.times, surprise_of_number(bad, usual))
@@ -250,23 +265,29 @@ class RateWatch(ScopeDetector):
         cells = state.cells
         if not cells or cells[0][0] > oldest:
             return
-        upto = next((place for place, one in enumerate(cells) if one[0] > oldest), len(cells))
-        gone = cells[:upto]
+        upto, most, is_learnt = 0, self.MOST_OF_CELL, not state.opened_us
+        usual_bad, usual_total, learnt = state.usual_bad, state.usual_total, state.learnt
+        for number, bad, total in cells:
+            if number > oldest:
+                break
+            upto += 1
+            if not is_learnt:
+                continue
+            if total > most:
+                bad, total = bad * most / total, most  # noqa: PLW2901 - a cell with the same share of fewer
+            if learnt:
+                fade = exp(_HALVES * (number - learnt) * CELL_US / rule.memory)
+                usual_bad, usual_total = usual_bad * fade, usual_total * fade
+            usual_bad += bad
+            usual_total += 1.0 if self._counts else total
+            if self._counts and learnt:  # cells without any are cells, too
+                usual_total += min(number - learnt - 1, rule.memory // CELL_US)
+            learnt = number
+        state.usual_bad, state.usual_total, state.learnt = usual_bad, usual_total, learnt
         del cells[:upto]
         recent, before_us = state.recent, oldest * CELL_US
         if recent and recent[0][0] < before_us:
             del recent[: bisect_left(recent, before_us, key=_arrival)]
-        if state.opened_us:
-            return
-        for number, bad, total in gone:
-            if state.learnt:
-                fade = exp(_HALVES * (number - state.learnt) * CELL_US / rule.memory)
-                state.usual_bad, state.usual_total = state.usual_bad * fade, state.usual_total * fade
-            state.usual_bad += bad
-            state.usual_total += 1.0 if self._counts else total
-            if self._counts and state.learnt:  # cells without any are cells, too
-                state.usual_total += min(number - state.learnt - 1, rule.memory // CELL_US)
-            state.learnt = number
 
     def _usual(self, state: RateState, rule: RateRule, width: int) -> float:
         """The usual share; for counts, the usual number in so many cells."""

@@ -5,9 +5,11 @@ wrong ones is a finding, the most surprising one explains what it can, and what 
 item is sold out its orders go elsewhere rightly: a value whose wrong ones are of such items is none.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log
+from operator import attrgetter
 
 import msgspec
 
@@ -108,7 +110,7 @@ class RoutingWatch(ScopeDetector):
             for _, at_us, shown, impact in (cell.members if cell is not None else [])
         ]
         new = list({_order_key(one): one for one in reversed(new)}.values())[::-1]
-        state.window = [*state.window, *new]
+        state.window.extend(new)
         for misrouted in list(state.stands):
             yield from self._go_on(state, misrouted, new, number, end_us)
         if any(one.route.verdict == "wrong" for one in new):
@@ -120,10 +122,11 @@ class RoutingWatch(ScopeDetector):
 
     def _slide(self, state: RoutingState, oldest: int, rule: RoutingRule, end_us: int) -> None:
         """Learn what is usual from what leaves the window, but for what a finding that stands is about."""
-        gone = [one for one in state.window if one.cell <= oldest]
-        if not gone:
+        if not state.window or state.window[0].cell > oldest:
             return
-        state.window = state.window[len(gone) :]
+        upto = bisect_right(state.window, oldest, key=_cell)
+        gone = state.window[:upto]
+        del state.window[:upto]
         if end_us - state.learnt_us >= HOUR_US:
             fade = exp(-log(2) * (end_us - state.learnt_us) / rule.memory) if state.learnt_us else 1.0
             state.usual = {key: (bad * fade, total * fade) for key, (bad, total) in state.usual.items()}
@@ -153,7 +156,7 @@ class RoutingWatch(ScopeDetector):
             left = [one for one in left if not one.has(misrouted.key)]
         number = end_us // CELL_US
         while len(state.stands) < _MOST_STANDING:
-            ends = [[one for one in left if one.cell > number - end] for end in _ENDS]
+            ends = [left[bisect_right(left, number - end, key=_cell) :] for end in _ENDS]
             found = [self._most_surprising(state, left), *(self._most_surprising(state, end, _CLEARER) for end in ends)]
             best = max((one for one in found if one), key=_score, default=None)
             if best is None:
@@ -180,22 +183,25 @@ class RoutingWatch(ScopeDetector):
         self, state: RoutingState, left: Sequence[Allocated], clearer: float = 0.0
     ) -> tuple[float, tuple[str, str], float, float] | None:
         """The score (by how much it must be `clearer`), the value, the bar of its share, and the usual share."""
-        wrong = [one for one in left if one.route.verdict == "wrong"]
+        routes = [one.route for one in left]
+        wrong = [route for route in routes if route.verdict == "wrong"]
         if not wrong:
             return None
         best: tuple[float, tuple[str, str], float, float] | None = None
         for dimension, field in _FIELDS.items():
-            bad = Counter(getattr(one.route, field) for one in wrong)
-            total = Counter(getattr(one.route, field) for one in left)
+            value_of = attrgetter(field)
+            bad, total = Counter(map(value_of, wrong)), Counter[str]()
             for value, count in sorted(bad.items()):
                 rule = self._policy.of(scoped(**{dimension: value}))
                 if not value or count < rule.least:
                     continue
-                items = {one.route.sku for one in wrong if one.has((dimension, value))}
+                items = {route.sku for route in wrong if value_of(route) == value}
                 if len(items) < count / 2:
                     continue
                 usual = self._usual(state, f"{dimension} {value}", rule)
-                share, bar = count / total[value], max(rule.share, min(0.9, usual * rule.times))
+                bar = max(rule.share, min(0.9, usual * rule.times))
+                total = total or Counter(map(value_of, routes))
+                share = count / total[value]
                 if share < bar or surprise_of_share(count, total[value], usual) < rule.score + clearer:
                     continue
                 gone = sold_out(_sent((dimension, value), state.window), usual, rule.sold_out)
@@ -312,6 +318,10 @@ def _since_us(among: Sequence[Allocated], bar: float) -> int:
             wrong += 1
             first = one.at_us if wrong >= bar * total else first
     return first
+
+
+def _cell(one: Allocated) -> int:
+    return one.cell
 
 
 def _order_key(one: Allocated) -> tuple[object, ...]:

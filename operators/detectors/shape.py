@@ -47,7 +47,7 @@ def shape_of(event: OrderCreated) -> int:
 
 def names_of(shape: int) -> list[str]:
     """The fields of a shape."""
-    return [name for name, bit in _BITS.items() if shape & bit]
+    return [name for name, bit in _BITS.items() if shape & bit] if shape else []
 
 
 class Shapes(msgspec.Struct, array_like=True):

@@ -249,6 +249,9 @@ def _count(place: Place, window: Window, before: Window) -> None:
         latency_us = round(_middle_s(index) * SECOND_US)
         began_us = window.end_us - length_us // 2 - latency_us
         end_us = -(-began_us // length_us) * length_us
+        if 0 < more <= under_way.get(end_us, 0) and end_us <= window.end_us:  # the nearest, and there are as many
+            under_way[end_us] -= more
+            continue
         # The window in which it began is known to half a window and 1 % of the latency: the nearest that has any left.
         reach = 1 + latency_us // (100 * length_us)
         near = [end_us + step * length_us for step in range(-reach, reach + 1)]
@@ -285,7 +288,8 @@ def _age(place: Place, before_us: int) -> None:
     if not gone:
         return
     place.windows = [window for window in place.windows if window.end_us > before_us]
-    place.usual = merge([place.usual, *(window.buckets for window in gone)])
+    if any(window.buckets for window in gone):
+        place.usual = merge([place.usual, *(window.buckets for window in gone)])
     if sum(place.usual.values()) > _USUAL:
         place.usual = {index: count // 2 for index, count in place.usual.items() if count > 1}
 

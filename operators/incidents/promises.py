@@ -1,5 +1,6 @@
 """Which promises to customers an incident is expected to break, and when they will be kept instead."""
 
+from operators.detectors.records import CANCELLED
 from operators.incidents.delays import Delays
 from operators.incidents.journeys import Arrival, Journeys
 from operators.incidents.kinds import kind_of
@@ -67,9 +68,14 @@ def _next_us(record: Record, delays: Delays, now_us: int) -> int:
 
 
 def _predict(touched: Touched, kind: str, delays: Delays, journeys: Journeys, now_us: int) -> bool:
-    """When the promise is expected to be kept, where that is too late; whether there is anything new to say of it."""
+    """When the promise is expected to be kept, or was, where that is too late; whether that is anything new."""
     before = touched.breach_us, touched.error_s
-    promised_us = touched.impact.promised_us
+    promised_us, standing = touched.impact.promised_us, touched.standing
+    if standing is not None and journeys.is_over(standing):  # most of an old incident's: nothing is left to predict
+        late = standing.link != CANCELLED and promised_us is not None and standing.since_us > promised_us
+        late = late and kind_of(kind).holds_s is not None
+        touched.breach_us, touched.error_s = (standing.since_us, 0.0) if late else (None, None)
+        return before != (touched.breach_us, touched.error_s)
     touched.breach_us = touched.error_s = None
     expected = None if promised_us is None else _expected(touched, promised_us, kind, delays, journeys, now_us)
     if expected is not None and promised_us is not None and expected.at_us > promised_us:
@@ -85,13 +91,13 @@ def _predict(touched: Touched, kind: str, delays: Delays, journeys: Journeys, no
 def _expected(
     touched: Touched, promised_us: int, kind: str, delays: Delays, journeys: Journeys, now_us: int
 ) -> Arrival | None:
-    """When an order is expected to be with its customer; None where this kind does not hold it up."""
+    """When an order under way is expected to be with its customer; None where this kind does not hold it up."""
     delay = delays.of(kind, (now_us - touched.touched_us) / SECOND_US)
     if delay is None:
         return None
     if touched.standing is not None:
         arrival = journeys.arrival(touched.standing, promised_us, now_us)
-        if arrival is not None or journeys.is_over(touched.standing):
+        if arrival is not None:
             return arrival
     return Arrival(touched.touched_us + round(delay.middle_s * SECOND_US), round(delay.error_s, 3))
 

@@ -13,6 +13,8 @@ _HELD = POINTS * 4 // 5
 #: Quantiles of the standard normal distribution, as many; and the one beyond which are 10 %.
 _NORMAL = tuple(NormalDist().inv_cdf((place + 0.5) / POINTS) for place in range(POINTS))
 _NORMAL_HIGH = NormalDist().inv_cdf(0.9)
+#: Where the middles of so many equal shares of all sums of two distributions are.
+_MIDDLES = tuple((2 * place + 1) * POINTS**2 // (2 * POINTS) for place in range(POINTS))
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -23,7 +25,8 @@ class Stretch(msgspec.Struct, frozen=True):
     @classmethod
     def about(cls, middle_s: float, error_s: float) -> Self:
         """Normally distributed around `middle_s`, 80 % of it within `error_s`; no less than nothing."""
-        return cls(tuple(max(0.0, middle_s + error_s * one / _NORMAL_HIGH) for one in _NORMAL))
+        points = [middle_s + error_s * one / _NORMAL_HIGH for one in _NORMAL]
+        return cls(tuple([one if one > 0.0 else 0.0 for one in points]))  # noqa: FURB136 - faster than max
 
     @property
     def middle_s(self) -> float:
@@ -34,7 +37,7 @@ class Stretch(msgspec.Struct, frozen=True):
     def error_s(self) -> float:
         """Within so much of the median are 80 %: between as many and one more of the distances from it."""
         middle_s = self.middle_s
-        away = sorted(abs(one - middle_s) for one in self.points)
+        away = sorted(map(abs, [one - middle_s for one in self.points]))
         return (away[_HELD - 1] + away[_HELD]) / 2
 
     def then(self, other: "Stretch") -> "Stretch":
@@ -43,11 +46,13 @@ class Stretch(msgspec.Struct, frozen=True):
 
     def at_least(self, least_s: float) -> "Stretch":
         """The same, with nothing below `least_s`."""
-        return Stretch(tuple(max(least_s, one) for one in self.points))
+        if min(self.points[0], self.points[-1]) >= least_s:
+            return self
+        return Stretch(tuple([one if one > least_s else least_s for one in self.points]))  # noqa: FURB136 - as above
 
 
 @lru_cache(maxsize=4_096)
 def _summed(one: Stretch, other: Stretch) -> Stretch:
     """The middles of `POINTS` equal shares of all sums; kept, since many orders wait for the same."""
-    sums = sorted(mine + more for mine in one.points for more in other.points)
-    return Stretch(tuple(sums[(2 * place + 1) * len(sums) // (2 * POINTS)] for place in range(POINTS)))
+    sums = sorted([mine + more for mine in one.points for more in other.points])
+    return Stretch(tuple([sums[place] for place in _MIDDLES]))

@@ -1,7 +1,7 @@
 """How long passes take that are under way, estimated from those that are over and those that are not."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import log
 
 import msgspec
@@ -50,20 +50,21 @@ class Survival(msgspec.Struct, frozen=True):
 
     def rest(self, age: int, share: float = 1.0) -> Stretch:
         """How long a pass takes that takes longer than an age, and is among the first `share` of those to end."""
-        alive = self._left(age)
-        quantiles = ((place + 0.5) / POINTS * share for place in range(POINTS))
-        return Stretch(tuple(self._age_at(alive * (1.0 - one), age) for one in quantiles))
+        alive, age_s = self._left(age), _value(age)
+        falling = [-one for one in self.left]
+        quantiles = [(place + 0.5) / POINTS * share for place in range(POINTS)]
+        return Stretch(tuple([self._age_at(alive * (1.0 - one), age_s, falling) for one in quantiles]))
 
     def _left(self, age: int) -> float:
         place = bisect_right(self.ages, age)
         return self.left[place - 1] if place else 1.0
 
-    def _age_at(self, left: float, age: int) -> float:
-        """The age in seconds at which no more than `left` are left; those alive at `age` are older than that."""
-        place = bisect_left(self.left, -left, key=_negative)
+    def _age_at(self, left: float, age_s: float, falling: Sequence[float]) -> float:
+        """The age at which no more than `left` are left of those alive at `age_s`; `falling` are all of `-left`."""
+        place = bisect_left(falling, -left)
         if place < len(self.ages):
-            return max(_value(self.ages[place]), _value(age))
-        oldest_s = max(_value(self.ages[-1]) if self.ages else 0.0, _value(age))
+            return max(_value(self.ages[place]), age_s)
+        oldest_s = max(_value(self.ages[-1]) if self.ages else 0.0, age_s)
         mean_s = min(oldest_s, 1.0 / self.late_rate) if self.late_rate else oldest_s
         return oldest_s + log((self.left[-1] if self.left else 1.0) / left) * mean_s
 
@@ -139,10 +140,6 @@ def _later(ended: Mapping[int, float], usual: Mapping[int, int]) -> tuple[tuple[
 def _value(index: int) -> float:
     """The middle of a bucket, in seconds."""
     return 0.0 if index <= ZERO_BUCKET else 2 * GAMMA**index / (GAMMA + 1)
-
-
-def _negative(left: float) -> float:
-    return -left
 
 
 def _first(ended: tuple[int, float]) -> int:

@@ -1,0 +1,38 @@
+"""Many moments at once are what each is alone."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from operators.instants import to_us_all
+from schemas.durations import from_us, to_us
+from tests.strategies import times
+
+#: Where MessagePack begins to write a moment in another way.
+EDGES = [
+    datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
+    datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC),
+    datetime(2514, 5, 30, 1, 53, 3, 999_999, tzinfo=UTC),
+    datetime(2514, 5, 30, 1, 53, 4, tzinfo=UTC),
+    datetime(2026, 3, 2, 6, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=-11, minutes=-30))),
+]
+MOMENTS = (
+    times()
+    | st.sampled_from(EDGES)
+    | st.integers(to_us(EDGES[1]), to_us(EDGES[3])).map(from_us)  # most are of these years
+)
+
+
+@given(st.lists(MOMENTS, max_size=40), st.sampled_from(["as they are", "whole seconds", "with a fraction"]))
+@example(EDGES, "as they are")
+@example([EDGES[1]] * 70_000, "as they are")
+@example([EDGES[1]] * 5 + [EDGES[0]] * 4, "as they are")  # as many bytes as 9 of another kind
+def test_each_is_what_it_is_alone(moments: list[datetime], kind: str) -> None:
+    if kind == "whole seconds":
+        moments = [moment.replace(microsecond=0) for moment in moments]
+    elif kind == "with a fraction":
+        moments = [moment.replace(microsecond=moment.microsecond or 1) for moment in moments]
+    assert to_us_all(moments).tolist() == list(map(to_us, moments))
