@@ -12,9 +12,9 @@ from dataflows.files import partitions_of
 from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
 from operators.dedup import Dedup
-from operators.findings import PassChange
 from operators.group_state import Piece
 from operators.groups import make_group
+from operators.handoff_changes import PassChanges, PassRun
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
 from operators.lane_state import Merged
@@ -57,7 +57,7 @@ class Prepared(msgspec.Struct, frozen=True):
     slices: dict[str, list[Slice]]
     ordered: dict[str, list[Released]]
     kept: dict[str, list[Released]]
-    changes: list[tuple[list[PassChange], int]]
+    changes: list[tuple[list[PassRun], int]]
     trackers: list[HandoffTracker]
     stocks: list[StockReconciler]
 
@@ -78,16 +78,23 @@ def prepare(work: Work) -> Prepared:
     for name, batches in ordered.items():
         dedup = Dedup(settings.dedup_horizon_us, settings.dedup_max_ids)
         kept[name] = [Released(dedup.split(batch.events)[0], batch.clock_us) for batch in batches]
-    changes: list[tuple[list[PassChange], int]] = []
-    trackers = {name: HandoffTracker(settings.process) for name in kept if name.startswith(CASE)}
+    changes: list[tuple[list[PassRun], int]] = []
+    correctable_us = settings.handoff_windows.retention_us
+    trackers = {
+        name: HandoffTracker(settings.process, changes=PassChanges(correctable_us=correctable_us))
+        for name in kept
+        if name.startswith(CASE)
+    }
     for number in range(max(map(len, kept.values()))):
-        out: list[object] = []
+        runs: list[PassRun] = []
         clock_us = 0
         for name, tracker in trackers.items():
             batch = kept[name][number]
-            out += [*tracker.update(batch.events), *tracker.advance(batch.clock_us)]
+            tracker.update(batch.events)
+            tracker.advance(batch.clock_us)
+            runs.append(tracker.changes.run())
             clock_us = batch.clock_us
-        changes.append(([one for one in out if isinstance(one, PassChange)], clock_us))
+        changes.append((runs, clock_us))
     stocks = []
     for name, batches in kept.items():
         if name.startswith(ITEM):
@@ -197,7 +204,7 @@ def _handoffs(prepared: Prepared) -> Sample:
     for batches in chosen.values():
         tracker = HandoffTracker(process)
         for batch in batches:
-            out += len(tracker.update(batch.events)) + len(tracker.advance(batch.clock_us))
+            out += len(tracker.update(batch.events)) + len(tracker.advance(batch.clock_us)) + len(tracker.changes.run())
     return Sample(_held(chosen), time.process_time() - began, out)
 
 
@@ -206,11 +213,11 @@ def _handoff_windows(prepared: Prepared) -> Sample:
     windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
     out = 0
     began = time.process_time()
-    for changes, clock_us in prepared.changes:
-        windows.update(changes)
+    for runs, clock_us in prepared.changes:
+        windows.update(runs)
         out += len(windows.advance(clock_us))
     seconds = time.process_time() - began
-    return Sample(sum(len(changes) for changes, _ in prepared.changes), seconds, out)
+    return Sample(sum(len(run) for runs, _ in prepared.changes for run in runs), seconds, out)
 
 
 def _stock(prepared: Prepared) -> Sample:

@@ -103,8 +103,8 @@ class _Operator:
         self._operator = operator
 
     def update(self, events: Sequence[Arrived]) -> int:
-        out = len(self._operator.update(events))
-        return out + len(self._operator.advance(events[-1].arrival_us))
+        out = len(self._operator.update(events)) + len(self._operator.advance(events[-1].arrival_us))
+        return out + len(self._operator.changes.run()) if isinstance(self._operator, HandoffTracker) else out
 
     def pass_time(self, to_us: int) -> None:
         self._operator.advance(to_us)
@@ -151,7 +151,7 @@ class _Groups:
             group = self._groups.get(name)
             if group is not None:
                 emitted = group.on_batch([piece])  # type: ignore[list-item] # a slice is what these groups take
-                out += len(emitted.rows) + sum(len(piece.changes) for _, piece in emitted.pieces)
+                out += len(emitted.rows) + sum(len(run) for _, piece in emitted.pieces for run in piece.changes)
         return out
 
     def pass_time(self, to_us: int) -> None:

@@ -8,7 +8,7 @@ questions are not asked one by one: as nothing changes between two events, what 
 import msgspec
 
 from operators.case_passes import parts_of
-from operators.case_state import Case, CaseDue, PassKey
+from operators.case_state import Case, CaseDue, LoneCase, PassKey
 from operators.case_timers import CaseTimers
 from operators.process_map import CaseRule
 from operators.resting import Resting
@@ -24,31 +24,34 @@ class CaseKind:
     Args:
         rule: how long they are remembered.
         visible: passes through handoffs below this index keep a case open.
+        is_lone: there is but one handoff for these cases, so that most are nothing but one pass (`LoneCase`).
 
     Memory: a record a case, packed while it rests (see `Resting`), and one entry of `CaseTimers`, seldom two.
     """
 
-    def __init__(self, rule: CaseRule, visible: int) -> None:
-        self._retention_us = int(rule.retention)
+    def __init__(self, rule: CaseRule, visible: int, *, is_lone: bool = False) -> None:
+        self.is_lone = is_lone
+        self.retention_us = int(rule.retention)
         self._abandon_us = int(rule.abandon_after)
-        self._again_us = max(self._retention_us, 1)
+        self._again_us = max(self.retention_us, 1)
         self._visible = visible
-        self.cases: Resting[Case] = Resting(msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Case).decode)
+        decode = msgspec.msgpack.Decoder[Case | LoneCase](Case | LoneCase).decode
+        self.cases: Resting[Case | LoneCase] = Resting(msgspec.msgpack.Encoder().encode, decode)
         self.timers = CaseTimers()
 
     def begin(self, case_id: str, arrival_us: int) -> Case:
         """A case of which nothing is known yet."""
-        case = Case(END_OF_TIME_US, arrival_us + self._retention_us, arrival_us, [""], [""], {})
+        case = Case(END_OF_TIME_US, arrival_us + self.retention_us, arrival_us, [""], [""], {})
         self.cases.put(case_id, case)
         return case
 
-    def arrived(self, case_id: str, case: Case, arrival_us: int) -> None:
+    def arrived(self, case_id: str, case: Case | LoneCase, arrival_us: int) -> None:
         """An event has come, and all that it sets is set: the case can be over `retention` from now."""
         case.last_arrival_us = arrival_us
-        if case.due_us > arrival_us + self._retention_us:
-            self.look_at(case_id, case, arrival_us + self._retention_us)
+        if case.due_us > arrival_us + self.retention_us:
+            self.look_at(case_id, case, arrival_us + self.retention_us)
 
-    def look_at(self, case_id: str, case: Case, at: int) -> None:
+    def look_at(self, case_id: str, case: Case | LoneCase, at: int) -> None:
         """Look at the case when time has passed `at`, or before."""
         if at < case.due_us:
             case.due_us = at
@@ -66,25 +69,50 @@ class CaseKind:
 
         Deadlines run out before graces, then it goes in the order of the handoffs.
         """
-        over_us = case.last_arrival_us + self._retention_us
-        at, first, found = END_OF_TIME_US, (True, -1, ""), _NO_PASS
+        over_us = case.last_arrival_us + self.retention_us
+        at, found = END_OF_TIME_US, _NO_PASS
         deadline_us = None
         for key, record in case.passes.items():
-            if record.extras is None and (record.end_us is not None or record.start_us is None):
-                continue  # nearly always: over, and nothing to be said of it
-            timer_us = record.timer_us
-            if timer_us and timer_us <= at:
-                order = (record.start_us is None, *parts_of(key))
-                if timer_us < at or order < first:
-                    at, first, found = timer_us, order, key
-            if record.extras is not None and record.extras.grace_us >= over_us:
-                over_us = record.extras.grace_us + 1
-            if record.is_open and parts_of(key)[0] < self._visible:
+            extras = record.extras
+            if extras is None:
+                if record.end_us is not None or record.start_us is None:
+                    continue  # nearly always: over, and nothing to be said of it
+                is_open, timer_us = True, record.deadline_us or 0
+            else:
+                is_open, timer_us = record.is_open, record.timer_us
+                if extras.grace_us >= over_us:
+                    over_us = extras.grace_us + 1
+            if timer_us and (
+                timer_us < at or (timer_us == at and found != _NO_PASS and _order(case, key) < _order(case, found))
+            ):
+                at, found = timer_us, key
+            if is_open and (key if isinstance(key, int) else parts_of(key)[0]) < self._visible:
                 deadline_us = max(deadline_us or 0, record.deadline_us or 0)
         if deadline_us is not None:
             open_until = max(case.last_arrival_us, min(deadline_us, END_OF_TIME_US)) + self._abandon_us
             over_us = max(over_us, open_until)
         return at, found, max(case.expiry_us, over_us)
+
+    def pass_by(self, case_id: str, case: LoneCase, before_us: int) -> bool:
+        """Time has come to `before_us`: look at a lone case later, or let it go; False where something runs out first.
+
+        What `outlook` and `CaseRules.run_out` say, for what happens to nearly all of them.
+        """
+        over_us, at = case.last_arrival_us + self.retention_us, END_OF_TIME_US
+        is_open = case.end_us is None
+        if is_open:
+            at = case.deadline_us or END_OF_TIME_US
+            open_until = max(case.last_arrival_us, case.deadline_us or 0) + self._abandon_us
+            over_us = max(over_us, open_until)
+        moment = min(at, max(case.expiry_us, over_us))
+        if moment >= before_us:
+            case.due_us = moment
+            self.timers.add(moment, case_id)
+        elif is_open:
+            return False
+        else:
+            self.cases.drop(case_id)
+        return True
 
     def restore(self, kept: dict[str, bytes]) -> None:
         """Take over packed cases; only when they are due is read of them."""
@@ -93,3 +121,8 @@ class CaseKind:
         add = self.timers.add
         for case_id, packed in kept.items():
             add(_decode_due(packed).due_us, case_id)
+
+
+def _order(case: Case, key: PassKey) -> tuple[bool, int, str]:
+    """In which order what runs out at the same time is found."""
+    return (case.passes[key].start_us is None, *parts_of(key))

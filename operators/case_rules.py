@@ -23,7 +23,8 @@ from operators.case_passes import (
 from operators.case_plan import Mark, Part, time_field
 from operators.case_state import Case, Finding, Marked, Pass, PassKey, Seen, earlier
 from operators.case_steps import CaseSteps, Step
-from operators.findings import Cause, Output, PassChange, next_version
+from operators.findings import Cause, Output, PassChange, cause_of, next_version
+from operators.handoff_changes import PassChanges
 from operators.handoff_findings import duplicate_findings, forbidden_signal, pass_row, pass_signal
 from operators.process_map import Handoff, ProcessMap
 from schemas.durations import END_OF_TIME_US, to_us
@@ -33,16 +34,20 @@ _NOTHING: tuple[Finding, ...] = ()
 
 
 class CaseRules:
-    """The rules of a process map. What they find is appended to `out`; `open_passes` counts those whose end is awaited.
+    """The rules of a process map.
+
+    What they find is appended to `out`, what windows have to know of it to `changes`; `open_passes` counts the passes
+    whose end is awaited.
 
     `entries` are the handoffs, the first `visible` of them with rows and windows (see `entries_of`).
     """
 
-    def __init__(self, process: ProcessMap) -> None:
+    def __init__(self, process: ProcessMap, changes: PassChanges) -> None:
         self.process = process
         self.entries, self.visible = entries_of(process)
         self.times = CarriedTimes(self.entries)
         self.out: list[Output] = []
+        self.changes = changes
         self.open_passes = 0
 
     # --- events ---------------------------------------------------------------------------------------------
@@ -64,7 +69,7 @@ class CaseRules:
                 moved.update(entry for entry, _ in self.times.timed(plan.kind, name))
         return [key for key in case.passes if parts_of(key)[0] in moved] if moved else []
 
-    def take(self, plan: CaseSteps, case_id: str, case: Case, kind: CaseKind, arrived: Arrived, cause: Cause) -> None:
+    def take(self, plan: CaseSteps, case_id: str, case: Case, kind: CaseKind, arrived: Arrived, type_: str) -> None:
         """Take in all that an event means to the passes of a case, and draw the consequences."""
         touched: Touched = {}
         if plan.cancels:
@@ -75,13 +80,13 @@ class CaseRules:
             self.carry(plan, case, arrived)
         for step in plan.steps:
             self._step(case_id, case, step, arrived, touched)
-        self._settle_all(touched, kind, case_id, case, arrived.arrival_us, cause)
+        self._settle_all(touched, kind, case_id, case, arrived.arrival_us, cause_of(arrived, type_))
 
-    def take_step(self, step: Step, case_id: str, case: Case, kind: CaseKind, arrived: Arrived, cause: Cause) -> None:
+    def take_step(self, step: Step, case_id: str, case: Case, kind: CaseKind, arrived: Arrived, type_: str) -> None:
         """Take in what an event is to one handoff."""
         touched: Touched = {}
         self._step(case_id, case, step, arrived, touched)
-        self._settle_all(touched, kind, case_id, case, arrived.arrival_us, cause)
+        self._settle_all(touched, kind, case_id, case, arrived.arrival_us, cause_of(arrived, type_))
 
     def _step(self, case_id: str, case: Case, step: Step, arrived: Arrived, touched: Touched) -> None:
         """Note that a handoff was started, ended or given up."""
@@ -213,10 +218,10 @@ class CaseRules:
         if old_scope == seen.scope or was is None or now is None:
             if was != now:
                 scope = seen.scope if now is not None else old_scope
-                self.out.append(PassChange(arrival_us, entry, scope, was, now, cause))
+                self.changes.add(PassChange(arrival_us, entry, scope, was, now, cause))
             return
-        self.out.append(PassChange(arrival_us, entry, old_scope, was, None, cause))
-        self.out.append(PassChange(arrival_us, entry, seen.scope, None, now, cause))
+        self.changes.add(PassChange(arrival_us, entry, old_scope, was, None, cause))
+        self.changes.add(PassChange(arrival_us, entry, seen.scope, None, now, cause))
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -262,7 +267,7 @@ class CaseRules:
                 was = current.seen().span
                 assert was is not None
                 ended = type(was)(was.start_us, max(at, was.start_us), was.deadline_us, was.completed)
-                self.out.append(PassChange(at, entry, current.scope, was, ended, None))
+                self.changes.add(PassChange(at, entry, current.scope, was, ended, None))
         kind.cases.drop(case_id)
 
     def taken(self) -> list[Output]:

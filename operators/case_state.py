@@ -193,7 +193,7 @@ class Marked(msgspec.Struct, array_like=True, gc=False):
     scope: int = 0
 
 
-class Case(msgspec.Struct, array_like=True, gc=False):
+class Case(msgspec.Struct, array_like=True, gc=False, tag=0):
     """One case of a kind.
 
     `due_us` is when it is to be looked at, unless something comes before: the first thing in a record, so that it can
@@ -214,9 +214,31 @@ class Case(msgspec.Struct, array_like=True, gc=False):
     marks: dict[int, Marked] | None = None
 
 
-class CaseDue(msgspec.Struct, array_like=True, gc=False):
-    """The first field of a `Case`."""
+class LoneCase(msgspec.Struct, array_like=True, gc=False, tag=1):
+    """A case that is nothing but one pass, open or ended in time, of the only handoff of its kind: half of the memory.
 
+    `unfolded` (operators/case_lone.py) makes a `Case` of it as soon as there is more to say.
+    """
+
+    due_us: int
+    expiry_us: int
+    last_arrival_us: int
+    entry: int
+    start_us: int
+    end_us: int | None
+    start_id: str
+    end_id: str
+    start_scope: str
+    end_scope: str
+    deadline_us: int | None
+    version: int
+    began: bool
+
+
+class CaseDue(msgspec.Struct, array_like=True, gc=False):
+    """The first field of a `Case` or a `LoneCase`, behind what tells them apart."""
+
+    tag: int
     due_us: int
 
 

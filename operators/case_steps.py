@@ -14,7 +14,6 @@ from msgspec import inspect
 
 from operators.case_plan import CasePlan, EventPlan, Mark, Part, Role
 from operators.case_state import Case
-from operators.findings import Cause
 from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.events import EventBase, field_names, type_name
 
@@ -35,7 +34,7 @@ class CaseSteps(msgspec.Struct, frozen=True, gc=False):
 
     `is_conditional`: whether it means anything depends on conditions that are still open.
     `straight`: for each step, what takes the straight way; None where there is more to the event than starts and ends
-    of different handoffs, each counted in windows.
+    of different handoffs, each counted in windows. `lone` takes the case of a kind with only one handoff first.
     """
 
     kind: str
@@ -47,10 +46,15 @@ class CaseSteps(msgspec.Struct, frozen=True, gc=False):
     times: list[str]
     is_conditional: bool
     straight: "list[tuple[Straight, Step]] | None"
+    lone: "Lone | None" = None
 
 
-#: Takes a case's id, the case, an event, its event time, its arrival and itself as a cause; whether all is done.
-Straight: TypeAlias = Callable[[str, Case, EventBase, int, int, Cause], bool]
+#: Takes a case's id, the case, an event, its event time and its arrival; whether all is done.
+Straight: TypeAlias = Callable[[str, Case, EventBase, int, int], bool]
+
+
+#: Takes the id of a case that may be a `LoneCase`, an event, its event time and its arrival; whether all is done.
+Lone: TypeAlias = Callable[[str, EventBase, int, int], bool]
 
 
 class EventSteps(msgspec.Struct, frozen=True, gc=False):
@@ -77,10 +81,11 @@ def compile_steps(
     visible: int,
     plans: dict[type[EventBase], EventPlan],
     straight: Callable[[Step], Straight],
+    lone: Callable[[CaseSteps], Lone | None],
 ) -> dict[type[EventBase], TypeSteps]:
     """The steps of every event type that has a plan; the first `visible` of `entries` are counted in windows.
 
-    `straight` makes the straight way of a step.
+    `straight` makes the straight way of a step, `lone` that of a plan for cases that are nothing but one pass.
     """
     out: dict[type[EventBase], TypeSteps] = {}
     for record, plan in plans.items():
@@ -88,7 +93,7 @@ def compile_steps(
         fields = [field for field, _ in asked.most_common() if _is_text(record, field)]
         field = fields[0] if fields else ""
         values = {value for pattern in _patterns(process, plan) for value in _wanted(pattern, field)}
-        maker = _Maker(process, entries, visible, record, plan, straight)
+        maker = _Maker(process, entries, visible, record, plan, straight, lone)
         out[record] = TypeSteps(field, {value: maker.steps(field, value) for value in values}, maker.steps(field, None))
     return out
 
@@ -102,6 +107,7 @@ class _Maker(msgspec.Struct, frozen=True):
     record: type[EventBase]
     plan: EventPlan
     straight: Callable[[Step], Straight]
+    lone: Callable[[CaseSteps], Lone | None]
 
     def steps(self, field: str, value: str | None) -> EventSteps:
         """Those of events with `value` in `field`; None: with a value that nothing asks for."""
@@ -135,7 +141,7 @@ class _Maker(msgspec.Struct, frozen=True):
             and len({step.entry for step in steps}) == len(steps)
         )
         straight = [(self.straight(step), step) for step in steps] if is_plain else None
-        return CaseSteps(
+        made = CaseSteps(
             plan.kind,
             plan.id_field,
             steps,
@@ -146,6 +152,7 @@ class _Maker(msgspec.Struct, frozen=True):
             is_conditional=not is_sure,
             straight=straight,
         )
+        return msgspec.structs.replace(made, lone=self.lone(made))
 
     def _step(self, role: Role, pattern: Pattern) -> Step:
         handoff = self.entries[role.entry]

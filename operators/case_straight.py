@@ -4,18 +4,23 @@
 would do, or nothing at all, and says which; tests/test_handoff_straight.py holds it against them.
 """
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from operators.case_kind import CaseKind
-from operators.case_passes import pass_key_of, place_of
+from operators.case_passes import pass_key_of, place_of, tidy
 from operators.case_rules import CaseRules
 from operators.case_state import Case, PassKey, PassRecord, Status
 from operators.case_steps import Step, Straight
-from operators.findings import Cause, PassChange, Span
+from operators.handoff_changes import NEVER_US, Place
 from schemas.durations import SECOND_US
 from schemas.events import EventBase
 from schemas.rows import HandoffPass
 
 _OPEN, _DONE = Status.OPEN, Status.DONE
-_GOES_ON, _COMPLETED = False, True
+_GOES_ON, _COMPLETED = 0, 1
+#: Takes a case's id, the case, the pass's key, an event, its event time, its arrival, and what tells the pass apart.
+Unbegun: TypeAlias = Callable[[str, Case, PassKey, EventBase, int, int, str], bool]
 
 
 def straight(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:
@@ -29,10 +34,13 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
     name, scope_by, per = handoff.name, handoff.scope, handoff.per
     after_us, is_carried = handoff.deadline, handoff.deadline_at is not None
     is_quiet = handoff.repeat not in ("flag", "flag_start")
+    places, place_for, correctable_us = _places(rules, entry)
 
-    def begin(  # noqa: C901 - the hot path: calls would cost as much as what they hold
-        case_id: str, case: Case, event: EventBase, occurred_us: int, arrival_us: int, cause: Cause
+    def begin(  # noqa: C901, PLR0912 - the hot path: calls would cost as much as what they hold
+        case_id: str, case: Case, event: EventBase, occurred_us: int, arrival_us: int
     ) -> bool:
+        if occurred_us < arrival_us - correctable_us:
+            return False
         passes = case.passes
         key: PassKey = entry
         pass_key = ""
@@ -87,26 +95,80 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
                 version,
             )
         )
-        out.append(PassChange(arrival_us, entry, scope, None, Span(occurred_us, None, deadline_us, _GOES_ON), cause))
+        series, keys, times = places.get(scope) or place_for(entry, scope)
+        keys.append(series)
+        times += (arrival_us, occurred_us, NEVER_US, NEVER_US if deadline_us is None else deadline_us, _GOES_ON)
         return True
 
     return begin
 
 
-def _ending(step: Step, rules: CaseRules) -> Straight:
+def _unbegun(step: Step, rules: CaseRules) -> Unbegun:
+    """End a pass without a start where that says nothing more: the start is optional, or the begin was not seen."""
+    handoff, scope_field = step.handoff, step.scope_field
+    name, scope_by, is_optional = handoff.name, handoff.scope, handoff.start_optional
+
+    def unbegun(
+        case_id: str, case: Case, key: PassKey, event: EventBase, occurred_us: int, arrival_us: int, pass_key: str
+    ) -> bool:
+        if case.cancelled_us is not None or case.cancelled_lines is not None or (case.began and not is_optional):
+            return False
+        scope = getattr(event, scope_field) if scope_field else None
+        scope = "" if scope is None else str(scope)
+        version = 0 if is_optional else max(1, arrival_us)
+        event_place, scope_place = place_of(case.ids, event.event_id), place_of(case.scopes, scope)
+        case.passes[key] = PassRecord(None, occurred_us, 0, event_place, 0, scope_place, None, version)
+        if not is_optional:
+            rules.out.append(
+                HandoffPass(
+                    name,
+                    case_id,
+                    pass_key,
+                    scope_by,
+                    scope,
+                    None,
+                    occurred_us,
+                    None,
+                    None,
+                    _DONE,
+                    arrival_us,
+                    version,
+                )
+            )
+        tidy(case)
+        return True
+
+    return unbegun
+
+
+def _places(rules: CaseRules, entry: int) -> tuple[dict[str, Place], Callable[[int, str], Place], int]:
+    """Where changes of a handoff are noted, what makes such a place, and how old may be what goes there."""
+    changes = rules.changes
+    return changes.places(entry), changes.place, changes.correctable_us
+
+
+def _ending(step: Step, rules: CaseRules) -> Straight:  # noqa: C901 - as `end`
     """End a pass that is open, in time, in the scope that it has."""
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by, per = handoff.name, handoff.scope, handoff.per
     is_quiet = handoff.repeat not in ("flag", "flag_end")
+    unbegun = _unbegun(step, rules)
+    places, place_for, correctable_us = _places(rules, entry)
 
-    def end(case_id: str, case: Case, event: EventBase, occurred_us: int, arrival_us: int, cause: Cause) -> bool:
+    def end(  # noqa: C901 - as `begin`
+        case_id: str, case: Case, event: EventBase, occurred_us: int, arrival_us: int
+    ) -> bool:
+        if occurred_us < arrival_us - correctable_us:
+            return False
         key: PassKey = entry
         pass_key = ""
         if per:
             pass_key = pass_key_of(handoff, event)
             key = f"{entry}/{pass_key}"
         record = case.passes.get(key)
-        if record is None or record.extras is not None or case.cancelled_lines is not None:
+        if record is None:
+            return unbegun(case_id, case, key, event, occurred_us, arrival_us, pass_key)
+        if record.extras is not None or case.cancelled_lines is not None:
             return False
         if record.end_us is not None:  # a repeat that changes nothing, or more than can be said here
             return is_quiet and record.end_us < occurred_us
@@ -147,8 +209,9 @@ def _ending(step: Step, rules: CaseRules) -> Straight:
                 version,
             )
         )
-        was, now = Span(start_us, None, deadline_us, _GOES_ON), Span(start_us, occurred_us, deadline_us, _COMPLETED)
-        out.append(PassChange(arrival_us, entry, scope, was, now, cause))
+        series, keys, times = places.get(scope) or place_for(entry, scope)
+        keys.append(series)
+        times += (arrival_us, start_us, occurred_us, NEVER_US if deadline_us is None else deadline_us, _COMPLETED)
         return True
 
     return end

@@ -23,12 +23,14 @@ class CaseTimers:
     """
 
     def __init__(self) -> None:
+        # Of the open slots: what was in them when they were opened, the last is the next, and what was added since.
         self._near: list[tuple[int, str]] = []
+        self._soon: list[tuple[int, str]] = []
         self._fine: dict[int, _Slot] = {}
         self._coarse: dict[int, _Slot] = {}
         self._fine_slots: list[int] = []
         self._coarse_slots: list[int] = []
-        # Slots that begin before these are open: what is for them goes to `_near` at once.
+        # Slots that begin before these are open: what is for them goes to `_soon` at once.
         self._fine_us = BEGIN_OF_TIME_US
         self._coarse_us = BEGIN_OF_TIME_US
 
@@ -45,7 +47,7 @@ class CaseTimers:
                 slot = self._fine[at >> _FINE] = (array("q"), [])
                 heapq.heappush(self._fine_slots, at >> _FINE)
         else:
-            heapq.heappush(self._near, (at, case_id))
+            heapq.heappush(self._soon, (at, case_id))
             return
         slot[0].append(at)
         slot[1].append(case_id)
@@ -67,12 +69,15 @@ class CaseTimers:
                 yield from zip(times, ids, strict=True)
             else:
                 near.extend(zip(times, ids, strict=True))
-                heapq.heapify(near)
+                near.sort(reverse=True)
         self._fine_us = max(self._fine_us, -(-before_us >> _FINE) << _FINE)
-        while near and near[0][0] < before_us:
-            yield heapq.heappop(near)
+        while near and near[-1][0] < before_us:
+            yield near.pop()
+        soon = self._soon
+        while soon and soon[0][0] < before_us:
+            yield heapq.heappop(soon)
 
     def __len__(self) -> int:
         """How many entries there are, with those that will be passed over."""
         far = sum(len(slot[1]) for slots in (self._fine, self._coarse) for slot in slots.values())
-        return len(self._near) + far
+        return len(self._near) + len(self._soon) + far

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from schemas.events import Arrived
-from schemas.rows import HandoffPass, HandoffWindow, LateEvent, Scope, Signal, StockWindow
+from schemas.rows import HandoffPass, Scope, Signal
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -65,7 +65,8 @@ def cause_of(arrived: Arrived, type_: str) -> Cause:
     )
 
 
-Output: TypeAlias = HandoffPass | HandoffWindow | StockWindow | Signal | LateEvent | PassChange
+#: What is found in a case: the rows of its passes, and signals.
+Output: TypeAlias = HandoffPass | Signal
 
 
 def signal_id(*parts: str) -> str:

@@ -14,7 +14,7 @@ from operators.detectors.readiness import ItemReady, PromotionAsked
 from operators.detectors.records import ScopeFinding, Tally
 from operators.detectors.scopes import ScopeDetectorsState
 from operators.feed_state import Beat, FeedState
-from operators.findings import PassChange
+from operators.handoff_changes import PassRun
 from operators.handoff_windows import HandoffWindowsState
 from operators.incidents.paces import Pace
 from operators.incidents.state import IncidentsState
@@ -39,7 +39,7 @@ class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     origin: str
     watermark_us: int
     last_us: int
-    changes: list[PassChange]
+    changes: list[PassRun]
     beats: list[Beat]
     final: bool
     tallies: list[Tally] = []

@@ -21,11 +21,10 @@ from operators.detectors.catalogue import (
 )
 from operators.detectors.events import Collected, EventDetectors
 from operators.detectors.integration import Traffic
-from operators.detectors.records import bucket_key, scoped
+from operators.detectors.records import Scoped, bucket_key, scoped
 from operators.detectors.refusals import Refusals
 from operators.feed_state import Beat
 from operators.feeds import FeedBeats
-from operators.findings import PassChange
 from operators.group_state import (
     CaseGroupState,
     Emitted,
@@ -38,6 +37,7 @@ from operators.group_state import (
     decoded,
     sizes_of,
 )
+from operators.handoff_changes import PassChanges, SeriesKey
 from operators.handoffs import HandoffTracker
 from operators.incident_group import IncidentGroup
 from operators.ordering import Reorder
@@ -86,11 +86,14 @@ class CaseGroup:
         self._settings = settings
         self._input = _Input(settings)
         groups, mine = settings.case_groups, int(name.rpartition(":")[2])
-        self._handoffs = HandoffTracker(settings.process, lambda case_id: bucket_of(case_id, groups) == mine)
+        windows = settings.handoff_windows
+        self._changes = PassChanges(settings.site_groups, self._site_of, max(windows.retention_us, windows.grace_us))
+        self._handoffs = HandoffTracker(
+            settings.process, lambda case_id: bucket_of(case_id, groups) == mine, self._changes
+        )
         self._read = wanted_metrics(settings)
         self._detectors = EventDetectors(case_detectors(settings.detectors, settings.process), self._read)
-        self._sites: dict[tuple[int, str], int] = {}
-        self._scopes = [(handoff.name, handoff.scope) for handoff in settings.process.handoff]
+        self._scopes = [handoff.scope for handoff in settings.process.handoff]
         counted = [[f"{kind}:{handoff.name}" for kind in COUNTED] for handoff in settings.process.handoff]
         self._counted = [[metric for metric in metrics if metric in self._read] for metrics in counted]
 
@@ -102,48 +105,40 @@ class CaseGroup:
         out.extend(self._handoffs.advance(clock_us))
         if ended and self._settings.close_at_us > clock_us:
             out.extend(self._handoffs.advance(self._settings.close_at_us))
-        changes: list[list[PassChange]] = [[] for _ in range(self._settings.site_groups)]
-        signals: list[Signal] = []
-        passed: list[PassChange] = []
-        for item in out:
-            if isinstance(item, PassChange):
-                changes[self._site_of(item)].append(item)
-                if item.new is not None and item.new.completed and (item.old is None or not item.old.completed):
-                    passed.append(item)
-            else:
-                rows.append(item)
-                if isinstance(item, Signal):
-                    signals.append(item)
+        rows.extend(out)
+        signals = [row for row in out if isinstance(row, Signal)]
         found = self._detectors.update(events, signals, self._settings.known_to(clock_us, ended=ended))
-        self._count(passed, found)
+        if any(self._counted):
+            self._count(found)
         rows.extend(found.signals)
         parts = dealt(found, self._settings.site_groups)
         pieces = [
             (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, part, [], ended, *parts[index]))
-            for index, part in enumerate(changes)
+            for index, part in enumerate(self._changes.taken())
         ]
         return Emitted(rows, pieces)
 
-    def _site_of(self, change: PassChange) -> int:
-        """The site group of a pass: all that is said of one scope comes together in one."""
-        key = change.handoff, change.scope
-        found = self._sites.get(key)
-        if found is None:
-            by = self._scopes[change.handoff][1]
-            scope = scoped(**{by: change.scope}) if by else ()
-            found = self._sites[key] = bucket_of(bucket_key(scope), self._settings.site_groups)
-        return found
+    def _site_of(self, series: SeriesKey) -> int:
+        """The site group of a series: all that is said of one scope comes together in one."""
+        return bucket_of(bucket_key(self._scope_of(series)), self._settings.site_groups)
 
-    def _count(self, passed: Iterable[PassChange], found: Collected) -> None:
+    def _scope_of(self, series: SeriesKey) -> Scoped:
+        handoff, value = series
+        by = self._scopes[handoff]
+        return scoped(**{by: value}) if by else ()
+
+    def _count(self, found: Collected) -> None:
         """Count completed passes, among which findings about passes are counted."""
-        for change in passed:
-            metrics = self._counted[change.handoff]
+        scopes: dict[SeriesKey, Scoped] = {}
+        for series, arrival_us in self._changes.completed():
+            metrics = self._counted[series[0]]
             if not metrics:
                 continue
-            by = self._scopes[change.handoff][1]
-            scope = scoped(**{by: change.scope}) if by else ()
+            scope = scopes.get(series)
+            if scope is None:
+                scope = scopes[series] = self._scope_of(series)
             for metric in metrics:
-                found.good(metric, scope, change.arrival_us)
+                found.good(metric, scope, arrival_us)
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""

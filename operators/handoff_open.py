@@ -30,6 +30,16 @@ class OpenPasses:
         self._ended.append(start_us)
         self._is_sorted = False
 
+    def begun(self, starts_us: Iterable[int]) -> None:
+        """Passes have begun."""
+        self._started.extend(starts_us)
+        self._is_sorted = False
+
+    def ended(self, starts_us: Iterable[int]) -> None:
+        """Passes that were added are open no longer."""
+        self._ended.extend(starts_us)
+        self._is_sorted = False
+
     def __len__(self) -> int:
         """How many there are."""
         return len(self._started) - len(self._ended)

@@ -1,13 +1,16 @@
-"""The row of one window: handoff × scope × window."""
+"""The row of one window (handoff × scope × window), and that of a change that came too late for windows."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from operators.findings import PassChange
 from operators.handoff_series import Pane
 from operators.process_map import Handoff
 from operators.quantiles import exact, sketch
-from schemas.durations import SECOND_US
-from schemas.rows import HandoffWindow
+from schemas.durations import SECOND_US, rfc3339
+from schemas.rows import HandoffWindow, LateEvent
+
+STAGE = "handoff_windows"
 
 
 def window_row(
@@ -63,4 +66,25 @@ def window_row(
         latency_buckets=buckets,
         arrival_us=tick_us,
         version=tick_us,
+    )
+
+
+def late_row(change: PassChange, handoff: str, late: list[tuple[int, str]]) -> LateEvent:
+    """What came too late for windows: their starts, and what each misses."""
+    cause = change.cause
+    assert cause is not None
+    late.sort()
+    effect = "; ".join(f"window from {rfc3339(start)}: {what}" for start, what in late)
+    return LateEvent(
+        topic=cause.topic,
+        partition=cause.partition,
+        offset=cause.offset,
+        stage=f"{STAGE}/{handoff}/{change.scope}",
+        type=cause.type,
+        source=cause.source,
+        event_id=cause.event_id,
+        occurred_at_us=cause.occurred_us,
+        window_start_us=late[0][0],
+        effect=effect,
+        seen_at_us=change.arrival_us,
     )

@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -71,6 +71,15 @@ class Series(msgspec.Struct):
         at = bisect_right(over_us, end_us)
         over_us.insert(at, end_us)
         self.over_start_us.insert(at, start_us)
+
+    def ended_in_order(self, starts_us: Sequence[int], ends_us: Sequence[int]) -> None:
+        """Keep passes that are over, in order of their ends."""
+        over_us = self.over_us
+        before = bisect_left(ends_us, over_us[-1]) if over_us else 0
+        for at in range(before):
+            self.ended(starts_us[at], ends_us[at])
+        over_us.extend(ends_us[before:] if before else ends_us)
+        self.over_start_us.extend(starts_us[before:] if before else starts_us)
 
     def keep_span(self, span: Span) -> None:
         """Count a pass among the open ones, or among those that are over."""

@@ -13,12 +13,15 @@ A window in which nothing began, ended or came due gets a row for its backlog on
 so that a long silence costs little; a row of zeros takes back one that a correction emptied (the views hide it).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
 from operators.findings import PassChange, Span
-from operators.handoff_rows import window_row
+from operators.handoff_changes import PassRun, SeriesKey
+from operators.handoff_columns import ManyChanges, columns_of, stale
+from operators.handoff_rows import late_row, window_row
 from operators.handoff_series import (
     Counted,
     Series,
@@ -30,13 +33,14 @@ from operators.handoff_series import (
 )
 from operators.process_map import Handoff
 from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
-from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, rfc3339
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 from schemas.errors import StateError
 from schemas.rows import HandoffWindow, LateEvent
 
+#: As few changes at once are taken one by one.
+_FEW = 48
 #: A window with nothing but backlog gets a row when its end is a multiple of this many slides.
 IDLE_PANES = 12
-STAGE = "handoff_windows"
 
 
 class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
@@ -45,7 +49,7 @@ class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
     version: int
     clock_us: int
     idle_us: int
-    held: list[PassChange]
+    held: list[PassRun]
     schedule: ScheduleState
     series: list[SeriesState]
 
@@ -58,39 +62,49 @@ class HandoffWindows:
     Memory: open passes, passes that were over within `retention`, and one pane per slide with activity within
     `retention`, for each series: numbers, no objects. Cost: O(1) per change of what no window was written with yet,
     else O(log n); O(n log n) of a window's latencies per row.
+    Many changes at once are taken as columns (`operators/handoff_columns.py`), few one by one.
     """
 
-    VERSION = 2
+    VERSION = 3
 
     def __init__(self, handoffs: Sequence[Handoff], settings: WindowSettings) -> None:
         self._handoffs = list(handoffs)
         self._by_name = {handoff.name: handoff for handoff in self._handoffs}
         self._settings = settings
         self._is_tumbling = settings.slide_us == settings.size_us
-        self._by_scope: list[dict[str, Series]] = [{} for _ in self._handoffs]
         self._schedule = WindowSchedule(settings)
+        # Series by number, which changes in columns go by, and the numbers by handoff and scope.
+        self._numbers: dict[SeriesKey, int] = {}
+        self._placed: list[Series] = []
         self._series: dict[Key, Series] = {}
-        self._held: list[PassChange] = []
+        self._held: list[PassRun] = []
         self._backlogged: set[Key] = set()
         self._clock_us = BEGIN_OF_TIME_US
         self._idle_us = BEGIN_OF_TIME_US
         self._next_idle_us = BEGIN_OF_TIME_US
         self._idle_step_us = IDLE_PANES * settings.slide_us
+        self._many = ManyChanges(settings, self._schedule, self._idle_step_us)
         # The first window that can be written for its backlog alone and has not been at the last change.
         self._idle_end_us = BEGIN_OF_TIME_US
 
-    def update(self, changes: Sequence[PassChange]) -> None:
+    def update(self, runs: Iterable[PassRun]) -> None:
         """Take changes; they are applied when time passes them."""
-        self._held.extend(changes)
+        self._held.extend(runs)
 
     def advance(self, watermark: int) -> list[HandoffWindow | LateEvent]:
         """Apply what arrived before `watermark` and write the windows that are due before it."""
-        ready = [change for change in self._held if change.arrival_us < watermark]
         out: list[HandoffWindow | LateEvent] = []
         late: dict[tuple[object, ...], tuple[PassChange, list[tuple[int, str]]]] = {}
         closing = watermark >= END_OF_TIME_US
-        if ready:
-            self._held = [change for change in self._held if change.arrival_us >= watermark]
+        runs = self._ready(watermark)
+        if runs:
+            last_us = max(run.last_us for run in runs)
+            if closing or not self._is_tumbling or sum(len(run.keys) for run in runs) <= _FEW:
+                ready = [change for run in runs for change in run.changes()]
+            else:
+                first_us = min(run.first_us for run in runs)
+                self._write_before(first_us, out)
+                ready = self._take_many(runs, max(first_us, self._clock_us) - self._settings.grace_us)
             ready.sort(key=_arrival)
             schedule, straight = self._schedule, self._straight if self._is_tumbling else _no_way
             for change in ready:
@@ -103,8 +117,8 @@ class HandoffWindows:
                 if missed and cause is not None:  # one event can move several passes of a series: one row for all
                     place = (cause.topic, cause.partition, cause.offset, change.handoff, change.scope)
                     late.setdefault(place, (change, []))[1].extend(missed)
-            self._pass_idle(ready[-1].arrival_us, idle=not closing)
-        out.extend(_late_row(change, self._handoffs[change.handoff].name, all_) for change, all_ in late.values())
+            self._write_before(last_us, out, idle=not closing)
+        out.extend(late_row(change, self._handoffs[change.handoff].name, all_) for change, all_ in late.values())
         self._write_before(self._last_tick() + 1 if closing else watermark, out, idle=not closing)
         self._clock_us = max(self._clock_us, watermark)
         return out
@@ -113,7 +127,38 @@ class HandoffWindows:
         """How many series are kept."""
         return len(self._series)
 
+    def _ready(self, watermark: int) -> list[PassRun]:
+        """Of what is held, what arrived before `watermark`."""
+        ready = [run for run in self._held if run.last_us < watermark]
+        if len(ready) == len(self._held):
+            self._held = []
+            return ready
+        parts = [(run, None) if run.last_us < watermark else run.split(watermark) for run in self._held]
+        self._held = [after for _, after in parts if after]
+        return [before for before, _ in parts if before]
+
     # --- applying -------------------------------------------------------------------------------------------
+
+    def _take_many(self, runs: Sequence[PassRun], since_us: int) -> list[PassChange]:
+        """Take in, all at once, the series of which every change is fresh; the changes of the others.
+
+        Windows that end at `since_us` or later are not written yet.
+        """
+        keys = [key for run in runs for key in run.keys]
+        numbers = self._numbers
+        for key in dict.fromkeys(keys):
+            if key not in numbers:
+                self._number(key)
+        columns = columns_of(runs, [numbers[key] for key in keys])
+        late = stale(columns, self._settings)
+        left = {keys[place] for place in late.nonzero()[0].tolist()}
+        left.update((change.handoff, change.scope) for run in runs for _, change in run.odd)
+        others: list[PassChange] = []
+        if left:
+            others = [change for run in runs for change in run.changes(left)]
+            columns = columns.where(~np.isin(columns.series, [numbers[key] for key in left if key in numbers]))
+        self._many.take(columns, self._placed, self._backlogged, since_us)
+        return others
 
     def _straight(self, change: PassChange) -> bool:
         """Take in what happens most, a pass that begins or is over, where no window was written that it is in.
@@ -136,7 +181,7 @@ class HandoffWindows:
         due_pane_us = pane_us if due_us is None else due_us - due_us % slide_us
         if pane_us + slide_us < fresh_us or due_pane_us + slide_us < fresh_us:
             return False
-        series = self._by_scope[change.handoff].get(change.scope) or self._begin(change)
+        series = self._series_of(change)
         if series.now_end_us != pane_us + slide_us:
             series.now_end_us = pane_us + slide_us
             self._schedule.touch_window(series.key, series.now_end_us, now_us)
@@ -159,7 +204,7 @@ class HandoffWindows:
         due_pane_us = pane_us if due_us is None else due_us - due_us % slide_us
         if pane_us + slide_us < fresh_us or due_pane_us + slide_us < fresh_us or self._is_idle_window(now_us, end_us):
             return False
-        series = self._by_scope[change.handoff].get(change.scope) or self._begin(change)
+        series = self._series_of(change)
         if due_us is not None and end_us <= due_us:
             pane = series.pane(due_pane_us)
             pane.overdue -= 1
@@ -185,15 +230,24 @@ class HandoffWindows:
             self._idle_end_us = -(-(now_us - grace_us) // step_us) * step_us
         return self._idle_end_us <= max(now_us, end_us)
 
-    def _begin(self, change: PassChange) -> Series:
-        """A series of which nothing is known yet."""
-        series = Series.of((self._handoffs[change.handoff].name, change.scope))
-        self._series[series.key] = self._by_scope[change.handoff][change.scope] = series
-        return series
+    def _series_of(self, change: PassChange) -> Series:
+        place = change.handoff, change.scope
+        number = self._numbers.get(place)
+        return self._placed[self._number(place) if number is None else number]
+
+    def _number(self, place: SeriesKey) -> int:
+        """The number that a series goes by from now on; one of which nothing is known yet is made."""
+        key = (self._handoffs[place[0]].name, place[1])
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = Series.of(key)
+        self._placed.append(series)
+        number = self._numbers[place] = len(self._placed) - 1
+        return number
 
     def _apply(self, change: PassChange) -> list[tuple[int, str]]:
         """Take a change in; what came too late for a window: the window's start, and what it misses."""
-        series = self._by_scope[change.handoff].get(change.scope) or self._begin(change)
+        series = self._series_of(change)
         key = series.key
         now = change.arrival_us
         late: list[tuple[int, str]] = []
@@ -320,9 +374,7 @@ class HandoffWindows:
         for key, series in list(self._series.items()):
             if not series.forget(horizon):
                 del self._series[key]
-                for by_scope in self._by_scope:
-                    if by_scope.get(key[1]) is series:
-                        del by_scope[key[1]]
+                self._numbers, self._placed = {}, []
 
     # --- state ----------------------------------------------------------------------------------------------
 
@@ -332,7 +384,7 @@ class HandoffWindows:
             "series": len(self._series),
             "backlogged": len(self._backlogged),
             "windows": len(self._schedule),
-            "held": len(self._held),
+            "held": sum(len(run) for run in self._held),
         }
 
     def snapshot(self) -> HandoffWindowsState:
@@ -356,9 +408,7 @@ class HandoffWindows:
         self._schedule.restore(state.schedule)
         kept = [series_of(one, self._settings.slide_us) for one in state.series]
         self._series = {one.key: one for one in kept}
-        self._by_scope = [
-            {key[1]: one for key, one in self._series.items() if key[0] == handoff.name} for handoff in self._handoffs
-        ]
+        self._numbers, self._placed = {}, []
         self._backlogged = {one.key for one in kept if one.opened}
 
 
@@ -368,23 +418,3 @@ def _no_way(_: PassChange) -> bool:
 
 def _arrival(change: PassChange) -> int:
     return change.arrival_us
-
-
-def _late_row(change: PassChange, handoff: str, late: list[tuple[int, str]]) -> LateEvent:
-    cause = change.cause
-    assert cause is not None
-    late.sort()
-    effect = "; ".join(f"window from {rfc3339(start)}: {what}" for start, what in late)
-    return LateEvent(
-        topic=cause.topic,
-        partition=cause.partition,
-        offset=cause.offset,
-        stage=f"{STAGE}/{handoff}/{change.scope}",
-        type=cause.type,
-        source=cause.source,
-        event_id=cause.event_id,
-        occurred_at_us=cause.occurred_us,
-        window_start_us=late[0][0],
-        effect=effect,
-        seen_at_us=change.arrival_us,
-    )

@@ -1,18 +1,21 @@
 """Following each case through the process map: latency, what is overdue, out of sequence, twice or impossible."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from operators.case_kind import CaseKind
+from operators.case_lone import lone, unfolded
 from operators.case_passes import parts_of
 from operators.case_plan import compile_plans, time_field
 from operators.case_renames import Names, renamed
 from operators.case_rules import CaseRules
-from operators.case_state import Case, HandoffState
+from operators.case_state import Case, HandoffState, LoneCase
 from operators.case_steps import CaseSteps, EventSteps, compile_steps
 from operators.case_straight import straight
-from operators.findings import Output, cause_of
+from operators.findings import Output
+from operators.handoff_changes import PassChanges
 from operators.handoff_findings import exception_signal
 from operators.process_map import ProcessMap
 from schemas.durations import BEGIN_OF_TIME_US, MINUTE_US
@@ -30,7 +33,8 @@ def _owns_all(_: str) -> bool:
 class HandoffTracker:
     """Follow each case through the process map.
 
-    Given events in arrival order, returns rows and signals as they change, and a `PassChange` for the windows.
+    Given events in arrival order, returns rows and signals as they change; what windows have to know of it is in
+    `changes`.
     A pass is the earliest start and the earliest end (event time) of one (case, `per` fields): what it ends up as
     does not depend on the order of arrival.
 
@@ -47,33 +51,41 @@ class HandoffTracker:
     Args:
         process: the map.
         owns: whether a case id belongs to this key group; asked where an event belongs to several cases.
+        changes: takes what windows have to know; its own, all in one part, where none is given.
 
     Cases know nothing of each other: what runs out of a case is found before its next event, and of all others at
     the end of `update`, so outputs are not in order of time.
 
-    Memory: one record for each open case, dropped `retention` after its last event once all its passes are over, or
-    `abandon_after` its last event and deadlines if they never are (its backlog ends then). What has had no event for
-    15 to 30 minutes is packed. Cost: O(handoffs of the event's type) per event, O(passes of the case) when something
-    runs out.
+    Memory: one record for each open case (450 bytes with its id and timer where it is one pass in all), dropped
+    `retention` after its last event once all its passes are over, or `abandon_after` its last event and deadlines if
+    they never are (its backlog ends then). What has had no event for 15 to 30 minutes is packed. Cost: O(handoffs of
+    the event's type) per event, O(passes of the case) when something runs out.
     """
 
-    VERSION = 3
+    VERSION = 4
 
-    def __init__(self, process: ProcessMap, owns: Callable[[str], bool] = _owns_all) -> None:
+    def __init__(
+        self, process: ProcessMap, owns: Callable[[str], bool] = _owns_all, changes: PassChanges | None = None
+    ) -> None:
         self.process = process
-        self._rules = CaseRules(process)
+        self.changes = PassChanges() if changes is None else changes
+        self._rules = CaseRules(process, self.changes)
         entries, visible = self._rules.entries, self._rules.visible
         self.visible = visible
         plans = compile_plans(msgspec.structs.replace(process, handoff=entries))
         self._names = Names.of(entries, process.forbidden, self._rules.times.names)
         kinds = {case.kind for plan in plans.values() for case in plan.cases}
-        self._kinds = {kind: CaseKind(process.case_rule(kind), visible) for kind in sorted(kinds)}
+        counts = Counter[str](handoff.case for handoff in entries)
+        self._kinds = {
+            kind: CaseKind(process.case_rule(kind), visible, is_lone=counts[kind] == 1) for kind in sorted(kinds)
+        }
         self._steps = compile_steps(
             process,
             entries,
             visible,
             plans,
             lambda step: straight(step, self._kinds[step.handoff.case], self._rules),
+            lambda plan: lone(plan, self._kinds[plan.kind], self._rules),
         )
         self._owns = owns
         self._rest_us = BEGIN_OF_TIME_US
@@ -92,7 +104,10 @@ class HandoffTracker:
                 steps = of_type.by_value.get("" if value is None else value, steps)
             for plan in steps.cases:
                 case_id = getattr(event, plan.id_field)
-                if case_id is not None and (not steps.is_shared or owns(case_id)):
+                if case_id is None or (steps.is_shared and not owns(case_id)):
+                    continue
+                way = plan.lone
+                if way is None or not way(case_id, event, arrived.occurred_us, arrived.arrival_us):
                     self._apply(plan, steps.type, case_id, arrived)
             if steps.exceptions:
                 self._except(steps, arrived)
@@ -117,7 +132,7 @@ class HandoffTracker:
         """How many cases are remembered."""
         return sum(len(kind.cases) for kind in self._kinds.values())
 
-    def _apply(  # noqa: C901 - the hot path: calls would cost as much as what they hold
+    def _apply(  # noqa: C901, PLR0912 - the hot path: calls would cost as much as what they hold
         self, plan: CaseSteps, type_: str, case_id: str, arrived: Arrived
     ) -> None:
         """Take in what an event means to one of its cases."""
@@ -129,6 +144,8 @@ class HandoffTracker:
         kind, rules, arrival_us = self._kinds[plan.kind], self._rules, arrived.arrival_us
         cases = kind.cases
         case = cases.young.get(case_id) or cases.get(case_id)
+        if isinstance(case, LoneCase):
+            case = cases.young[case_id] = unfolded(case)
         if case is not None and case.due_us < arrival_us:
             case = rules.run_out(kind, case_id, case, arrival_us)
         if case is None:
@@ -138,18 +155,19 @@ class HandoffTracker:
         if plan.begins and not case.began:
             rules.begun(kind, case_id, case, arrival_us)
         event, occurred_us = arrived.event, arrived.occurred_us
-        cause = cause_of(arrived, type_)
         if plan.straight is None or (plan.times and rules.moved_by(plan, case, arrived)):
-            rules.take(plan, case_id, case, kind, arrived, cause)
+            rules.take(plan, case_id, case, kind, arrived, type_)
         else:
             if plan.times:
                 rules.carry(plan, case, arrived)
             for go, step in plan.straight:
-                if not go(case_id, case, event, occurred_us, arrival_us, cause):
-                    rules.take_step(step, case_id, case, kind, arrived, cause)
+                if not go(case_id, case, event, occurred_us, arrival_us):
+                    rules.take_step(step, case_id, case, kind, arrived, type_)
         for mark in plan.marks:
             rules.mark(mark, case_id, case, arrived)
-        kind.arrived(case_id, case, arrival_us)
+        case.last_arrival_us = arrival_us
+        if case.due_us > arrival_us + kind.retention_us:
+            kind.arrived(case_id, case, arrival_us)
 
     def _except(self, steps: EventSteps, arrived: Arrived) -> None:
         """Say what is a finding by itself."""
@@ -170,8 +188,13 @@ class HandoffTracker:
             get = kind.cases.get
             for at, case_id in kind.timers.before(before_us):
                 case = get(case_id)
-                if case is not None and case.due_us == at:
-                    run_out(kind, case_id, case, before_us)
+                if case is None or case.due_us != at:
+                    continue
+                if isinstance(case, LoneCase):
+                    if kind.pass_by(case_id, case, before_us):
+                        continue
+                    case = kind.cases.young[case_id] = unfolded(case)
+                run_out(kind, case_id, case, before_us)
 
     # --- state ----------------------------------------------------------------------------------------------
 
@@ -186,7 +209,7 @@ class HandoffTracker:
         for case_id in list(cases):
             case = cases.get(case_id)
             assert case is not None
-            yield case_id, case
+            yield case_id, unfolded(case) if isinstance(case, LoneCase) else case
 
     def sizes(self) -> dict[str, int]:
         """Cases, passes whose end is awaited, and timers (with those that will be passed over)."""

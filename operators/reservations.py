@@ -9,7 +9,10 @@ from operators.stock_bytes import pack_values, shortest, unpack_values
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 
 #: Quantities are summed as whole numbers of this fraction of a unit, so that the sum does not depend on the order.
-_GRAIN = 1_000_000
+GRAIN = 1_000_000
+
+#: More than all reservations of an item come to.
+ENDLESS_GRAINS = 1 << 80
 
 #: (from when, until when, sum in grains, the records as bytes)
 ReservationsState: TypeAlias = tuple[int | None, int | None, int, bytes]
@@ -37,7 +40,7 @@ class Reservations:
     The sum is kept for the span of time between two steps that was asked for last, and is walked from there: what is
     asked for lies close together (now, and the end of the last window), so an item with ten thousand reservations
     costs what one with ten does. The steps are made when something outside of the span is asked for; the records are
-    unpacked when one of them changes.
+    unpacked when one of them changes. From `from_us` until `until_us` the sum is `sum_grains`.
 
     What arrives of a reservation after its end was forgotten counts as a new one.
 
@@ -45,15 +48,17 @@ class Reservations:
     since the last one). State: the records and the span.
     """
 
-    __slots__ = ("_at", "_changes", "_from_us", "_holds", "_packed", "_sum", "_times", "_until_us")
+    __slots__ = ("_at", "_changes", "_holds", "_packed", "_times", "from_us", "sum_grains", "until_us")
 
     def __init__(self, state: ReservationsState | None = None) -> None:
-        self._from_us, self._until_us, self._sum, self._packed = BEGIN_OF_TIME_US, END_OF_TIME_US, 0, b""
+        self.from_us, self.until_us, self.sum_grains, self._packed = BEGIN_OF_TIME_US, END_OF_TIME_US, 0, b""
         self._holds: dict[str, Hold] | None = None
-        if state is not None:
-            began_us, until_us, self._sum, self._packed = state
-            self._from_us = BEGIN_OF_TIME_US if began_us is None else began_us
-            self._until_us = END_OF_TIME_US if until_us is None else until_us
+        if state is None:
+            self._holds = {}
+        else:
+            began_us, until_us, self.sum_grains, self._packed = state
+            self.from_us = BEGIN_OF_TIME_US if began_us is None else began_us
+            self.until_us = END_OF_TIME_US if until_us is None else until_us
         self._times: list[int] | None = None
         self._changes: list[int] = []
         self._at = 0
@@ -72,9 +77,9 @@ class Reservations:
         if not self._packed:
             return None
         return (
-            None if self._from_us == BEGIN_OF_TIME_US else self._from_us,
-            None if self._until_us == END_OF_TIME_US else self._until_us,
-            self._sum,
+            None if self.from_us == BEGIN_OF_TIME_US else self.from_us,
+            None if self.until_us == END_OF_TIME_US else self.until_us,
+            self.sum_grains,
             self._packed,
         )
 
@@ -83,11 +88,14 @@ class Reservations:
         holds = self._holds if self._holds is not None else self.holds
         hold = holds.get(name)
         if hold is None:
-            holds[name] = Hold(qty, created_us, None, expires_us)
-            if expires_us is None:
-                self._put_step(created_us, round(qty * _GRAIN), goes_on=True)
-            else:
-                self._put(holds[name], 1)
+            hold = holds[name] = Hold(qty, created_us, None, expires_us)
+            if expires_us is not None:
+                self._put(hold, 1)
+            elif self._times is not None:
+                self._put_step(created_us, round(qty * GRAIN), goes_on=True)
+            elif created_us < self.until_us:  # as `_put_step`, without steps
+                self.sum_grains += round(qty * GRAIN)
+                self.from_us = max(self.from_us, created_us)
             return
         if hold.created_us is not None:
             if (created_us, qty) >= (hold.created_us, hold.qty):
@@ -106,15 +114,19 @@ class Reservations:
         if hold.created_us is None:
             hold.closed_us = closed_us
             return
+        if hold.end_us is None:  # nothing is to be taken back but what it holds from now on
+            hold.closed_us = closed_us
+            self._put_step(max(hold.created_us, closed_us), -round(hold.qty * GRAIN), goes_on=True)
+            return
         self._put(hold, -1)
         hold.closed_us = closed_us
         self._put(hold, 1)
 
     def held(self, instant_us: int) -> float:
         """How much is reserved at `instant_us`."""
-        if not self._from_us <= instant_us < self._until_us:
+        if not self.from_us <= instant_us < self.until_us:
             self._walk(instant_us)
-        return self._sum / _GRAIN
+        return self.sum_grains / GRAIN
 
     def forget(self, horizon_us: int) -> None:
         """Drop those that were over before `horizon_us`, and those that ended then without a beginning."""
@@ -132,12 +144,12 @@ class Reservations:
         upto = bisect_right(times, instant_us)
         at = self._at
         if at < upto:
-            self._sum += sum(self._changes[at:upto])
+            self.sum_grains += sum(self._changes[at:upto])
         else:
-            self._sum -= sum(self._changes[upto:at])
+            self.sum_grains -= sum(self._changes[upto:at])
         self._at = upto
-        self._from_us = times[upto - 1] if upto else BEGIN_OF_TIME_US
-        self._until_us = times[upto] if upto < len(times) else END_OF_TIME_US
+        self.from_us = times[upto - 1] if upto else BEGIN_OF_TIME_US
+        self.until_us = times[upto] if upto < len(times) else END_OF_TIME_US
 
     def _make_steps(self) -> list[int]:
         steps: dict[int, int] = {}
@@ -146,7 +158,7 @@ class Reservations:
                 steps[instant] = steps.get(instant, 0) + change
         times = self._times = sorted(steps)
         self._changes = [steps[instant] for instant in times]
-        self._at = self._sum = 0
+        self._at = self.sum_grains = 0
         return times
 
     def _put(self, hold: Hold, sign: int) -> None:
@@ -157,15 +169,15 @@ class Reservations:
 
     def _put_step(self, instant: int, change: int, *, goes_on: bool) -> None:
         """Add to a step. Of a span cut in two by that, the later part is kept if time `goes_on`, else the earlier."""
-        from_us, times = self._from_us, self._times
-        if instant < self._until_us:
+        from_us, times = self.from_us, self._times
+        if instant < self.until_us:
             if instant <= from_us:
-                self._sum += change
+                self.sum_grains += change
             elif goes_on:
-                self._sum += change
-                self._from_us = instant
+                self.sum_grains += change
+                self.from_us = instant
             else:
-                self._until_us = instant
+                self.until_us = instant
         if times is None:
             return
         at = len(times) if not times or instant > times[-1] else bisect_left(times, instant)
@@ -174,15 +186,15 @@ class Reservations:
         else:
             times.insert(at, instant)
             self._changes.insert(at, change)
-        if instant <= self._from_us:
-            self._at = bisect_right(times, self._from_us)
+        if instant <= self.from_us:
+            self._at = bisect_right(times, self.from_us)
 
 
 def _steps(hold: Hold) -> tuple[tuple[int, int], ...]:
     """When the hold begins and ends to take stock away, with how much."""
     if hold.created_us is None:
         return ()
-    amount, end = round(hold.qty * _GRAIN), hold.end_us
+    amount, end = round(hold.qty * GRAIN), hold.end_us
     if end is None:
         return ((hold.created_us, amount),)
     return ((hold.created_us, amount), (end, -amount)) if end > hold.created_us else ()

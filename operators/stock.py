@@ -12,16 +12,15 @@ is |delta| times the unit cost last heard of (by event time).
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import msgspec
-
-from operators.findings import next_version
 from operators.resting import Resting
 from operators.stock_findings import late_stock_row
-from operators.stock_item import LEVEL, SEPARATOR, Item, item_key, names_of
-from operators.stock_judge import StockJudge, StockOutput, Timer
+from operators.stock_item import LEVEL, SEPARATOR, Item, drop_outdated, item_key
+from operators.stock_judge import StockJudge, StockOutput
 from operators.stock_packing import pack_item, unpack_item
-from operators.stock_schedule import ScheduleState, StockSchedule
+from operators.stock_rows import StockRows
+from operators.stock_schedule import StockSchedule
 from operators.stock_settings import StockSettings
+from operators.stock_state import StockState
 from operators.windows import WindowSettings
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, to_us
 from schemas.errors import StateError
@@ -36,29 +35,24 @@ from schemas.events import (
     ReservationRejected,
     ReservationReleased,
 )
-from schemas.rows import StockWindow
 
 __all__ = ["StockOutput", "StockReconciler", "StockSettings", "StockState"]
 
 #: So many objects, and as many that were not asked for since, are kept before the latter are packed.
 _MOST_YOUNG = 8192
 _Reservation: TypeAlias = ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed
-_OF_AN_ITEM = (InventoryAdjusted, ReservationCreated, ReservationReleased, ReservationRejected, ReservationConsumed)
+_OF_AN_ITEM = (
+    InventoryLevel,
+    InventoryAdjusted,
+    ReservationCreated,
+    ReservationReleased,
+    ReservationRejected,
+    ReservationConsumed,
+)
 
 
 def _owns_all(_sku: str, _node: str) -> bool:
     return True
-
-
-class StockState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of a `StockReconciler`."""
-
-    version: int
-    forget_us: int
-    folded: int | None
-    items: dict[str, bytes]
-    timers: list[Timer]
-    schedule: ScheduleState
 
 
 class StockReconciler:
@@ -93,72 +87,138 @@ class StockReconciler:
         self._windows = windows
         self._schedule = StockSchedule(windows)
         self._items: Resting[Item] = Resting(self._packed, unpack_item)
+        self._rows = StockRows(self._items, self._read, self._judge, windows.size_us, settings.currency)
         self._forget_us = BEGIN_OF_TIME_US
         self._folded: int | None = None
 
-    def update(self, events: Sequence[Arrived]) -> list[StockOutput]:  # noqa: C901, PLR0912 - calls are what an event costs
+    def update(self, events: Sequence[Arrived]) -> list[StockOutput]:  # noqa: C901, PLR0912, PLR0915 - calls are what an event costs
         """Take events in the order of the log; what is due before an event comes before it.
 
-        A level that stands last of its system and whose window is open, as nearly all are, is taken here; it differs
-        from `_stock` in nothing but the number of calls.
+        What stands last of its system, or is outdated by what does, and whose window is open, as nearly all are, is
+        taken here, as are reservations that are made; it differs from `_stock` and `_reserve` in nothing but the work:
+        what nobody can ask for any more is not kept, and a condition is judged where its terms can have changed.
         """
         slide, grace = self._windows.slide_us, self._windows.grace_us
         if slide != self._windows.size_us:
             grace = BEGIN_OF_TIME_US  # several windows hold an event: none of them is the open one
-        schedule, judge, folded, awake = self._schedule, self._judge, self._folded, self._items.young
-        open_end: int | None = None
+        schedule, judge, timers = self._schedule, self._judge, self._judge.timers
+        folded, awake = self._folded, self._items.young
+        units, share, awaits_orders = judge.margin_units, judge.margin_share, self._inbound_us is not None
+        due_us, open_begin, open_end = self._due_us(), BEGIN_OF_TIME_US, BEGIN_OF_TIME_US
         open_keys: dict[str, None] = {}
         for arrived in events:
             now = arrived.arrival_us
-            if schedule.next_us < now or judge.next_us < now or self._forget_us < now:
+            if due_us < now:
                 self._pass_time(now)
-                folded, awake, open_end = self._folded, self._items.young, None
+                folded, awake, due_us = self._folded, self._items.young, self._due_us()
+                open_begin = open_end = BEGIN_OF_TIME_US
             event = arrived.event
-            if type(event) is not InventoryLevel:
-                self._take_other(event, arrived)
+            if not isinstance(event, _OF_AN_ITEM):
+                self._expect(event, arrived)
+                due_us = self._due_us()
                 continue
             sku, occurred = event.sku, arrived.occurred_us
             key = f"{sku}\x1f{event.node}" if SEPARATOR not in sku else item_key(sku, event.node)
             item = awake.get(key)
             if item is None or item.folded != folded:
                 item = self._item(key)
-            end = occurred - occurred % slide + slide
+            quantities = item.latest
+            kind = type(event)
+            if kind is ReservationCreated and isinstance(event, ReservationCreated) and event.expires_at is None:
+                holds = item.holds or item.reservations
+                holds.create(event.reservation_id, occurred, event.qty, None)
+                if item.said_us >= open_end or not open_begin <= occurred < open_end:
+                    self._touch_since(occurred, key, item, now)
+                    due_us = self._due_us()
+                elif item.said_us >= open_begin and item.touched_us != open_end:
+                    item.touched_us = open_end
+                    open_keys[key] = None
+                if item.least_grains <= holds.sum_grains < item.most_grains and holds.from_us <= now < holds.until_us:
+                    item.calm_us = holds.until_us
+                elif quantities:
+                    judge.judge_promise(key, item, now)
+                    due_us = min(due_us, timers.next_us)
+                continue
+            if kind is not InventoryLevel and (kind is not InventoryAdjusted or awaits_orders):
+                due_us = self._take_plainly(key, item, event, arrived)
+                continue
+            if not open_begin <= occurred < open_end:
+                end = occurred - occurred % slide + slide
+                if end + grace < now:
+                    due_us = self._take_plainly(key, item, event, arrived)
+                    continue
+                open_begin, open_end, open_keys = end - slide, end, schedule.keys_at(end + grace, end)
+                due_us = self._due_us()
+            if item.said_us >= open_end:
+                due_us = self._take_plainly(key, item, event, arrived)
+                continue
             system = event.system
             entries = item.entries.get(system)
-            if (
-                occurred > now
-                or end + grace < now
-                or item.said_us >= end
-                or (entries is not None and (entries[-1][0] >= occurred or system not in item.latest))
-            ):
-                self._stock(key, item, event, arrived)
-                continue
-            reserved, cost = event.reserved, event.unit_cost
-            entry = (occurred, LEVEL, event.event_id, event.on_hand, reserved, cost)
-            if entries is None:
-                item.begin(system, entry)
-            else:
-                last = entries[-1]
-                if (
-                    last[0] >= end - slide
-                    and last[1] == LEVEL
-                    and (last[4] is None or reserved is not None)
-                    and (last[5] is None or cost is not None)
-                ):
-                    entries[-1] = entry  # the one before is outdated before anything can ask for it
+            quantity: float | None = None
+            if type(event) is InventoryLevel:
+                reserved, cost = event.reserved, event.unit_cost
+                if entries is None:
+                    quantity = event.on_hand
+                    item.begin(system, (occurred, LEVEL, event.event_id, quantity, reserved, cost))
+                    item.book, item.calm_us = "", BEGIN_OF_TIME_US  # it may be the book's
                 else:
-                    entries.append(entry)
-                item.latest[system] = event.on_hand
-                if item.moved:
-                    item.moved.pop(system, None)
-            if cost is not None:
-                item.say_cost((occurred, event.event_id, cost))
+                    last = entries[-1]
+                    if last[0] < occurred and system in quantities:
+                        quantity = quantities[system] = event.on_hand
+                        entry = (occurred, LEVEL, event.event_id, quantity, reserved, cost)
+                        if last[0] < open_begin or occurred > now:
+                            entries.append(entry)
+                        elif (
+                            last[1] == LEVEL
+                            and (last[4] is None or reserved is not None)
+                            and (last[5] is None or cost is not None)
+                            and (len(entries) == 1 or entries[-2][0] < open_begin)
+                        ):
+                            entries[-1] = entry  # the one before is outdated before anything can ask for it
+                        else:
+                            drop_outdated(entries, entry, open_begin)
+                            entries.append(entry)
+                        if item.moved:
+                            item.moved.pop(system, None)
+                    elif not (
+                        occurred < last[0] <= now
+                        and last[1] == LEVEL
+                        and (last[4] is not None or reserved is None)
+                        and (last[5] is not None or cost is None)
+                    ):
+                        due_us = self._take_plainly(key, item, event, arrived)
+                        continue
+                if cost is not None:
+                    item.say_cost((occurred, event.event_id, cost))
+            elif isinstance(event, InventoryAdjusted):
+                if entries is None or entries[-1][0] >= occurred:
+                    due_us = self._take_plainly(key, item, event, arrived)
+                    continue
+                if system in quantities:
+                    level, total, said = item.moved.get(system) or (quantities[system], 0.0, entries[-1][4])
+                    total += event.delta
+                    item.moved[system] = (level, total, said)
+                    quantity = quantities[system] = level + total
+                entries.append((occurred, 0, event.event_id, event.delta, None, None))
             if occurred > item.said_us:  # noqa: PLR1730 - a call of max() for each event
                 item.said_us = occurred
-            if end != open_end:
-                open_end, open_keys = end, schedule.keys_at(end + grace, end)
-            open_keys[key] = None
-            judge.judge(key, item, now)
+            if item.touched_us != open_end:
+                item.touched_us = open_end
+                open_keys[key] = None
+            if quantity is not None:
+                high = low = quantity
+                for value in quantities.values():
+                    if value > high:
+                        high = value
+                    elif value < low:
+                        low = value
+                delta = high - low
+                if (delta > units and delta > share * high and delta > share * -low) is (item.differs is None):
+                    judge.change_differs(key, item, now)
+                    due_us = self._due_us()
+            if item.calm_us <= now or (quantity is not None and system == item.book):
+                judge.judge_promise(key, item, now)
+                due_us = min(due_us, timers.next_us)
         return self._take()
 
     def advance(self, watermark: int) -> list[StockOutput]:
@@ -172,19 +232,13 @@ class StockReconciler:
 
     # --- events ---------------------------------------------------------------------------------------------
 
-    def _take_other(self, event: Event, arrived: Arrived) -> None:
-        if isinstance(event, _OF_AN_ITEM):
-            sku = event.sku
-            key = f"{sku}\x1f{event.node}" if SEPARATOR not in sku else item_key(sku, event.node)
-            item = self._items.young.get(key)
-            if item is None or item.folded != self._folded:
-                item = self._item(key)
-            if isinstance(event, InventoryAdjusted):
-                self._stock(key, item, event, arrived)
-            else:
-                self._reserve(key, item, event, arrived)
-        elif isinstance(event, PoCreated) and self.settings.inbound_horizon is not None:
-            self._expect(event, arrived, self.settings.inbound_horizon)
+    def _take_plainly(self, key: str, item: Item, event: Event, arrived: Arrived) -> int:
+        """Whatever an event of an item brings with it; when something is due next."""
+        if isinstance(event, InventoryLevel | InventoryAdjusted):
+            self._stock(key, item, event, arrived)
+        elif isinstance(event, _Reservation):
+            self._reserve(key, item, event, arrived)
+        return self._due_us()
 
     def _stock(self, key: str, item: Item, event: InventoryLevel | InventoryAdjusted, arrived: Arrived) -> None:
         occurred, now = arrived.occurred_us, arrived.arrival_us
@@ -225,8 +279,9 @@ class StockReconciler:
         self._touch_since(occurred, key, item, now)
         self._judge.judge(key, item, now)
 
-    def _expect(self, event: PoCreated, arrived: Arrived, horizon_us: int) -> None:
-        if event.node is None or event.expected_at is None:
+    def _expect(self, event: Event, arrived: Arrived) -> None:
+        horizon_us = self._inbound_us
+        if horizon_us is None or not isinstance(event, PoCreated) or event.node is None or event.expected_at is None:
             return
         due, occurred, now = to_us(event.expected_at), arrived.occurred_us, arrived.arrival_us
         ordered: dict[str, float] = {}
@@ -276,10 +331,10 @@ class StockReconciler:
 
     def _pass_time(self, before: int) -> None:
         """Write windows and confirm findings that are due before `before`, in the order in which they are due."""
-        schedule, judge = self._schedule, self._judge
+        schedule, judge, timers = self._schedule, self._judge, self._judge.timers
         while True:
-            if judge.next_us < before and judge.next_us < schedule.next_us:
-                timer = judge.take_timer()
+            if timers.next_us < before and timers.next_us < schedule.next_us:
+                timer = timers.take()
                 judge.ring(timer, self._item(timer[2]))
             elif schedule.next_us < before:
                 self._write_due()
@@ -291,43 +346,15 @@ class StockReconciler:
                 self._folded = before // period
             self._forget_us = before - before % period + period
 
-    # --- windows --------------------------------------------------------------------------------------------
-
     def _write_due(self) -> None:
         """The rows of the earliest tick."""
         tick, due = self._schedule.due()
-        size_us, currency, awake = self._windows.size_us, self.settings.currency, self._items.young
-        folded, version, available = self._folded, next_version(0, tick), self._judge.available
         for end, keys in due:
-            last = end - 1
-            for key in keys:
-                item = awake.get(key)
-                if item is None or item.folded != folded:
-                    item = self._read(key)
-                quantities = item.latest.copy() if item.said_us < end else item.quantities(last)
-                delta = 0.0
-                if quantities:
-                    values = quantities.values()
-                    delta = max(values) - min(values)
-                cost = item.unit_cost(last) if item.cost is not None else None
-                sku, _, node = key.partition(SEPARATOR)
-                if not sku:
-                    sku, node = names_of(key)
-                self._out.append(
-                    StockWindow(
-                        sku,
-                        node,
-                        end - size_us,
-                        end,
-                        quantities,
-                        delta,
-                        available_to_promise=available(key, item, quantities, last),
-                        value_at_risk=round(delta * cost, 6) if cost is not None else None,
-                        currency=currency,
-                        arrival_us=tick,
-                        version=version,  # above that of the row before, which was written at an earlier tick
-                    )
-                )
+            self._rows.append_to(self._out, keys, self._folded, end, tick)
+
+    def _due_us(self) -> int:
+        """When something is due next."""
+        return min(self._schedule.next_us, self._judge.timers.next_us, self._forget_us)
 
     # --- state ----------------------------------------------------------------------------------------------
 
@@ -349,12 +376,12 @@ class StockReconciler:
 
     def sizes(self) -> dict[str, int]:
         """Items, windows that wait to be written, and timers."""
-        return {"items": len(self._items), **self._schedule.sizes(), **self._judge.sizes()}
+        return {"items": len(self._items), **self._schedule.sizes(), **self._judge.timers.sizes()}
 
     def snapshot(self) -> StockState:
         """Every item, timers and schedule."""
         items = dict(self._items.snapshot())
-        timers, schedule = self._judge.snapshot(), self._schedule.snapshot()
+        timers, schedule = self._judge.timers.snapshot(), self._schedule.snapshot()
         return StockState(self.VERSION, self._forget_us, self._folded, items, timers, schedule)
 
     def restore(self, state: StockState) -> None:
@@ -367,7 +394,7 @@ class StockReconciler:
             raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
         self._forget_us, self._folded = state.forget_us, state.folded
         self._items.restore(state.items)
-        self._judge.restore(list(state.timers))
+        self._judge.timers.restore(list(state.timers))
         self._schedule.restore(state.schedule)
 
     def _take(self) -> list[StockOutput]:

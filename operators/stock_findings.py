@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from operators.findings import next_version, signal_id
 from operators.stock_item import Item
-from schemas.durations import END_OF_TIME_US, people_duration, people_time, rfc3339
+from schemas.durations import people_duration, people_time, rfc3339
 from schemas.events import Arrived, InventoryAdjusted, InventoryLevel, type_name
 from schemas.rows import LateEvent, Signal
 
@@ -26,8 +26,8 @@ def stock_signal(
 ) -> Signal:
     """The signal of a `stock_delta` or `negative_atp`; `opened` says since when (arrival) and how much it was then."""
     sku, node = names
-    quantities = item.quantities(END_OF_TIME_US)
-    stock = ", ".join(f"{system} {quantity:g}" for system, quantity in quantities.items())
+    quantities = item.latest
+    stock = ", ".join([f"{system} {quantity:g}" for system, quantity in quantities.items()])
     settle = _settle_words(settle_us)
     since, first = opened
     if kind == "stock_delta":
@@ -64,15 +64,15 @@ def stock_signal(
 
 def _score(kind: str, size: float, quantities: dict[str, float]) -> float:
     """How much of the item's stock the finding concerns, 0 to 1."""
-    largest = max(map(abs, quantities.values()), default=0.0)
     if kind == "negative_atp":
         return 1.0
+    largest = max(map(abs, quantities.values()), default=0.0)
     return min(1.0, abs(size) / largest) if largest else 1.0
 
 
 def _evidence(item: Item) -> list[str]:
     """The last event of each system."""
-    return [entries[-1][2] for _, entries in sorted(item.entries.items())]
+    return [entries[-1][2] for entries in item.entries.values()]
 
 
 def late_stock_row(arrived: Arrived, window_start_us: int, system: str) -> LateEvent:

@@ -61,6 +61,11 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     last said by what was folded. `latest` is the quantity after all that was said, of each system that has a known
     one. Systems stand in order of name.
 
+    `book` is the system whose quantity is promised, empty where that is not worked out. Until `calm_us` (arrival time)
+    what is promised stays as it was judged, unless something is said that changes it; whether it is less than nothing
+    stays so, too, as long as the reservations that hold come to `least_grains` or more and less than `most_grains`.
+    `touched_us` is the end of a window that waits for its first writing with this item in it.
+
     `packed_holds` and all fields before it are as they are packed; the others are made from them.
 
     Memory: some 900 bytes and 100 an entry.
@@ -79,6 +84,11 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     cost: Cost | None = None
     latest: dict[str, float] = {}
     holds: Reservations | None = None
+    book: str = ""
+    calm_us: int = BEGIN_OF_TIME_US
+    least_grains: int = 0
+    most_grains: int = 0
+    touched_us: int = BEGIN_OF_TIME_US
 
     @property
     def reservations(self) -> Reservations:
@@ -102,7 +112,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
             _add_in_order(self.entries, system, [entry])
         elif entries[-1][0] < occurred:
             if entry[1] == LEVEL and entries[-1][0] >= settled_us:
-                _drop_outdated(entries, entry, settled_us)
+                drop_outdated(entries, entry, settled_us)
             entries.append(entry)
         else:
             entries = self.all_entries()[system]
@@ -173,8 +183,11 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         last = self.entries[system][-1]
         said = None
         if last[0] > instant_us:
-            entries = self.all_entries()[system]
+            entries = self.entries[system]
             at = _last_level(entries, bisect_left(entries, (instant_us + 1,)))
+            if at is None and self.older is not None:
+                entries = self.all_entries()[system]
+                at = _last_level(entries, bisect_left(entries, (instant_us + 1,)))
             said = None if at is None else entries[at][4]
         elif last[1] == LEVEL:
             said = last[4]
@@ -280,7 +293,7 @@ def _add_in_order(by_system: dict[str, T], system: str, value: T) -> None:
         by_system[name] = by_system.pop(name)
 
 
-def _drop_outdated(entries: list[Entry], level: Entry, since_us: int) -> None:
+def drop_outdated(entries: list[Entry], level: Entry, since_us: int) -> None:
     """Take away, from the end, what lies at or after `since_us` and says nothing that `level` does not say."""
     while entries and entries[-1][0] >= since_us:
         if entries[-1][1] == LEVEL and not _states_all(level, entries[-1]):

@@ -11,7 +11,6 @@ from operators.stock_item import LEVEL, Item
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Item).decode
-_NOTHING: dict[str, float] = {}
 _NO_HISTORY = History()
 #: So many entries of a system are packed as they are: a few bytes more each, and less work.
 _MOST_UNPACKED = 3
@@ -24,19 +23,19 @@ def pack_item(item: Item) -> bytes:
         if len(of_system) > _MOST_UNPACKED:
             _pack_history(item)
             break
-    holds, cost, latest = item.holds, item.cost, item.latest
-    if holds is not None:
-        item.packed_holds = holds.state()
-    item.holds, item.latest = None, _NOTHING
+    cost = item.cost
+    if item.holds is not None:
+        item.packed_holds = item.holds.state()
     if cost is not None:
         for of_system in entries.values():
             last = of_system[-1]
             if last[5] is not None and (last[0], last[2], last[5]) == cost:
-                item.cost = None  # as it follows from the entries
+                cost = None  # as it follows from the entries
                 break
-    packed = _encode(item)
-    item.holds, item.cost, item.latest = holds, cost, latest
-    return packed
+    head = (item.folded, item.said_us, entries, item.differs, item.short, item.older, item.moved)
+    if cost is None and item.packed_holds is None and item.inbound is None and item.folded_cost is None:
+        return _encode(head)
+    return _encode((*head, item.folded_cost, item.inbound, item.packed_holds, cost))
 
 
 def unpack_item(packed: bytes) -> Item:

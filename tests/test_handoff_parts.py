@@ -7,6 +7,7 @@ from operators.case_kind import CaseKind
 from operators.case_state import PassRecord
 from operators.case_timers import CaseTimers
 from operators.handoff_open import OpenPasses
+from operators.handoff_series import Series
 from operators.process_map import CaseRule
 from schemas.durations import DAY_US, END_OF_TIME_US, HOUR_US, MINUTE_US, Duration
 
@@ -81,6 +82,17 @@ def test_what_is_over_takes_no_more_room_than_what_is_open() -> None:
             opened.before(number)
     opened.before(10_000)
     assert len(opened._started) <= 2 * len(opened) + 200
+
+
+@given(batches=st.lists(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9)), min_size=1), max_size=5))
+def test_what_is_over_is_in_order_of_its_end_whether_it_came_so_or_not(batches: list[list[tuple[int, int]]]) -> None:
+    series = Series.of(("pick", "n1"))
+    for batch in batches:
+        spans = sorted((end, end - length) for end, length in batch)
+        series.ended_in_order([start for _, start in spans], [end for end, _ in spans])
+    every = [(end, end - length) for batch in batches for end, length in batch]
+    assert list(series.over_us) == sorted(end for end, _ in every)
+    assert sorted(zip(series.over_us, series.over_start_us, strict=True)) == sorted(every)
 
 
 @settings(deadline=None, max_examples=400)

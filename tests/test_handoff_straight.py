@@ -8,13 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from operators import handoff_windows
 from operators.case_passes import parts_of
-from operators.case_state import HandoffState
+from operators.case_state import Case, HandoffState, LoneCase
 from operators.findings import Output, PassChange
+from operators.handoff_changes import PassChanges, PassRun
+from operators.handoff_columns import Columns, ManyChanges
+from operators.handoff_series import Series
 from operators.handoff_windows import HandoffWindows, HandoffWindowsState
 from operators.handoffs import HandoffTracker
+from operators.process_lint import read_process_map
 from operators.process_map import CaseRule, ProcessMap
-from operators.windows import WindowSettings
+from operators.windows import Key, WindowSettings
 from schemas.durations import DAY_US, END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 from schemas.events import Arrived, Event
 from schemas.rows import HandoffWindow, LateEvent
@@ -52,13 +57,44 @@ def short_lived(process: ProcessMap) -> ProcessMap:
     return msgspec.structs.replace(process, case={"order_id": order, "reservation_id": CaseRule(**soon)})
 
 
+def lone_map(retention_us: int, *, begins: bool, repeat: str, deadline: str) -> ProcessMap:
+    """A kind of case with one handoff, so that most cases are nothing but one pass."""
+    declared = read_process_map(
+        f"""
+name = "lone"
+[case.order_id]
+begins_with = [{'{type = "task.queued"}' if begins else ""}]
+retention = "{retention_us // SECOND_US}s"
+abandon_after = "5m"
+[[handoff]]
+name = "pick"
+case = "order_id"
+start = {{type = "task.queued"}}
+end = {{type = "task.completed"}}
+scope = "node"
+repeat = "{repeat}"
+{deadline}
+""",
+        "lone.toml",
+    )
+    assert declared.value is not None, declared.problems
+    return declared.value
+
+
+class AsRecords(PassChanges):
+    """Changes of which none is in columns."""
+
+    def add(self, change: PassChange) -> None:
+        self.add_odd(change)
+
+
 def in_full(process: ProcessMap) -> HandoffTracker:
-    """A tracker that never takes the straight way."""
-    tracker = HandoffTracker(process)
+    """A tracker that never takes the straight way, and whose changes are all told with their cause."""
+    tracker = HandoffTracker(process, changes=AsRecords(correctable_us=-END_OF_TIME_US))
     replace = msgspec.structs.replace
     for record, steps in tracker._steps.items():
         by_value = {
-            value: replace(one, cases=[replace(case, straight=None) for case in one.cases])
+            value: replace(one, cases=[replace(case, straight=None, lone=None) for case in one.cases])
             for value, one in {**steps.by_value, None: steps.other}.items()
         }
         other = by_value.pop(None)
@@ -68,14 +104,15 @@ def in_full(process: ProcessMap) -> HandoffTracker:
 
 def resumed(tracker: HandoffTracker) -> HandoffTracker:
     kept = msgspec.msgpack.encode(tracker.snapshot())
-    other = HandoffTracker(tracker.process)
+    other = HandoffTracker(tracker.process, changes=tracker.changes)
     other.restore(msgspec.msgpack.decode(kept, type=HandoffState))
     assert other.sizes() | {"timers": 0} == tracker.sizes() | {"timers": 0}
     return other
 
 
-def play(tracker: HandoffTracker, log: Batch, batch: int, doings: Sequence[str]) -> list[Output]:
-    out: list[Output] = []
+def play(tracker: HandoffTracker, log: Batch, batch: int, doings: Sequence[str]) -> list[Output | PassChange]:
+    """What is found, and the changes for windows, without their causes."""
+    out: list[Output | PassChange] = []
     for number, start in enumerate(range(0, len(log), batch)):
         part = log[start : start + batch]
         out += tracker.update(part)
@@ -87,7 +124,8 @@ def play(tracker: HandoffTracker, log: Batch, batch: int, doings: Sequence[str])
             out += tracker.advance(part[-1].arrival_us)
         elif doing == "resume":
             tracker = resumed(tracker)
-    return out + tracker.advance(END_OF_TIME_US)
+    out += tracker.advance(END_OF_TIME_US)
+    return [*out, *(msgspec.structs.replace(one, cause=None) for one in tracker.changes.run().changes())]
 
 
 def encoded(outputs: Sequence[object]) -> list[bytes]:
@@ -110,6 +148,75 @@ def test_rows_do_not_depend_on_the_way_on_batches_on_rest_or_on_resuming(
     plain = encoded(play(in_full(process), log, 1, ["nothing"]))
     assert encoded(play(HandoffTracker(process), log, 1, ["nothing"])) == plain
     assert encoded(play(HandoffTracker(process), log, batch, doings)) == plain
+
+
+#: Events of which most begin or end the one pass of a case.
+PICKS = said("task.queued", "task.completed", "task.queued", "task.completed", "task.started", "order.cancelled")
+
+
+@COMMON
+@given(
+    events=PICKS,
+    retention=st.sampled_from([30 * SECOND_US, 10 * MINUTE_US, DAY_US]),
+    begins=st.booleans(),
+    repeat=st.sampled_from(["first", "flag", "flag_start", "flag_end"]),
+    deadline=st.sampled_from(["", 'deadline = "20s"', 'deadline = "10m"', 'deadline = "2d"']),
+    correctable=st.sampled_from([0, MINUTE_US, DAY_US]),
+    stretch=st.sampled_from([1, 20]),
+    batch=st.integers(1, 20),
+    doings=DOINGS,
+)
+def test_a_case_of_one_pass_is_found_the_same_of_whatever_it_is_kept_as(
+    events: list[Said],
+    retention: int,
+    begins: bool,
+    repeat: str,
+    deadline: str,
+    correctable: int,
+    stretch: int,
+    batch: int,
+    doings: list[str],
+) -> None:
+    process = lone_map(retention, begins=begins, repeat=repeat, deadline=deadline)
+    log = arrivals(events, stretch)
+    plain = encoded(play(in_full(process), log, 1, ["nothing"]))
+    tracker = HandoffTracker(process, changes=PassChanges(correctable_us=correctable))
+    assert encoded(play(tracker, log, batch, doings)) == plain
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_dense_logs_of_cases_of_one_pass_are_found_the_same(seed: int) -> None:
+    draw = random.Random(seed)
+    deadline = draw.choice(["", 'deadline = "20s"', 'deadline = "5m"'])
+    process = lone_map(10 * MINUTE_US, begins=bool(seed % 2), repeat="first", deadline=deadline)
+    log: list[Said] = []
+    for case in range(150):
+        moment = draw.randrange(1_500)
+        for type_ in draw.choice([("task.queued", "task.completed"), ("task.queued", "task.completed", "task.queued")]):
+            delay = draw.choice((0, 0, draw.randrange(40), draw.randrange(900)))
+            log.append(Said(len(log), type_, case, moment, delay, draw.randrange(2), 1))
+            moment += draw.randrange(draw.choice((30, 400)))
+    plain = encoded(play(in_full(process), arrivals(log), 1, ["nothing"]))
+    for batch, doing in ((1, "nothing"), (40, "rest"), (200, "resume")):
+        assert encoded(play(HandoffTracker(process), arrivals(log), batch, [doing])) == plain
+
+
+def test_a_case_of_one_pass_is_small_until_there_is_more_to_say_of_it() -> None:
+    process = lone_map(DAY_US, begins=False, repeat="first", deadline='deadline = "10m"')
+    tracker = HandoffTracker(process)
+    log = [Said(number, "task.queued", number, number, 0, 2, 1) for number in range(200)]
+    log += [Said(200 + number, "task.completed", number, 300 + 4 * number, 0, 2, 1) for number in range(200)]
+    tracker.update(arrivals(log))
+    cases = tracker._kinds["order_id"].cases
+    kept = [type(cases.get(case_id)) for case_id, _ in tracker.cases("order_id")]
+    assert kept.count(LoneCase) > 50, "ended within ten minutes"
+    assert kept.count(Case) > 50, "overdue"
+    assert len(msgspec.msgpack.encode(LoneCase(*[0] * 6, "", "", "", "", 0, 0, began=False))) < 20  # type: ignore[misc]
+    changed = msgspec.structs.replace(process, handoff=[*small_map().handoff, *process.handoff])
+    other = HandoffTracker(changed)
+    other.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(tracker.snapshot()), type=HandoffState))
+    assert len(other) == len(tracker)
+    assert other.sizes()["open_passes"] == tracker.sizes()["open_passes"]
 
 
 def test_the_straight_way_is_taken_for_most_and_the_rules_for_the_rest() -> None:
@@ -206,16 +313,21 @@ def _visible(tracker: HandoffTracker) -> list[object]:
 # --- windows ---------------------------------------------------------------------------------------------------
 
 
-def changes_of(log: Batch, process: ProcessMap) -> list[PassChange]:
-    found = play(HandoffTracker(process), log, 5, ["advance"])
-    return [one for one in found if isinstance(one, PassChange)]
+def changes_of(log: Batch, process: ProcessMap, changes: PassChanges) -> list[PassRun]:
+    """Changes for windows, as `changes` holds them."""
+    tracker, runs = HandoffTracker(process, changes=changes), []
+    for start in range(0, len(log), 40):
+        tracker.update(log[start : start + 40])
+        runs.append(changes.run())
+    tracker.advance(END_OF_TIME_US)
+    return [*runs, changes.run()]
 
 
 def written(
-    windows: HandoffWindows, changes: list[PassChange], times: Sequence[int], settings_: WindowSettings, *, resume: bool
+    windows: HandoffWindows, runs: list[PassRun], times: Sequence[int], settings_: WindowSettings, *, resume: bool
 ) -> list[HandoffWindow | LateEvent]:
     out: list[HandoffWindow | LateEvent] = []
-    windows.update(changes)
+    windows.update(runs)
     for time in (*times, START_US + 3 * HOUR_US):
         out += windows.advance(time)
         if resume:
@@ -225,40 +337,99 @@ def written(
     return out + windows.advance(END_OF_TIME_US)
 
 
+def one_by_one(log: Batch, chosen: WindowSettings) -> list[HandoffWindow | LateEvent]:
+    """The rows of windows that take each change as a record, and no straight way."""
+    windows = HandoffWindows(shop_map().handoff, chosen)
+    windows._is_tumbling = False
+    return written(
+        windows, changes_of(log, shop_map(), AsRecords(correctable_us=-END_OF_TIME_US)), [], chosen, resume=False
+    )
+
+
 @COMMON
 @given(
     events=said(*CASE_TYPES),
-    shape=st.sampled_from([(60, 60), (30, 30), (30, 90)]),
+    shape=st.sampled_from([(60, 60), (30, 30), (10, 10), (30, 90)]),
     retention=st.sampled_from([5 * MINUTE_US, DAY_US]),
+    few=st.sampled_from([0, 0, 8, 1_000]),
+    stretch=st.sampled_from([1, 8]),
     steps=st.lists(st.integers(1, 600), max_size=12),
     resume=st.booleans(),
 )
 def test_windows_do_not_depend_on_the_way_on_batches_or_on_resuming(
-    events: list[Said], shape: tuple[int, int], retention: int, steps: list[int], resume: bool
+    events: list[Said],
+    shape: tuple[int, int],
+    retention: int,
+    few: int,
+    stretch: int,
+    steps: list[int],
+    resume: bool,
 ) -> None:
     chosen = WindowSettings(shape[1] * SECOND_US, shape[0] * SECOND_US, 5 * SECOND_US, retention)
-    changes = changes_of(arrivals(events), shop_map())
-    plain = HandoffWindows(shop_map().handoff, chosen)
-    plain._is_tumbling = False
+    log = arrivals(events, stretch)
     times = [START_US + sum(steps[: number + 1]) * SECOND_US for number in range(len(steps))]
-    one = written(plain, changes, [], chosen, resume=False)
-    other = written(HandoffWindows(shop_map().handoff, chosen), changes, times, chosen, resume=resume)
-    assert encoded(other) == encoded(one)
+    windows = HandoffWindows(shop_map().handoff, chosen)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(handoff_windows, "_FEW", few)
+        rows = written(
+            windows, changes_of(log, shop_map(), PassChanges(correctable_us=retention)), times, chosen, resume=resume
+        )
+    assert encoded(rows) == encoded(one_by_one(log, chosen))
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_busy_windows_do_not_depend_on_the_way(seed: int) -> None:
-    chosen = WindowSettings(MINUTE_US, MINUTE_US, 5 * SECOND_US, DAY_US)
-    shuffled = random.Random(seed)
-    log = [
-        Said(number, shuffled.choice(CASE_TYPES), shuffled.randrange(300), shuffled.randrange(1_200), 0, value, value)
-        for number, value in enumerate(shuffled.choices(range(10), k=4_000))
-    ]
-    changes = changes_of(arrivals(log), shop_map())
-    plain = HandoffWindows(shop_map().handoff, chosen)
-    plain._is_tumbling = False
-    straight = HandoffWindows(shop_map().handoff, chosen)
-    times = [START_US + number * 7 * SECOND_US for number in range(200)]
-    rows = written(straight, changes, times, chosen, resume=False)
-    assert encoded(rows) == encoded(written(plain, changes, [], chosen, resume=False))
+def busy(late: int) -> Batch:
+    """Steps of many cases in half an hour, some seconds late; of every `late` events (0: none) one is anything."""
+    draw = random.Random(late)
+    log: list[Said] = []
+    for case in range(800):
+        moment, value = draw.randrange(1_200), draw.randrange(10)
+        for type_ in ("order.created", "order.approved", "task.queued", "task.completed"):
+            log.append(Said(len(log), type_, case, moment, draw.randrange(6), value, value))
+            moment += draw.randrange(240)
+            if late and len(log) % late == 0:
+                log.append(Said(len(log), draw.choice(CASE_TYPES), draw.randrange(800), moment, 400, value, value))
+    return arrivals(log)
+
+
+@pytest.mark.parametrize("few", [0, 48, 10_000])
+@pytest.mark.parametrize("late", [0, 50])
+def test_busy_windows_do_not_depend_on_the_way(few: int, late: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handoff_windows, "_FEW", few)
+    chosen = WindowSettings(10 * SECOND_US, 10 * SECOND_US, 5 * SECOND_US, DAY_US)
+    log = busy(late)
+    times = [START_US + number * 70 * SECOND_US for number in range(30)]
+    windows = HandoffWindows(shop_map().handoff, chosen)
+    rows = written(windows, changes_of(log, shop_map(), PassChanges()), times, chosen, resume=False)
+    assert encoded(rows) == encoded(one_by_one(log, chosen))
     assert len(rows) > 200
+
+
+def test_what_was_open_at_a_window_of_backlog_alone_is_in_it_though_it_is_over_by_the_end_of_the_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handoff_windows, "_FEW", 0)
+    chosen = WindowSettings(10 * SECOND_US, 10 * SECOND_US, 5 * SECOND_US, DAY_US)
+    log = arrivals([Said(0, "order.created", 0, 10, 0, 2, 1), Said(1, "order.approved", 0, 130, 0, 2, 1)])
+    runs = changes_of(log, shop_map(), PassChanges())
+    rows = written(HandoffWindows(shop_map().handoff, chosen), runs, [], chosen, resume=False)
+    assert encoded(rows) == encoded(one_by_one(log, chosen))
+    approvals = [row for row in rows if isinstance(row, HandoffWindow) and row.handoff == "approval"]
+    assert [(row.window_end_us - START_US) // SECOND_US for row in approvals if row.backlog] == [20, 120]
+
+
+def test_columns_are_taken_for_most_and_records_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    take = ManyChanges.take
+
+    def counting(
+        self: ManyChanges, columns: Columns, placed: Sequence[Series], backlogged: set[Key], since_us: int
+    ) -> None:
+        taken.append(len(columns.series))
+        take(self, columns, placed, backlogged, since_us)
+
+    monkeypatch.setattr(ManyChanges, "take", counting)
+    chosen = WindowSettings(MINUTE_US, MINUTE_US, 5 * SECOND_US, DAY_US)
+    runs = changes_of(busy(200), shop_map(), PassChanges())
+    times = [START_US + number * 300 * SECOND_US for number in range(6)]
+    written(HandoffWindows(shop_map().handoff, chosen), runs, times, chosen, resume=False)
+    assert 300 < sum(taken) < sum(map(len, runs))
