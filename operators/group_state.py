@@ -13,7 +13,6 @@ from operators.detectors.integration import TrafficState
 from operators.detectors.readiness import ItemReady, PromotionAsked
 from operators.detectors.records import ScopeFinding, Tally
 from operators.detectors.scopes import ScopeDetectorsState
-from operators.feed_state import Beat, FeedState
 from operators.handoff_changes import PassRun
 from operators.handoff_windows import HandoffWindowsState
 from operators.incidents.paces import Pace
@@ -40,7 +39,6 @@ class SitePiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
     watermark_us: int
     last_us: int
     changes: list[PassRun]
-    beats: list[Beat]
     final: bool
     tallies: list[Tally] = []
     counts: list[Counted] = []
@@ -97,7 +95,6 @@ class ItemGroupState(msgspec.Struct, frozen=True, array_like=True):
 
     input: InputState
     stock: StockState
-    beats: dict[str, dict[str, int]]
     detectors: EventDetectorsState
 
 
@@ -115,7 +112,6 @@ class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
 
     frontier: FrontierState
     windows: HandoffWindowsState
-    feeds: FeedState
     detectors: ScopeDetectorsState
     counts: SeriesCountsState | None = None
     moves: list[Tally] = []

@@ -23,8 +23,6 @@ from operators.detectors.events import Collected, EventDetectors
 from operators.detectors.integration import Traffic
 from operators.detectors.records import Scoped, bucket_key, scoped
 from operators.detectors.refusals import Refusals
-from operators.feed_state import Beat
-from operators.feeds import FeedBeats
 from operators.group_state import (
     CaseGroupState,
     Emitted,
@@ -113,7 +111,7 @@ class CaseGroup:
         rows.extend(found.signals)
         parts = dealt(found, self._settings.site_groups)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, part, [], ended, *parts[index]))
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, part, ended, *parts[index]))
             for index, part in enumerate(self._changes.taken())
         ]
         return Emitted(rows, pieces)
@@ -169,7 +167,6 @@ class ItemGroup:
         self._stock = StockReconciler(
             settings.stock, settings.stock_windows, lambda sku, node: item_bucket(sku, node, groups) == mine
         )
-        self._beats = FeedBeats(settings.stock.stale_after)
         self._detectors = EventDetectors(item_detectors(settings.detectors), wanted_metrics(settings))
 
     def on_batch(self, slices: Sequence[Slice]) -> Emitted:
@@ -186,30 +183,20 @@ class ItemGroup:
         if self._settings.models.enabled:
             found.tallies.extend(stock_tallies(stock, self._settings.stock_windows.grace_us))
         parts = dealt(found, self._settings.site_groups)
-        beats: list[list[Beat]] = [[] for _ in range(self._settings.site_groups)]
-        for beat in self._beats.update(events):
-            beats[bucket_of(bucket_key(scoped(node=beat.node)), self._settings.site_groups)].append(beat)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], part, ended, *parts[index]))
-            for index, part in enumerate(beats)
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], ended, *part))
+            for index, part in enumerate(parts)
         ]
         return Emitted(rows, pieces)
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
-        return sizes_of(
-            **self._input.sizes(),
-            stock=self._stock.sizes(),
-            feed_beats=self._beats.sizes(),
-            **self._detectors.sizes(),
-        )
+        return sizes_of(**self._input.sizes(), stock=self._stock.sizes(), **self._detectors.sizes())
 
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
-            ItemGroupState(
-                self._input.snapshot(), self._stock.snapshot(), self._beats.snapshot(), self._detectors.snapshot()
-            )
+            ItemGroupState(self._input.snapshot(), self._stock.snapshot(), self._detectors.snapshot())
         )
 
     def restore(self, state: bytes) -> None:
@@ -217,7 +204,6 @@ class ItemGroup:
         kept = decoded(state, ItemGroupState)
         self._input.restore(kept.input)
         self._stock.restore(kept.stock)
-        self._beats.restore(kept.beats)
         self._detectors.restore(kept.detectors)
 
 
@@ -248,7 +234,7 @@ class InterfaceGroup:
         self._traffic.count(clock_us, found, ended=ended)
         rows.extend(found.signals)
         pieces = [
-            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], [], ended, *part))
+            (group_name(SITE, index), SitePiece(self.name, clock_us, clock_us - 1, [], ended, *part))
             for index, part in enumerate(dealt(found, self._settings.site_groups))
         ]
         controls = [arrived for arrived in events if type(arrived.event) in CONTROL_TYPES]

@@ -1,4 +1,4 @@
-"""The site groups: windows per handoff and place, feeds, and what is judged by scope, of what all other groups say."""
+"""The site groups: windows per handoff and place, and what is judged by scope, of what all other groups say."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +10,6 @@ from operators.detectors.events import CELL_US
 from operators.detectors.records import ORDER_MOVED, Tally
 from operators.detectors.scopes import ScopeDetectors
 from operators.detectors.window_counts import window_tallies
-from operators.feeds import FeedWatch
 from operators.group_state import Emitted, IncidentPiece, SiteGroupState, SitePiece, Sizes, decoded, sizes_of
 from operators.handoff_windows import HandoffWindows
 from operators.incidents.paces import Pace, pace_of
@@ -23,14 +22,13 @@ from schemas.rows import HandoffWindow, Row
 
 
 class SiteGroup:
-    """Windows per handoff and scope, stock feeds per node, and what detectors judge by scope."""
+    """Windows per handoff and scope, and what detectors judge by scope."""
 
     def __init__(self, name: str, settings: PipelineSettings) -> None:
         self.name = name
         self._settings = settings
         self._frontier = Frontier(settings.upstream_of_sites())
         self._windows = HandoffWindows(settings.process.handoff, settings.handoff_windows)
-        self._feeds = FeedWatch(settings.stock.stale_after)
         self._read = wanted_metrics(settings)
         self._detectors = ScopeDetectors(scope_detectors(settings.detectors, settings.stock.currency))
         self._limits = limits_of(settings.process.handoff)
@@ -46,7 +44,6 @@ class SiteGroup:
         for piece in pieces:
             self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
             self._windows.update(piece.changes)
-            self._feeds.update(piece.beats)
             tallies: list[Tally] = []
             for tally in piece.tallies:
                 (self._moves if tally.metric == ORDER_MOVED else tallies).append(tally)
@@ -58,11 +55,10 @@ class SiteGroup:
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
         clock_us = self._frontier.clock_us
-        rows: list[Row] = [*self._windows.advance(clock_us), *self._feeds.advance(clock_us)]
+        rows: list[Row] = [*self._windows.advance(clock_us)]
         ended = self._frontier.ended
         if ended and self._settings.close_at_us > clock_us:
             rows.extend(self._windows.advance(self._settings.close_at_us))
-            rows.extend(self._feeds.advance(self._settings.close_at_us))
         grace_us = self._settings.handoff_windows.grace_us
         points: list[WindowPoint] = []
         for row in rows:
@@ -91,7 +87,6 @@ class SiteGroup:
         """What is kept; cheap enough to be asked at every snapshot."""
         return sizes_of(
             handoff_windows=self._windows.sizes(),
-            feeds=self._feeds.sizes(),
             scope_detectors=self._detectors.sizes(),
             series_counts=self._counts.sizes(),
         )
@@ -102,7 +97,6 @@ class SiteGroup:
             SiteGroupState(
                 self._frontier.snapshot(),
                 self._windows.snapshot(),
-                self._feeds.snapshot(),
                 self._detectors.snapshot(),
                 self._counts.snapshot(),
                 self._moves,
@@ -114,7 +108,6 @@ class SiteGroup:
         kept = decoded(state, SiteGroupState)
         self._frontier.restore(kept.frontier)
         self._windows.restore(kept.windows)
-        self._feeds.restore(kept.feeds)
         self._detectors.restore(kept.detectors)
         if kept.counts is not None and self._settings.models.enabled:
             self._counts.restore(kept.counts)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas.durations import HOUR_US, MINUTE_US, Duration
+from schemas.durations import MINUTE_US, Duration
 from schemas.events import System
 
 
@@ -19,7 +19,6 @@ class StockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     safety_stock_by_node: dict[str, float] = {}
     inbound_horizon: Duration | None = None
     currency: str = ""
-    stale_after: Duration = Duration(HOUR_US)
 
     def __post_init__(self) -> None:
         """Refuse margins that can't be meant.

@@ -102,7 +102,6 @@ def settings(
         stock=StockSettings(
             settle=Duration(2 * MINUTE_US),
             oversell_settle=Duration(MINUTE_US),
-            stale_after=Duration(8 * MINUTE_US),
         ),
         dedup_horizon_us=HOUR_US,
         dedup_max_ids=10_000,

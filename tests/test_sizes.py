@@ -149,13 +149,12 @@ def test_items_windows_timers_and_feeds_are_counted() -> None:
     assert sizes["stock", "items"] == 2
     assert sizes["stock", "windows"] == 2, "one window an item"
     assert sizes["stock", "timers"] >= 1, "the difference waits for its settle time"
-    assert sizes["feed_beats", "feeds"] == 2, "one source, two nodes"
     group.on_batch([slice_of(upto_s=HOUR_US / SECOND_US)])
     assert group.sizes()["stock", "windows"] == group.sizes()["stock", "timers"] == 0
     assert group.sizes()["stock", "items"] == 2
 
 
-def test_site_groups_count_series_backlog_windows_and_feeds() -> None:
+def test_site_groups_count_series_backlog_and_windows() -> None:
     pipeline = settings()
     cases, items = make_group(group_name(CASE, 0), pipeline), make_group(group_name(ITEM, 0), pipeline)
     site = make_group(group_name(SITE, 0), pipeline)
@@ -177,18 +176,6 @@ def test_site_groups_count_series_backlog_windows_and_feeds() -> None:
     assert sizes["handoff_windows", "held"] == 0
     assert sizes["handoff_windows", "series"] == sizes["handoff_windows", "backlogged"] == 2
     assert sizes["handoff_windows", "windows"] >= 2
-    assert (sizes["feeds", "nodes"], sizes["feeds", "feeds"]) == (1, 1)
-
-
-def test_beats_are_held_until_every_group_has_passed_them() -> None:
-    pipeline = settings()
-    items, site = make_group(group_name(ITEM, 0), pipeline), make_group(group_name(SITE, 0), pipeline)
-    assert isinstance(items, ItemGroup)
-    assert isinstance(site, SiteGroup)
-    level = slice_of(event(2, "inventory.level", 1, on_hand=1), upto_s=10)
-    site.on_batch([piece for _, piece in items.on_batch([level]).pieces])
-    assert site.sizes()["feeds", "held"] == 1
-    assert site.sizes()["feeds", "feeds"] == 0
 
 
 def test_what_is_followed_for_a_requirement_alone_is_no_open_pass_before_and_after_a_resume() -> None:

@@ -7,8 +7,7 @@ so far, and with how often they were while it spoke: where all fall quiet for th
 hour proves nothing. A source as a whole: its pause in hours in which it spoke on the day before, while most sources
 that did so then do so today.
 
-Both tell `feed_stops` and `feed_resumes`, in scope (node) or (source), to the second part. `FeedWatch` knows no pace:
-it writes a signal when a feed was silent for `stale_after`, which opens no incident.
+Both tell `feed_stops` and `feed_resumes`, in scope (node) or (source), to the second part.
 """
 
 from collections.abc import Iterable, Mapping
