@@ -18,6 +18,7 @@ from operators.handoff_changes import PassChanges, PassRun
 from operators.handoff_windows import HandoffWindows
 from operators.handoffs import HandoffTracker
 from operators.lane_state import Merged
+from operators.marks import Marks
 from operators.ordering import Reorder
 from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, group_names
 from operators.routing import Router
@@ -42,10 +43,11 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """What a key group's operators are given at once, and how far time comes with it."""
+    """What a key group is given at once, and how far time comes with it; repeats are known by the marks."""
 
     events: list[Arrived]
     clock_us: int
+    marks: Marks | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ def prepare(work: Work) -> Prepared:
     kept: dict[str, list[Released]] = {}
     for name, batches in ordered.items():
         dedup = Dedup(settings.dedup_horizon_us, settings.dedup_max_ids)
-        kept[name] = [Released(dedup.split(batch.events)[0], batch.clock_us) for batch in batches]
+        kept[name] = [Released(dedup.split(batch.events, batch.marks)[0], batch.clock_us) for batch in batches]
     changes: list[tuple[list[PassRun], int]] = []
     correctable_us = settings.handoff_windows.retention_us
     trackers = {
@@ -191,7 +193,7 @@ def _dedup(prepared: Prepared) -> Sample:
     for batches in prepared.ordered.values():
         dedup = Dedup(settings.dedup_horizon_us, settings.dedup_max_ids)
         for batch in batches:
-            kept, dropped = dedup.split(batch.events)
+            kept, dropped = dedup.split(batch.events, batch.marks)
             out += len(kept) + len(dropped)
     return Sample(_held(prepared.ordered), time.process_time() - began, out)
 
@@ -284,7 +286,7 @@ def _released(lanes: Sequence[str], pieces: Sequence[Slice]) -> Iterator[Release
     for piece in pieces:
         order.push(piece)
         released = order.release()
-        yield Released(released.events, released.clock_us)
+        yield Released(released.events, released.clock_us, released.marks)
 
 
 def _held(batches: dict[str, list[Released]]) -> int:
