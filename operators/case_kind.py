@@ -5,6 +5,8 @@ earliest, but not later than `retention` from the time it was asked: what is ope
 questions are not asked one by one: as nothing changes between two events, what they come to is worked out.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from operators.case_passes import parts_of
@@ -93,25 +95,37 @@ class CaseKind:
             over_us = max(over_us, open_until)
         return at, found, max(case.expiry_us, over_us)
 
-    def pass_by(self, case_id: str, case: LoneCase, before_us: int) -> bool:
-        """Time has come to `before_us`: look at a lone case later, or let it go; False where something runs out first.
+    def due(self, before_us: int) -> Iterator[tuple[str, Case | LoneCase]]:
+        """Time has come to `before_us`: the cases that something may run out of, or that are to be let go.
 
-        What `outlook` and `CaseRules.run_out` say, for what happens to nearly all of them.
+        A lone case that has ended is looked at later, or let go, right here: what `outlook` and `CaseRules.run_out`
+        say, for what happens to nearly all of them.
         """
-        over_us, at = case.last_arrival_us + self.retention_us, END_OF_TIME_US
-        is_open = case.end_us is None
-        if is_open:
-            at = case.deadline_us or END_OF_TIME_US
-            open_until = max(case.last_arrival_us, case.deadline_us or 0) + self._abandon_us
-            over_us = max(over_us, open_until)
-        moment = min(at, max(case.expiry_us, over_us))
-        if moment >= before_us:
-            case.due_us = moment
-            self.timers.add(moment, case_id)
-        elif is_open:
+        cases, retention_us, add = self.cases, self.retention_us, self.timers.add
+        young, get, drop = cases.young, cases.get, cases.drop
+        for at, case_id in self.timers.before(before_us):
+            case = young.get(case_id) or get(case_id)
+            if case is None or case.due_us != at:
+                continue
+            if not isinstance(case, LoneCase) or case.end_us is None:
+                yield case_id, case
+                continue
+            moment = max(case.last_arrival_us + retention_us, case.expiry_us)
+            if moment >= before_us:
+                case.due_us = moment
+                add(moment, case_id)
+            else:
+                drop(case_id)
+
+    def pass_by(self, case_id: str, case: LoneCase, before_us: int) -> bool:
+        """Time has come to `before_us`: look at an open lone case later; False where something runs out before it."""
+        last_us, deadline_us = case.last_arrival_us, case.deadline_us
+        over_us = max(last_us + self.retention_us, max(last_us, deadline_us or 0) + self._abandon_us)
+        moment = min(deadline_us or END_OF_TIME_US, max(case.expiry_us, over_us))
+        if moment < before_us:
             return False
-        else:
-            self.cases.drop(case_id)
+        case.due_us = moment
+        self.timers.add(moment, case_id)
         return True
 
     def restore(self, kept: dict[str, bytes]) -> None:

@@ -50,7 +50,7 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> 
     """Begin a case that nothing was known of, whose deadline has not passed."""
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by, after_us, retention_us = handoff.name, handoff.scope, handoff.deadline, kind.retention_us
-    cases, changes = kind.cases, rules.changes
+    cases, changes, tell = kind.cases, rules.changes, rules.out.append
     places, correctable_us = changes.places(entry), changes.correctable_us
 
     def begin(case_id: str, event: EventBase, occurred_us: int, arrival_us: int) -> bool:
@@ -88,7 +88,7 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> 
         )
         kind.timers.add(due_us, case_id)
         rules.open_passes += 1
-        rules.out.append(
+        tell(
             HandoffPass(
                 name,
                 case_id,
@@ -115,7 +115,7 @@ def _ending(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> Lo
     """End the pass in time, in the scope that it has."""
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by = handoff.name, handoff.scope
-    cases, changes = kind.cases, rules.changes
+    cases, changes, tell = kind.cases, rules.changes, rules.out.append
     places, correctable_us = changes.places(entry), changes.correctable_us
 
     def end(case_id: str, event: EventBase, occurred_us: int, arrival_us: int) -> bool:
@@ -142,7 +142,7 @@ def _ending(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> Lo
             case.began = True
         kind.arrived(case_id, case, arrival_us)
         rules.open_passes -= 1
-        rules.out.append(
+        tell(
             HandoffPass(
                 name,
                 case_id,

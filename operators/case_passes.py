@@ -10,7 +10,7 @@ from operators.process_map import Handoff, ProcessMap
 from schemas.events import EventBase, field_of
 
 #: A case with more ids or scopes than this is looked through for those that nothing names any more.
-_MANY = 32
+MANY = 32
 #: The passes that an event touches: laid open, and as they showed before it (None where there was none).
 Touched: TypeAlias = dict[PassKey, tuple[Pass, Seen | None]]
 
@@ -106,15 +106,18 @@ def keep(case: Case, key: PassKey, current: Pass) -> None:
 
 def place_of(texts: list[str], text: str) -> int:
     """Where `text` stands in a case's list; it is added where it does not."""
+    last = len(texts) - 1
+    if texts[last] == text:  # one event is a part of several handoffs
+        return last
     if text in texts:
         return texts.index(text)
     texts.append(text)
-    return len(texts) - 1
+    return last + 1
 
 
 def tidy(case: Case) -> None:
     """Let go of the ids and scopes that none of the case's records names any more."""
-    if len(case.ids) <= _MANY and len(case.scopes) <= _MANY:
+    if len(case.ids) <= MANY and len(case.scopes) <= MANY:
         return
     named = len(case.passes) * 2 + len(case.times or ()) + len(case.marks or ()) * 2
     if len(case.ids) > 2 * named + 8:
@@ -186,6 +189,17 @@ def _escaped(value: str) -> str:
     return value.replace("%", "%25").replace("/", "%2F")
 
 
+class TimedField(msgspec.Struct, frozen=True):
+    """What a time in one field is said of: handoffs, each with the place of its times, and how keys of passes look.
+
+    A handoff without `per` has its index, one of `entries`, for a key; keys of the others begin with one of `prefixes`.
+    """
+
+    handoffs: list[tuple[int, Handoff, int]]
+    entries: frozenset[int]
+    prefixes: tuple[str, ...]
+
+
 class CarriedTimes:
     """Where the times that cases carry are kept: with the pass, when the event names the pass, else with the case.
 
@@ -196,23 +210,40 @@ class CarriedTimes:
         timed = [(entry, one) for entry, one in enumerate(entries) if one.deadline_at is not None]
         self.names = list(dict.fromkeys(_time_name(one) for _, one in timed))
         self._place = {entry: self.names.index(_time_name(one)) for entry, one in timed}
-        self._entries: dict[tuple[str, str], list[tuple[int, Handoff]]] = {}
+        by_field: dict[tuple[str, str], list[tuple[int, Handoff, int]]] = {}
         for entry, one in timed:
             assert one.deadline_at is not None
-            self._entries.setdefault((one.case, one.deadline_at.field), []).append((entry, one))
+            by_field.setdefault((one.case, one.deadline_at.field), []).append((entry, one, self._place[entry]))
+        self._fields = {field: _timed_field(handoffs) for field, handoffs in by_field.items()}
 
-    def timed(self, kind: str, field: str) -> list[tuple[int, Handoff]]:
-        """The handoffs of a kind of case whose deadline is the time in `field`."""
-        return self._entries.get((kind, field), [])
+    def moved(self, case: Case, kind: str, fields: Sequence[str]) -> list[PassKey]:
+        """The passes whose deadline may be moved by the times in `fields`."""
+        if len(fields) == 1:
+            field = self._fields[kind, fields[0]]
+            entries, prefixes = field.entries, field.prefixes
+        else:
+            named = [self._fields[kind, name] for name in fields]
+            entries = frozenset[int]().union(*(field.entries for field in named))
+            prefixes = tuple(prefix for field in named for prefix in field.prefixes)
+        return [key for key in case.passes if (key in entries if isinstance(key, int) else key.startswith(prefixes))]
 
     def carry(self, case: Case, kind: str, field: str, event: EventBase, occurred_us: int, time_us: int) -> None:
         """Note a time that an event says; the one said last (event time) counts."""
-        times = case.times = case.times or {}
-        for entry, one in self.timed(kind, field):
-            key = self._key(entry, one, event)
+        times, event_id = case.times, event.event_id
+        if times is None:
+            times = case.times = {}
+        for _, one, place in self._fields[kind, field].handoffs:
+            per = one.per
+            key: PassKey = place
+            if len(per) == 1:
+                named = field_of(event, per[0])
+                if named:
+                    key = f"{place}/{named}"
+            elif per and all(field_of(event, name) for name in per):
+                key = f"{place}/{pass_key_of(one, event)}"
             known = times.get(key)
-            if known is None or (known[0], case.ids[known[1]]) < (occurred_us, event.event_id):
-                times[key] = (occurred_us, place_of(case.ids, event.event_id), time_us)
+            if known is None or (known[0], case.ids[known[1]]) < (occurred_us, event_id):
+                times[key] = (occurred_us, place_of(case.ids, event_id), time_us)
 
     def said(self, case: Case, entry: int, handoff: Handoff, pass_key: str) -> int | None:
         """The time that holds for a pass, None where none was said."""
@@ -224,11 +255,10 @@ class CarriedTimes:
             known = case.times.get(place)
         return None if known is None else known[2]
 
-    def _key(self, entry: int, handoff: Handoff, event: EventBase) -> PassKey:
-        place = self._place[entry]
-        if handoff.per and all(field_of(event, name) for name in handoff.per):
-            return f"{place}/{pass_key_of(handoff, event)}"
-        return place
+
+def _timed_field(handoffs: list[tuple[int, Handoff, int]]) -> TimedField:
+    entries = frozenset(entry for entry, one, _ in handoffs if not one.per)
+    return TimedField(handoffs, entries, tuple(f"{entry}/" for entry, one, _ in handoffs if one.per))
 
 
 def _time_name(handoff: Handoff) -> str:

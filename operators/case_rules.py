@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from operators.case_kind import CaseKind
 from operators.case_passes import (
+    MANY,
     CarriedTimes,
     Touched,
     cancel,
@@ -36,8 +37,8 @@ _NOTHING: tuple[Finding, ...] = ()
 class CaseRules:
     """The rules of a process map.
 
-    What they find is appended to `out`, what windows have to know of it to `changes`; `open_passes` counts the passes
-    whose end is awaited.
+    What they find is appended to `out`, always the same list, what windows have to know of it to `changes`;
+    `open_passes` counts the passes whose end is awaited.
 
     `entries` are the handoffs, the first `visible` of them with rows and windows (see `entries_of`).
     """
@@ -46,38 +47,31 @@ class CaseRules:
         self.process = process
         self.entries, self.visible = entries_of(process)
         self.times = CarriedTimes(self.entries)
+        self._forbidden_by = [rule.scope for rule in process.forbidden]
         self.out: list[Output] = []
         self.changes = changes
         self.open_passes = 0
 
     # --- events ---------------------------------------------------------------------------------------------
 
-    def carry(self, plan: CaseSteps, case: Case, arrived: Arrived) -> None:
-        """Note the times that an event says."""
-        for name in plan.times:
-            moment = time_field(arrived.event, name)
-            if moment is not None:
-                self.times.carry(case, plan.kind, name, arrived.event, arrived.occurred_us, to_us(moment))
-
-    def moved_by(self, plan: CaseSteps, case: Case, arrived: Arrived) -> list[PassKey]:
-        """The passes whose deadline may be moved by the times that an event says."""
-        if not case.passes:
-            return []
-        moved: set[int] = set()
-        for name in plan.times:
-            if time_field(arrived.event, name) is not None:
-                moved.update(entry for entry, _ in self.times.timed(plan.kind, name))
-        return [key for key in case.passes if parts_of(key)[0] in moved] if moved else []
+    def carry(self, plan: CaseSteps, case: Case, arrived: Arrived, said: Sequence[str]) -> None:
+        """Note the times that an event says in the fields `said`."""
+        event, carry = arrived.event, self.times.carry
+        for name in said:
+            moment = time_field(event, name)
+            assert moment is not None
+            carry(case, plan.kind, name, event, arrived.occurred_us, to_us(moment))
 
     def take(self, plan: CaseSteps, case_id: str, case: Case, kind: CaseKind, arrived: Arrived, type_: str) -> None:
         """Take in all that an event means to the passes of a case, and draw the consequences."""
         touched: Touched = {}
         if plan.cancels:
             cancel(case, arrived.event, arrived.occurred_us, self.entries, touched)
-        if plan.times:
-            for key in self.moved_by(plan, case, arrived):
+        said = plan.said(arrived.event)
+        if said:
+            for key in self.times.moved(case, plan.kind, said):
                 touch(case, key, touched)
-            self.carry(plan, case, arrived)
+            self.carry(plan, case, arrived, said)
         for step in plan.steps:
             self._step(case_id, case, step, arrived, touched)
         self._settle_all(touched, kind, case_id, case, arrived.arrival_us, cause_of(arrived, type_))
@@ -114,23 +108,29 @@ class CaseRules:
 
     def mark(self, mark: Mark, case_id: str, case: Case, arrived: Arrived) -> None:
         """Note an event that counts for a forbidden order."""
-        rule = self.process.forbidden[mark.entry]
-        marks = case.marks = case.marks or {}
-        marked = marks.get(mark.entry)
+        marks, entry, occurred = case.marks, mark.entry, arrived.occurred_us
+        if marks is None:
+            marks = case.marks = {}
+        marked = marks.get(entry)
         if marked is None:
-            marked = marks[mark.entry] = Marked()
-        event, occurred = arrived.event, arrived.occurred_us
-        if mark.is_after and (marked.after_us is None or occurred < marked.after_us):
-            marked.after_us, marked.after_id = occurred, place_of(case.ids, event.event_id)
-            tidy(case)
-        if not mark.is_after and (marked.event_us is None or occurred > marked.event_us):
-            marked.event_us, marked.event_id = occurred, place_of(case.ids, event.event_id)
-            marked.scope = place_of(case.scopes, field_of(event, rule.scope)) if rule.scope else 0
-            tidy(case)
-        if marked.said or marked.after_us is None or marked.event_us is None or marked.event_us <= marked.after_us:
+            marked = marks[entry] = Marked()
+        after_us, event_us = marked.after_us, marked.event_us
+        if mark.is_after:
+            if after_us is None or occurred < after_us:
+                after_us = marked.after_us = occurred
+                marked.after_id = place_of(case.ids, arrived.event.event_id)
+                tidy(case)
+        elif event_us is None or occurred > event_us:
+            event_us = marked.event_us = occurred
+            marked.event_id = place_of(case.ids, arrived.event.event_id)
+            by = self._forbidden_by[entry]
+            marked.scope = place_of(case.scopes, field_of(arrived.event, by)) if by else 0
+            if len(case.ids) > MANY or len(case.scopes) > MANY:
+                tidy(case)
+        if after_us is None or event_us is None or event_us <= after_us or marked.said:
             return
         marked.said = True
-        self.out.append(forbidden_signal(rule, case_id, case, marked, arrived.arrival_us))
+        self.out.append(forbidden_signal(self.process.forbidden[entry], case_id, case, marked, arrived.arrival_us))
 
     def begun(self, kind: CaseKind, case_id: str, case: Case, arrival_us: int) -> None:
         """The case's beginning has come to light: what is missing before its steps can now be told."""
@@ -272,7 +272,8 @@ class CaseRules:
 
     def taken(self) -> list[Output]:
         """What was found since this was last asked."""
-        out, self.out = self.out, []
+        out = self.out.copy()
+        self.out.clear()
         return out
 
 

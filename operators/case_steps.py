@@ -12,14 +12,18 @@ from typing import TypeAlias
 import msgspec
 from msgspec import inspect
 
-from operators.case_plan import CasePlan, EventPlan, Mark, Part, Role
+from operators.case_plan import CasePlan, EventPlan, Mark, Part, Role, time_field
 from operators.case_state import Case
 from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.events import EventBase, field_names, type_name
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """An event that is a part of a handoff. `scope_field` is empty where events of this type have no such field."""
+    """An event that is a part of a handoff.
+
+    `scope_field` is empty where events of this type have no such field, `per_field` where it takes more than one field,
+    or none, to tell a pass from others.
+    """
 
     entry: int
     part: Part
@@ -27,6 +31,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     handoff: Handoff
     is_start: bool
     scope_field: str
+    per_field: str
 
 
 class CaseSteps(msgspec.Struct, frozen=True, gc=False):
@@ -47,6 +52,10 @@ class CaseSteps(msgspec.Struct, frozen=True, gc=False):
     is_conditional: bool
     straight: "list[tuple[Straight, Step]] | None"
     lone: "Lone | None" = None
+
+    def said(self, event: EventBase) -> list[str]:
+        """The fields in which `event` says a time that is somebody's deadline."""
+        return [name for name in self.times if time_field(event, name) is not None]
 
 
 #: Takes a case's id, the case, an event, its event time and its arrival; whether all is done.
@@ -157,7 +166,8 @@ class _Maker(msgspec.Struct, frozen=True):
     def _step(self, role: Role, pattern: Pattern) -> Step:
         handoff = self.entries[role.entry]
         scope_field = handoff.scope if handoff.scope in field_names(self.record) else ""
-        return Step(role.entry, role.part, pattern, handoff, role.part is Part.START, scope_field)
+        per_field = handoff.per[0] if len(handoff.per) == 1 and handoff.per[0] in field_names(self.record) else ""
+        return Step(role.entry, role.part, pattern, handoff, role.part is Part.START, scope_field, per_field)
 
 
 def _patterns(process: ProcessMap, plan: EventPlan) -> Iterator[Pattern]:

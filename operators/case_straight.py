@@ -32,7 +32,9 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
     """Begin a pass that nothing was known of, whose deadline has not passed."""
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by, per = handoff.name, handoff.scope, handoff.per
+    per_field, prefix = step.per_field, f"{entry}/"
     after_us, is_carried = handoff.deadline, handoff.deadline_at is not None
+    tell = rules.out.append
     is_quiet = handoff.repeat not in ("flag", "flag_start")
     places, place_for, correctable_us = _places(rules, entry)
 
@@ -45,8 +47,9 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
         key: PassKey = entry
         pass_key = ""
         if per:
-            pass_key = pass_key_of(handoff, event)
-            key = f"{entry}/{pass_key}"
+            named = getattr(event, per_field) if per_field else None
+            pass_key = named if isinstance(named, str) else pass_key_of(handoff, event)
+            key = prefix + pass_key
         if case.cancelled_us is not None or case.cancelled_lines is not None:
             return False
         record = passes.get(key)
@@ -56,7 +59,7 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
         deadline_us: int | None = None
         if after_us is not None:
             deadline_us = occurred_us + after_us
-        elif is_carried:
+        elif is_carried and case.times:
             deadline_us = rules.carried_deadline(handoff, entry, case, pass_key)
         if deadline_us is not None:
             if deadline_us < arrival_us:
@@ -78,8 +81,7 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
         version = arrival_us if arrival_us > 0 else 1
         passes[key] = PassRecord(occurred_us, None, len(ids) - 1, 0, scope_place, 0, deadline_us, version)
         rules.open_passes += 1
-        out = rules.out
-        out.append(
+        tell(
             HandoffPass(
                 name,
                 case_id,
@@ -103,10 +105,24 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
     return begin
 
 
+def _repeated(case: Case, record: PassRecord, event: EventBase, scope_field: str) -> bool:
+    """Two ends at the same time, an order's lines reserved at once: the end is the one whose id is less."""
+    if case.ids[record.end_id] <= event.event_id:
+        return True
+    if record.start_us is None or (scope_field and not record.start_scope):
+        return False  # the end may say where the pass is counted
+    scope = getattr(event, scope_field) if scope_field else None
+    record.end_id = place_of(case.ids, event.event_id)
+    record.end_scope = place_of(case.scopes, "" if scope is None else str(scope))
+    tidy(case)
+    return True
+
+
 def _unbegun(step: Step, rules: CaseRules) -> Unbegun:
     """End a pass without a start where that says nothing more: the start is optional, or the begin was not seen."""
     handoff, scope_field = step.handoff, step.scope_field
     name, scope_by, is_optional = handoff.name, handoff.scope, handoff.start_optional
+    tell = rules.out.append
 
     def unbegun(
         case_id: str, case: Case, key: PassKey, event: EventBase, occurred_us: int, arrival_us: int, pass_key: str
@@ -119,7 +135,7 @@ def _unbegun(step: Step, rules: CaseRules) -> Unbegun:
         event_place, scope_place = place_of(case.ids, event.event_id), place_of(case.scopes, scope)
         case.passes[key] = PassRecord(None, occurred_us, 0, event_place, 0, scope_place, None, version)
         if not is_optional:
-            rules.out.append(
+            tell(
                 HandoffPass(
                     name,
                     case_id,
@@ -151,8 +167,9 @@ def _ending(step: Step, rules: CaseRules) -> Straight:  # noqa: C901 - as `end`
     """End a pass that is open, in time, in the scope that it has."""
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by, per = handoff.name, handoff.scope, handoff.per
+    per_field, prefix = step.per_field, f"{entry}/"
     is_quiet = handoff.repeat not in ("flag", "flag_end")
-    unbegun = _unbegun(step, rules)
+    unbegun, tell = _unbegun(step, rules), rules.out.append
     places, place_for, correctable_us = _places(rules, entry)
 
     def end(  # noqa: C901 - as `begin`
@@ -163,15 +180,19 @@ def _ending(step: Step, rules: CaseRules) -> Straight:  # noqa: C901 - as `end`
         key: PassKey = entry
         pass_key = ""
         if per:
-            pass_key = pass_key_of(handoff, event)
-            key = f"{entry}/{pass_key}"
+            named = getattr(event, per_field) if per_field else None
+            pass_key = named if isinstance(named, str) else pass_key_of(handoff, event)
+            key = prefix + pass_key
         record = case.passes.get(key)
         if record is None:
             return unbegun(case_id, case, key, event, occurred_us, arrival_us, pass_key)
         if record.extras is not None or case.cancelled_lines is not None:
             return False
-        if record.end_us is not None:  # a repeat that changes nothing, or more than can be said here
-            return is_quiet and record.end_us < occurred_us
+        ended_us = record.end_us
+        if ended_us is not None:  # a repeat that changes nothing, or more than can be said here
+            if is_quiet and ended_us == occurred_us:
+                return _repeated(case, record, event, scope_field)
+            return is_quiet and ended_us < occurred_us
         start_us, deadline_us = record.start_us, record.deadline_us
         if start_us is None or occurred_us < start_us or (deadline_us is not None and occurred_us > deadline_us):
             return False
@@ -192,8 +213,7 @@ def _ending(step: Step, rules: CaseRules) -> Straight:  # noqa: C901 - as `end`
         version = record.version + 1 if record.version >= arrival_us else arrival_us
         record.end_us, record.end_id, record.end_scope, record.version = occurred_us, len(ids) - 1, scope_place, version
         rules.open_passes -= 1
-        out = rules.out
-        out.append(
+        tell(
             HandoffPass(
                 name,
                 case_id,

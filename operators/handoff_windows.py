@@ -15,7 +15,6 @@ so that a long silence costs little; a row of zeros takes back one that a correc
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
 import numpy as np
 
 from operators.findings import PassChange, Span
@@ -25,33 +24,22 @@ from operators.handoff_rows import late_row, window_row
 from operators.handoff_series import (
     Counted,
     Series,
-    SeriesState,
     counted,
     coverage_change,
-    series_of,
-    series_state,
 )
+from operators.handoff_window_state import HandoffWindowsState, series_of, series_state
 from operators.process_map import Handoff
-from operators.windows import Key, ScheduleState, WindowSchedule, WindowSettings
+from operators.windows import Key, WindowSchedule, WindowSettings
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 from schemas.errors import StateError
 from schemas.rows import HandoffWindow, LateEvent
+
+__all__ = ["HandoffWindows", "HandoffWindowsState"]
 
 #: As few changes at once are taken one by one.
 _FEW = 48
 #: A window with nothing but backlog gets a row when its end is a multiple of this many slides.
 IDLE_PANES = 12
-
-
-class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of `HandoffWindows`."""
-
-    version: int
-    clock_us: int
-    idle_us: int
-    held: list[PassRun]
-    schedule: ScheduleState
-    series: list[SeriesState]
 
 
 class HandoffWindows:

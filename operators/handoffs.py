@@ -8,7 +8,7 @@ import msgspec
 from operators.case_kind import CaseKind
 from operators.case_lone import lone, unfolded
 from operators.case_passes import parts_of
-from operators.case_plan import compile_plans, time_field
+from operators.case_plan import compile_plans
 from operators.case_renames import Names, renamed
 from operators.case_rules import CaseRules
 from operators.case_state import Case, HandoffState, LoneCase
@@ -24,6 +24,8 @@ from schemas.events import Arrived, EventBase, field_of
 
 #: Cases that had no event for this long, or twice as long, are packed.
 _REST_EVERY_US = 15 * MINUTE_US
+#: So many of a kind may stay objects (2 kB more each): packing them over and over would cost more than it frees.
+_FEW = 4_096
 
 
 def _owns_all(_: str) -> bool:
@@ -58,8 +60,8 @@ class HandoffTracker:
 
     Memory: one record for each open case (450 bytes with its id and timer where it is one pass in all), dropped
     `retention` after its last event once all its passes are over, or `abandon_after` its last event and deadlines if
-    they never are (its backlog ends then). What has had no event for 15 to 30 minutes is packed. Cost: O(handoffs of
-    the event's type) per event, O(passes of the case) when something runs out.
+    they never are (its backlog ends then). Where there are many of a kind, what has had no event for 15 to 30 minutes
+    is packed. Cost: O(handoffs of the event's type) per event, O(passes of the case) when something runs out.
     """
 
     VERSION = 4
@@ -119,7 +121,9 @@ class HandoffTracker:
         """Time has come to `watermark` (arrival, microseconds): fire the deadlines that lie before it."""
         self._fire(watermark)
         if watermark > self._rest_us:
-            self.rest()
+            for kind in self._kinds.values():
+                if kind.cases.awake > _FEW:
+                    kind.cases.rest()
             self._rest_us = watermark + _REST_EVERY_US
         return self._rules.taken()
 
@@ -155,11 +159,12 @@ class HandoffTracker:
         if plan.begins and not case.began:
             rules.begun(kind, case_id, case, arrival_us)
         event, occurred_us = arrived.event, arrived.occurred_us
-        if plan.straight is None or (plan.times and rules.moved_by(plan, case, arrived)):
+        said = plan.said(event) if plan.times else None
+        if plan.straight is None or (said and case.passes and rules.times.moved(case, plan.kind, said)):
             rules.take(plan, case_id, case, kind, arrived, type_)
         else:
-            if plan.times:
-                rules.carry(plan, case, arrived)
+            if said:
+                rules.carry(plan, case, arrived, said)
             for go, step in plan.straight:
                 if not go(case_id, case, event, occurred_us, arrival_us):
                     rules.take_step(step, case_id, case, kind, arrived, type_)
@@ -185,16 +190,12 @@ class HandoffTracker:
     def _fire(self, before_us: int) -> None:
         run_out = self._rules.run_out
         for kind in self._kinds.values():
-            get = kind.cases.get
-            for at, case_id in kind.timers.before(before_us):
-                case = get(case_id)
-                if case is None or case.due_us != at:
-                    continue
-                if isinstance(case, LoneCase):
-                    if kind.pass_by(case_id, case, before_us):
-                        continue
-                    case = kind.cases.young[case_id] = unfolded(case)
-                run_out(kind, case_id, case, before_us)
+            for case_id, case in kind.due(before_us):
+                if not isinstance(case, LoneCase):
+                    run_out(kind, case_id, case, before_us)
+                elif not kind.pass_by(case_id, case, before_us):
+                    full = kind.cases.young[case_id] = unfolded(case)
+                    run_out(kind, case_id, full, before_us)
 
     # --- state ----------------------------------------------------------------------------------------------
 
@@ -249,7 +250,7 @@ def _fitting(plan: CaseSteps, event: EventBase) -> CaseSteps | None:
     marks = [mark for mark in plan.marks if mark.pattern.matches(event)]
     begins = [pattern for pattern in plan.begins if pattern.matches(event)]
     cancels = [pattern for pattern in plan.cancels if pattern.matches(event)]
-    times = [name for name in plan.times if time_field(event, name) is not None]
+    times = plan.said(event)
     if not (steps or marks or begins or cancels or times):
         return None
     return CaseSteps(
