@@ -123,7 +123,7 @@ class JsonLinesReader:
         ends = list(accumulate(map(len, lines), initial=self._position))
         self._line += len(lines)
         self._position = ends.pop()
-        if lines and len(lines[-1]) > MAX_LINE_BYTES:
+        if lines and len(lines[-1]) > MAX_LINE_BYTES and not lines[-1].endswith(b"\n"):
             self._skip_line()
         if not all(raws):  # blank lines are none
             filled = [bool(raw) for raw in raws]

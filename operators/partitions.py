@@ -184,10 +184,9 @@ class PartitionQueue:
         if silent < count:
             return None
         recorded = list(map(_recorded_at, self._unstamped.decoded[begin:end]))
-        silent = recorded.count(None)
-        if silent == 0:
+        if all(recorded):  # a moment is true
             return to_us_all(recorded)
-        return occurred if silent == count else None
+        return occurred if recorded.count(None) == count else None
 
     def _stamp_each(self, begin: int, end: int) -> None:
         """Stamp one by one: at once where nothing is odd, else by `_stamp`."""

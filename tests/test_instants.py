@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from operators import instants
 from operators.instants import to_us_all
 from schemas.durations import from_us, to_us
 from tests.strategies import times
@@ -36,3 +38,12 @@ def test_each_is_what_it_is_alone(moments: list[datetime], kind: str) -> None:
     elif kind == "with a fraction":
         moments = [moment.replace(microsecond=moment.microsecond or 1) for moment in moments]
     assert to_us_all(moments).tolist() == list(map(to_us, moments))
+
+
+@given(st.lists(st.tuples(st.integers(to_us(EDGES[1]), to_us(EDGES[4])), st.booleans()), max_size=40))
+@example([(0x65_D6_FF_00 * 1_000_000 + 1, False), (0x65_D6_FF_00 * 1_000_000, True)])  # its bytes look like another's
+def test_moments_of_these_years_are_read_all_at_once(drawn: list[tuple[int, bool]]) -> None:
+    expected = [at_us // 1_000_000 * 1_000_000 if is_whole else at_us for at_us, is_whole in drawn]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delattr(instants, "to_us")  # what one moment after the other would be asked by
+        assert to_us_all([from_us(at_us) for at_us in expected]).tolist() == expected

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataflows import files
 from dataflows.files import FilePartition, JsonLinesReader
 from operators.lane_state import LaneState, PartitionState, Reads, TimeRules
 from operators.lanes import LaneMerge
@@ -236,6 +237,24 @@ def test_the_position_is_that_of_the_next_message_past_blank_lines(tmp_path: Pat
     reader.queue.take_before(END_OF_TIME_US)
     assert (reader.queue.position, reader.queue.offset) == (path.stat().st_size, 6)
     reader.close()
+
+
+@pytest.mark.parametrize(("longer", "refused"), [(-1, 0), (0, 0), (1, 1), (2, 1)])
+def test_a_line_as_long_as_can_be_takes_nothing_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longer: int, refused: int
+) -> None:
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 400)
+    path = tmp_path / "log.jsonl"
+    first, *others = (message(number, number) for number in range(3))
+    long = first[:-1] + b" " * (400 + longer - len(first)) + first[-1:]
+    path.write_bytes(b"\n".join([long, *others, b""]))
+    reader = JsonLinesReader(FilePartition(str(path), "log.jsonl", 0), TimeRules())
+    while not reader.queue.ended:
+        reader.fetch(10)
+    events, dead, _ = reader.queue.take_before(END_OF_TIME_US)
+    reader.close()
+    assert [arrived.offset for arrived in events] == [1, 2, 3][refused:]
+    assert [letter.offset for letter in dead] == [1][:refused]
 
 
 def test_state_of_another_version_is_refused_in_words() -> None:

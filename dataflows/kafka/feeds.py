@@ -5,7 +5,7 @@ from typing import Protocol
 from zlib import crc32
 
 import msgspec
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message, TopicPartition
+from confluent_kafka import TopicPartition
 
 from dataflows.kafka.topics import Place
 from operators.lane_state import PartitionState
@@ -82,12 +82,6 @@ def positions_of(partitions: Mapping[str, PartitionState]) -> dict[Place, int]:
         topic, _, number = name.rpartition("/")
         found[topic, int(number)] = state.position
     return found
-
-
-def claim_us(message: Message) -> int | None:
-    """The message's timestamp in microseconds, if it has one."""
-    kind, at_ms = message.timestamp()
-    return None if kind == TIMESTAMP_NOT_AVAILABLE or at_ms < 0 else at_ms * 1_000
 
 
 def beyond(name: str, offset: int, end: int) -> str:

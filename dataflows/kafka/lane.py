@@ -28,12 +28,12 @@ from dataflows.kafka.feeds import (
     LaneReport,
     LaneWatch,
     beyond,
-    claim_us,
     expired_letter,
     lane_of,
     name_of,
     positions_of,
 )
+from dataflows.kafka.messages import by_place, claims_us, values_of
 from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
 from operators.lane_state import LaneState, Merged, PartitionState, Reads, TimeRules
@@ -211,25 +211,13 @@ class KafkaLane:
 
     def _take(self, messages: Iterable[Message], now_us: int) -> None:
         """Put messages into their partitions' queues, decoded in one go."""
-        parts: dict[Place, list[Message]] = {}
-        errors: list[tuple[Message, KafkaError]] = []
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                errors.append((message, error))
-                continue
-            place: Place = (message.topic(), message.partition())  # type: ignore[assignment] # has both without an error
-            if place in parts:
-                parts[place].append(message)
-            else:
-                parts[place] = [message]
+        parts, errors = by_place(messages)
         latest_us = now_us + self._source.rules.max_future_us
         for place, mine in parts.items():
             feed = self._feeds[place]
-            raws = [message.value() or b"" for message in mine]
-            offsets: list[int] = [message.offset() for message in mine]  # type: ignore[misc] # as above
-            claims = [claim_us(message) for message in mine]
-            reads = Reads(offsets, offsets, raws, self._decoder.decode(raws), claims)
+            raws = values_of(mine)
+            offsets: list[int] = list(map(Message.offset, mine))  # type: ignore[arg-type] # has one without an error
+            reads = Reads(offsets, offsets, raws, self._decoder.decode(raws), claims_us(mine))
             feed.next_offset = offsets[-1] + 1
             feed.answered = False
             feed.queue.read_to(feed.next_offset, offsets[-1])
