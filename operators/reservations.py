@@ -11,9 +11,6 @@ from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 #: Quantities are summed as whole numbers of this fraction of a unit, so that the sum does not depend on the order.
 GRAIN = 1_000_000
 
-#: More than all reservations of an item come to.
-ENDLESS_GRAINS = 1 << 80
-
 #: (from when, until when, sum in grains, the records as bytes)
 ReservationsState: TypeAlias = tuple[int | None, int | None, int, bytes]
 
@@ -89,13 +86,22 @@ class Reservations:
         hold = holds.get(name)
         if hold is None:
             hold = holds[name] = Hold(qty, created_us, None, expires_us)
+            times = self._times
             if expires_us is not None:
                 self._put(hold, 1)
-            elif self._times is not None:
+            elif times and created_us <= times[-1]:
                 self._put_step(created_us, round(qty * GRAIN), goes_on=True)
-            elif created_us < self.until_us:  # as `_put_step`, without steps
-                self.sum_grains += round(qty * GRAIN)
-                self.from_us = max(self.from_us, created_us)
+            else:  # as `_put_step`, of a step that stands last
+                change = round(qty * GRAIN)
+                if times is not None:
+                    times.append(created_us)
+                    self._changes.append(change)
+                if created_us < self.until_us:
+                    self.sum_grains += change
+                    if created_us > self.from_us:  # noqa: PLR1730 - a call of max() for each
+                        self.from_us = created_us
+                    if times is not None:
+                        self._at = len(times)
             return
         if hold.created_us is not None:
             if (created_us, qty) >= (hold.created_us, hold.qty):

@@ -12,6 +12,7 @@ is |delta| times the unit cost last heard of (by event time).
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from operators.reservations import GRAIN
 from operators.resting import Resting
 from operators.stock_findings import late_stock_row
 from operators.stock_item import LEVEL, SEPARATOR, Item, drop_outdated, item_key
@@ -122,7 +123,6 @@ class StockReconciler:
             item = awake.get(key)
             if item is None or item.folded != folded:
                 item = self._item(key)
-            quantities = item.latest
             kind = type(event)
             if kind is ReservationCreated and isinstance(event, ReservationCreated) and event.expires_at is None:
                 holds = item.holds or item.reservations
@@ -133,9 +133,14 @@ class StockReconciler:
                 elif item.said_us >= open_begin and item.touched_us != open_end:
                     item.touched_us = open_end
                     open_keys[key] = None
-                if item.least_grains <= holds.sum_grains < item.most_grains and holds.from_us <= now < holds.until_us:
+                bookable = item.bookable
+                if (
+                    bookable is not None
+                    and (bookable - holds.sum_grains / GRAIN - item.safety < 0) is (item.short is not None)
+                    and holds.from_us <= now < holds.until_us
+                ):
                     item.calm_us = holds.until_us
-                elif quantities:
+                elif item.latest:
                     judge.judge_promise(key, item, now)
                     due_us = min(due_us, timers.next_us)
                 continue
@@ -153,7 +158,7 @@ class StockReconciler:
                 due_us = self._take_plainly(key, item, event, arrived)
                 continue
             system = event.system
-            entries = item.entries.get(system)
+            entries, quantities = item.entries.get(system), item.latest
             quantity: float | None = None
             if type(event) is InventoryLevel:
                 reserved, cost = event.reserved, event.unit_cost
@@ -218,7 +223,8 @@ class StockReconciler:
                     due_us = self._due_us()
             if item.calm_us <= now or (quantity is not None and system == item.book):
                 judge.judge_promise(key, item, now)
-                due_us = min(due_us, timers.next_us)
+                if timers.next_us < due_us:  # noqa: PLR1730 - a call of min() for each event
+                    due_us = timers.next_us
         return self._take()
 
     def advance(self, watermark: int) -> list[StockOutput]:

@@ -4,13 +4,15 @@ from functools import lru_cache
 
 from operators.findings import next_version, signal_id
 from operators.stock_item import Item
-from schemas.durations import people_duration, people_time, rfc3339
+from schemas.durations import SECOND_US, people_duration, people_time, rfc3339
 from schemas.events import Arrived, InventoryAdjusted, InventoryLevel, type_name
 from schemas.rows import LateEvent, Signal
 
 DETECTOR = "stock_reconciler"
 STAGE = "stock_windows"
 _settle_words = lru_cache(people_duration)
+#: Of a second: findings that close come in crowds.
+_second_words = lru_cache(256)(people_time)
 
 
 def stock_signal(
@@ -38,7 +40,9 @@ def stock_signal(
         expected = "available to promise of at least 0"
         said = f"{sku} at {node}: {-first:g} units more are promised than there are, for more than {settle}"
         severity = "high"
-    now_said = f"{said}; settled at {people_time(now)} ({stock})." if closed else f"{said} ({stock})."
+    now_said = (
+        f"{said}; settled at {_second_words(now - now % SECOND_US)} ({stock})." if closed else f"{said} ({stock})."
+    )
     return Signal(
         signal_id=signal_id(DETECTOR, kind, sku, node, str(since)),
         detector=DETECTOR,

@@ -62,8 +62,9 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     one. Systems stand in order of name.
 
     `book` is the system whose quantity is promised, empty where that is not worked out. Until `calm_us` (arrival time)
-    what is promised stays as it was judged, unless something is said that changes it; whether it is less than nothing
-    stays so, too, as long as the reservations that hold come to `least_grains` or more and less than `most_grains`.
+    what is promised stays as it was judged, unless something is said that changes it. It is `bookable` less the
+    reservations that hold less `safety`; `bookable` is infinite where its sign does not depend on reservations, None
+    where that has to be judged anew.
     `touched_us` is the end of a window that waits for its first writing with this item in it.
 
     `packed_holds` and all fields before it are as they are packed; the others are made from them.
@@ -86,8 +87,8 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     holds: Reservations | None = None
     book: str = ""
     calm_us: int = BEGIN_OF_TIME_US
-    least_grains: int = 0
-    most_grains: int = 0
+    bookable: float | None = None
+    safety: float = 0.0
     touched_us: int = BEGIN_OF_TIME_US
 
     @property
@@ -133,8 +134,11 @@ class Item(msgspec.Struct, gc=False, array_like=True):
 
     def begin(self, system: str, level: Entry) -> None:
         """A system speaks for the first time, and says a level."""
-        _add_in_order(self.entries, system, [level])
-        _add_in_order(self.latest, system, level[3])
+        if not self.entries or next(reversed(self.entries)) < system:
+            self.entries[system], self.latest[system] = [level], level[3]
+        else:
+            _add_in_order(self.entries, system, [level])
+            _add_in_order(self.latest, system, level[3])
 
     def say_cost(self, cost: Cost) -> None:
         """A unit cost was said."""

@@ -5,9 +5,10 @@ promise. A condition becomes a finding when it has held, in arrival time, for it
 closes when the condition ends.
 """
 
+from math import inf
 from typing import TypeAlias
 
-from operators.reservations import ENDLESS_GRAINS, GRAIN
+from operators.reservations import GRAIN
 from operators.stock_findings import stock_signal
 from operators.stock_item import LEVEL, Condition, Item, names_of
 from operators.stock_settings import StockSettings
@@ -21,8 +22,7 @@ StockOutput: TypeAlias = StockWindow | Signal | LateEvent
 class StockJudge:
     """Judges items as they are now; findings are added to `out`.
 
-    `timers` are to be told to `ring` when they are due. `held_back` is what is not promised beside what is reserved,
-    None where that is not the same of all items at all times. Memory: a timer for each condition that began, until its
+    `timers` are to be told to `ring` when they are due. Memory: a timer for each condition that began, until its
     settle time is over, and one for each reservation that expires. Cost: O(systems) a judgement.
     """
 
@@ -33,8 +33,6 @@ class StockJudge:
         self.margin_units, self.margin_share = settings.margin_units, settings.margin_share
         self._book, self._by_node = settings.book, settings.safety_stock_by_node
         self._safety_stock, self._inbound_us = settings.safety_stock, settings.inbound_horizon
-        is_fixed = not settings.safety_stock_by_node and settings.inbound_horizon is None
-        self.held_back = settings.safety_stock if is_fixed else None
         self._margins = f"{settings.margin_units:g} units or {settings.margin_share:.0%}"
 
     def judge(self, key: str, item: Item, now: int) -> None:
@@ -71,33 +69,30 @@ class StockJudge:
                 return
         safety = self._by_node.get(names_of(key)[1], self._safety_stock) if self._by_node else self._safety_stock
         quantity, last = quantities[system], item.entries[system][-1]
-        until_us, least, most = END_OF_TIME_US, -ENDLESS_GRAINS, ENDLESS_GRAINS
-        is_held = False
+        reserved, until_us, bookable, said = 0.0, END_OF_TIME_US, None, None
         if last[0] > now:  # what it says is reserved is not so yet
-            reserved, until_us, most = item.reserved(system, now), BEGIN_OF_TIME_US, least
+            reserved, until_us = item.reserved(system, now), BEGIN_OF_TIME_US
         else:
             said = last[4] if last[1] == LEVEL else item.moved[system][2]
             if said is not None:
                 reserved = said
             else:
-                is_held, reserved = True, 0.0
+                bookable = quantity
                 if item.holds is not None or item.packed_holds is not None:
-                    holds = item.reservations
-                    reserved, until_us = holds.held(now), holds.until_us
+                    holds = item.holds or item.reservations
+                    if not holds.from_us <= now < holds.until_us:
+                        holds.held(now)
+                    reserved, until_us = holds.sum_grains / GRAIN, holds.until_us
         promise = quantity - reserved - safety
         if self._inbound_us is not None:
             promise += item.inbound_until(now, self._inbound_us)
-            until_us, most, is_held = BEGIN_OF_TIME_US, least, False
+            until_us, bookable, said = BEGIN_OF_TIME_US, None, None
         is_short = promise < 0
         if is_short is (item.short is None):
             item.short = self._changed(SHORT, key, item, item.short, now)
-        if is_held:
-            rounding = 1.0 + 1e-9 * (abs(quantity) + abs(safety))  # and far more than that
-            if is_short:
-                least = int((quantity - safety + rounding) * GRAIN)
-            else:
-                most = int((quantity - safety - rounding) * GRAIN)
-        item.calm_us, item.least_grains, item.most_grains = until_us, least, most
+        if said is not None:
+            bookable = -inf if is_short else inf
+        item.calm_us, item.bookable, item.safety = until_us, bookable, safety
 
     def look_at(self, instant_us: int, key: str, now: int) -> None:
         """Judge the item again at `instant_us`: what holds then changes without an event."""

@@ -1,10 +1,12 @@
 """The rows of stock windows, made when their tick has come."""
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from operators.findings import next_version
+from operators.reservations import GRAIN
 from operators.resting import Resting
-from operators.stock_item import LEVEL, SEPARATOR, Item, names_of
+from operators.stock_item import SEPARATOR, Item, names_of
 from operators.stock_judge import StockJudge, StockOutput
 from schemas.rows import StockWindow
 
@@ -12,8 +14,9 @@ from schemas.rows import StockWindow
 class StockRows:
     """Makes rows of items as they are; holds nothing of its own.
 
-    Cost: a few look-ups a row where nothing was said of the item since the window's end and its stock is that of a
-    level; for others what the past costs (operators/stock_item.py).
+    Cost: a copy of the quantities a row where nothing was said of the item since the window's end and what is promised
+    was worked out from reservations (most items have left the processor's caches when their tick comes, so that each
+    record looked at costs); for others a few look-ups, and what the past costs (operators/stock_item.py).
 
     Args:
         items: of which `read` gives those that are not young, or not yet folded.
@@ -34,17 +37,18 @@ class StockRows:
         """
         awake, read, available = self._items.young, self._read, self._judge.available
         begin, last, currency, version = end_us - self._size_us, end_us - 1, self._currency, next_version(0, tick_us)
-        safety = self._judge.held_back
         for key in keys:
             item = awake.get(key)
             if item is None or item.folded != folded:
                 item = read(key)
-            cost = item.cost
+            cost, bookable = item.cost, None
             if item.said_us < end_us:
-                quantities, book = item.latest.copy(), item.book
+                quantities = item.latest.copy()
+                if item.book:
+                    bookable = item.bookable
                 unit_cost = None if cost is None else float(cost[2])
             else:
-                quantities, book = item.quantities(last), ""
+                quantities = item.quantities(last)
                 unit_cost = None if cost is None else item.unit_cost(last)
             delta = 0.0
             if len(quantities) > 1:
@@ -57,15 +61,14 @@ class StockRows:
                         low = value
                 delta = high - low
             promise: float | None
-            said = item.entries[book][-1] if book and safety is not None else None
-            if said is None or safety is None or said[1] != LEVEL:
+            if bookable is None or not -inf < bookable < inf:
                 promise = available(key, item, quantities, last)
-            elif said[4] is not None:
-                promise = said[3] - said[4] - safety
-            elif item.holds is None and item.packed_holds is None:
-                promise = said[3] - safety
             else:
-                promise = said[3] - item.held(last) - safety
+                holds = item.holds
+                if holds is not None and holds.from_us <= last < holds.until_us:
+                    promise = bookable - holds.sum_grains / GRAIN - item.safety
+                else:
+                    promise = bookable - item.held(last) - item.safety
             sku, _, node = key.partition(SEPARATOR)
             if not sku:
                 sku, node = names_of(key)

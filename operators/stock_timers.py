@@ -44,13 +44,15 @@ class StockTimers:
     def take(self) -> Timer:
         """The next timer, which is not set any more."""
         looks, (short, differs) = self._looks, self._queues
-        first = min(one[0] for one in (looks, short, differs) if one)
-        if looks and first is looks[0]:
-            heapq.heappop(looks)
-        else:
-            self._queues[first[1] - SHORT].popleft()
-        self.next_us = min((one[0][0] for one in (looks, short, differs) if one), default=NEVER_US)
-        return first
+        queue = differs if not short or (differs and differs[0] < short[0]) else short
+        timer = heapq.heappop(looks) if not queue or (looks and looks[0] < queue[0]) else queue.popleft()
+        next_us = looks[0][0] if looks else NEVER_US
+        if short and short[0][0] < next_us:
+            next_us = short[0][0]
+        if differs and differs[0][0] < next_us:
+            next_us = differs[0][0]
+        self.next_us = next_us
+        return timer
 
     def sizes(self) -> dict[str, int]:
         """How many are set."""
