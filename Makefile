@@ -38,6 +38,9 @@ setup: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/andon demo
 
+# tests start some hundred processes: what is compiled is kept, whatever the caller's environment says
+test test-kafka test-ops: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 

@@ -9,19 +9,24 @@ as well, of first writings.
 
 Then the job is stopped for a while and started again: what it takes of its backlog, the feed going on, is its full
 load here, and the feed's rate a share of it. Permanent ids: `latency.metrics.TABLE`, `latency.rows.TABLE`,
-`latency.window_end.TABLE`.
+`latency.window_end.TABLE`. `--trace` has the job write down what findings and passes wait for (`latency_stages.py`),
+which costs it some 3 %: `latency.trace.TABLE`, `latency.trace.TABLE.STAGE`.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
+from latency_stages import HEADINGS, Waited, by_stage
+from latency_trace import VARIABLE, Trace
 from machine import BUILD, facts, headline, print_table, say, write_document
 from prometheus_client.parser import text_string_to_metric_families
 from soak_parts import LANES, Parts, Scale, running
@@ -29,6 +34,7 @@ from soak_watch import quantile
 
 from dataflows.settings import TimeSettings
 from schemas import metrics
+from tests import kafka_job
 from tests.kafka_job import Job
 from tests.processes import query
 
@@ -63,29 +69,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settle", type=float, default=30.0, metavar="N", help="seconds before that (30)")
     parser.add_argument("--away", type=float, default=20.0, metavar="N", help="seconds without the job, then (20)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help=f"of the job, at most {LANES} (1)")
+    parser.add_argument("--idle-grace", type=float, default=1.0, metavar="S", help="of the job, in seconds (1)")
+    parser.add_argument("--trace", action="store_true", help="tell what rows waited for, too (one process)")
     parser.add_argument("--json", type=Path, default=BUILD / "latency.json", metavar="FILE")
     asked = parser.parse_args(arguments)
+    if asked.trace and asked.processes > 1:
+        parser.error("--trace is for one process")
     machine = facts()
     print(headline(machine))
     say("simulating a day, starting broker, ClickHouse and job …")
     with (
         tempfile.TemporaryDirectory(prefix="andon-latency-") as folder,
-        running(Path(folder), asked.rate, SCALE, asked.processes) as (parts, _),
+        _traced(Path(folder) / "trace.msgpack", asked=asked.trace) as trace,
+        running(Path(folder), asked.rate, SCALE, asked.processes, asked.idle_grace) as (parts, _),
     ):
         _wait_until_released(parts.job, asked.processes)
         say(f"settling for {asked.settle:g} s …")
         _run_on(parts, asked.settle)
         say(f"measuring for {asked.seconds:g} s …")
+        began_s = time.time()
         found, sent = _measured(parts, asked.processes, asked.seconds)
         say(f"without the job for {asked.away:g} s, then its backlog …")
         full = _full_rate(parts, asked.processes, asked.away, asked.rate)
         parts.stop_job()
+        stages = _stages(trace, began_s, began_s + asked.seconds) if asked.trace else []
     say("")
     lines = [(one.id, f"{one.rows:,}", *(f"{s:.2f}" for s in (one.p50_s, one.p95_s, one.p99_s)), "") for one in found]
     print_table(("benchmark", "rows", "p50 s", "p95 s", "p99 s", ""), lines)
+    if stages:
+        print()
+        print_table(HEADINGS, [one.line() for one in stages])
     share = sent / full
     print(f"\n{sent:,.0f} messages/s were sent; at full load the job takes {full:,.0f}/s here: a share of {share:.2f}")
-    document = {"results": msgspec.to_builtins(found), "sent_per_s": sent, "full_per_s": full, "share": share}
+    document = {
+        "results": msgspec.to_builtins([*found, *stages]),
+        "sent_per_s": sent,
+        "full_per_s": full,
+        "share": share,
+    }
     write_document(asked.json, machine, document)
     return 0
 
@@ -103,6 +124,29 @@ def _measured(parts: Parts, processes: int, seconds: float) -> tuple[list[Latenc
     first = f"arrival < addSeconds(window_end, {grace_s:g} + 1)"
     found += [_by_rows("window_end", table, "window_end", first, began_s, ended_s, cwd) for table in WINDOWS]
     return [one for one in found if one.rows], rate
+
+
+@contextmanager
+def _traced(file: Path, *, asked: bool) -> Iterator[Path]:
+    """Have jobs that are started within it trace, where that is asked for; the first one's is kept."""
+    command = kafka_job.COMMAND
+    if asked:
+        os.environ[VARIABLE] = str(file)
+        kafka_job.COMMAND = (sys.executable, "-u", str(Path(__file__).with_name("latency_trace.py")))
+    try:
+        yield file
+    finally:
+        kafka_job.COMMAND = command
+
+
+def _stages(file: Path, began_s: float, ended_s: float) -> list[Waited]:
+    """What the rows that were written between two times waited for."""
+    trace = msgspec.msgpack.decode(file.read_bytes(), type=Trace)
+    found: list[Waited] = []
+    for table, passed in sorted(trace.passed.items()):
+        mine = [row for row in passed if began_s <= row.in_s <= ended_s]
+        found += by_stage(f"latency.trace.{table}", mine, trace.course)
+    return found
 
 
 def _run_on(parts: Parts, seconds: float) -> None:

@@ -197,7 +197,9 @@ class Parts:
 
 
 @contextmanager
-def running(out: Path, rate: float, scale: Scale, processes: int) -> Iterator[tuple[Parts, Feed]]:
+def running(
+    out: Path, rate: float, scale: Scale, processes: int, idle_grace_s: float = 1.0
+) -> Iterator[tuple[Parts, Feed]]:
     """Start broker, ClickHouse, job and feed; end them all, whatever happens."""
     folder = out / "work"
     folder.mkdir(parents=True)
@@ -212,7 +214,9 @@ def running(out: Path, rate: float, scale: Scale, processes: int) -> Iterator[tu
             broker.create(topic, feed.partitions)
         (folder / "feed.msgpack").write_bytes(msgspec.msgpack.encode(feed))
         squeezed = write_map(folder / "soak-map.toml", feed.day_us, scale)
-        job = open_now.enter_context(Job(folder / "job", broker, front.dsn, **_settings(scale, squeezed)))
+        job = open_now.enter_context(
+            Job(folder / "job", broker, front.dsn, **job_settings(scale, squeezed, idle_grace_s))
+        )
         feeder = Feeder(folder / "feed.msgpack")
         open_now.callback(feeder.kill)
         open_now.callback(_thaw, broker)
@@ -247,12 +251,12 @@ def _thaw(broker: Broker | ApacheKafka) -> None:
         return
 
 
-def _settings(scale: Scale, process_map: Path) -> dict[str, dict[str, object]]:
+def job_settings(scale: Scale, process_map: Path, idle_grace_s: float) -> dict[str, dict[str, object]]:
     """Defaults, but for what would not come to its plateau within the run."""
     return {
         "engine": {"lanes": LANES, "epoch": "10s" if scale.minutes >= 5 else "2s", "batch": 8_192},
         "time": {
-            "idle_grace": "1s",
+            "idle_grace": _text(idle_grace_s),
             "window_retention": _text(scale.retention_s),
             "dedup_horizon": _text(scale.dedup_s),
         },

@@ -186,12 +186,23 @@ def _processes(chosen: Sequence[str], folder: Path, events: int, repeat: int) ->
                 f"{last.seconds:.1f}",
                 " ".join(f"{share:.0%}" for share in last.share),
                 ", ".join(f"{kind} {size / last.messages:,.0f}" for kind, size in last.packed_bytes.items()),
+                _crossing(last),
                 last.limits,
             )
         )
-    head = ("benchmark", "events/s", "times 1", "by cpu", "cpu s each", "wall s", "events each", "bytes sent/event", "")
+    head = (
+        *("benchmark", "events/s", "times 1", "by cpu", "cpu s each", "wall s", "events each", "bytes sent/event"),
+        *("crossing, cpu us/event", ""),
+    )
     _table(head, lines)
     return found
+
+
+def _crossing(run: Run) -> str:
+    """What sending takes of the processors of all processes together; nothing where there is one."""
+    if not run.packed_bytes:
+        return ""
+    return ", ".join(f"{what} {spent / run.messages * 1e6:.2f}" for what, spent in run.crossing_s.items())
 
 
 def _dearest_s(runs: Sequence[Run]) -> float:

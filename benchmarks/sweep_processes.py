@@ -48,7 +48,8 @@ class Run(msgspec.Struct, frozen=True):
     """One run: seconds from the first to the last message processed, and what each process had in it.
 
     `share` is of the events that groups get; `groups` the number of case and item groups; `packed_bytes` what the
-    processes sent to one another, by type of value. `limits` says in words what else ran.
+    processes sent to one another, by type of value, and `crossing_s` what packing and reading it took of `cpu_s`.
+    `limits` says in words what else ran.
     """
 
     processes: int
@@ -58,6 +59,7 @@ class Run(msgspec.Struct, frozen=True):
     share: list[float] = []
     groups: list[int] = []
     packed_bytes: dict[str, int] = {}
+    crossing_s: dict[str, float] = {}
     limits: str = ""
 
     @property
@@ -95,6 +97,7 @@ def _over_files(job: FileJob, file: Path, count: int, weights: Counter[str], mes
         share=[sum(weights[name] for name in part.groups) / whole for part in parts],
         groups=[sum(name.startswith((CASE, ITEM)) for name in part.groups) for part in parts],
         packed_bytes=dict(sum((Counter(part.packed_bytes) for part in parts), Counter())),
+        crossing_s={what: sum(part.crossing_s[what] for part in parts) for what in parts[0].crossing_s},
         limits=f"{sum(part.rows for part in parts):,} rows",
     )
 

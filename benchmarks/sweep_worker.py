@@ -4,28 +4,28 @@ The first runs its part of a job over files, rows counted, and prints a line of 
 partitions (`topic/number/messages`) of a broker and keeps nothing: what the broker can give, in as many processes.
 """
 
-import copyreg
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 from inputs import w1
 from whole import Counting
 
+from dataflows import crossing, engine
+from dataflows.crossing import Packed, Sent
 from dataflows.engine import run_flow
 from dataflows.files import FilePartition
 from dataflows.flow import Cluster, Pipeline, Stop, Unwatched
 from dataflows.job import pipeline_settings
 from dataflows.lane import FileLane, LaneInput
+from operators.group_state import Piece
 from operators.groups import Group
 from operators.lane_state import Merged
 
-_OURS = ("dataflows.", "operators.")
 _QUIET_S = 30.0
 
 
@@ -49,6 +49,7 @@ class Part(msgspec.Struct, frozen=True):
     rows: int
     groups: list[str]
     packed_bytes: dict[str, int]
+    crossing_s: dict[str, float]
 
 
 class _Watch(Unwatched):
@@ -70,30 +71,27 @@ class _Watch(Unwatched):
         self.groups.add(group.name)
 
 
-class _Packed:
-    """Counts, by type, the bytes of our values that are packed, which only those are that go to another process."""
+class _Counted:
+    """What goes to other processes: its bytes by type, and the seconds of this processor for packing and reading it."""
 
     def __init__(self) -> None:
         self.bytes: Counter[str] = Counter()
-        for kind, reduce in list(copyreg.dispatch_table.items()):
-            if kind.__module__.startswith(_OURS):
-                copyreg.pickle(kind, self._counting(kind.__name__.strip("_"), reduce))  # type: ignore[arg-type] # a reduction
+        self.seconds = dict.fromkeys(("packing", "reading"), 0.0)
+        self._packed, self._opened = crossing.packed, crossing.opened
+        crossing.packed, engine.opened = self._packing, self._reading
 
-    def _counting(self, kind: str, reduce: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def counted(value: object) -> object:
-            made = reduce(value)
-            self.bytes[kind] += sum(map(len, _bytes_in(made[1])))
-            return made
+    def _packing(self, piece: Piece) -> Packed:
+        began_s = time.thread_time()
+        made = self._packed(piece)
+        self.seconds["packing"] += time.thread_time() - began_s
+        self.bytes[type(piece).__name__] += len(made.content)
+        return made
 
-        return counted
-
-
-def _bytes_in(value: object) -> Iterator[bytes]:
-    if isinstance(value, bytes):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for one in value:
-            yield from _bytes_in(one)
+    def _reading(self, sent: Sent) -> Piece:
+        began_s = time.thread_time()
+        piece = self._opened(sent)
+        self.seconds["reading"] += time.thread_time() - began_s
+        return piece
 
 
 def run_part(job: FileJob, number: int) -> Part:
@@ -102,7 +100,7 @@ def run_part(job: FileJob, number: int) -> Part:
     engine = msgspec.structs.replace(work.settings.engine, lanes=len(job.lanes))
     groups = pipeline_settings(msgspec.structs.replace(work.settings, engine=engine), work.process)
     files = dict(zip(groups.lanes, job.lanes, strict=True))
-    watch, counting, packed = _Watch(), Counting(), _Packed()
+    watch, counting, crossed = _Watch(), Counting(), _Counted()
 
     def open_lane(name: str, resume: bytes | None) -> FileLane:
         partitions = tuple(FilePartition(path, Path(path).name, part) for path, part in files[name])
@@ -116,7 +114,16 @@ def run_part(job: FileJob, number: int) -> Part:
     if watch.began_s is None:
         raise ValueError(f"process {number} was given no lane")
     spent = time.process_time() - cpu_s
-    return Part(watch.began_s, ended_s, spent, watch.messages, counting.rows, sorted(watch.groups), dict(packed.bytes))
+    return Part(
+        began_s=watch.began_s,
+        ended_s=ended_s,
+        cpu_s=spent,
+        messages=watch.messages,
+        rows=counting.rows,
+        groups=sorted(watch.groups),
+        packed_bytes=dict(crossed.bytes),
+        crossing_s=crossed.seconds,
+    )
 
 
 def _unheard(_lane: str, _share: float) -> None:
@@ -145,7 +152,7 @@ def consume(bootstrap: str, partitions: Sequence[str]) -> Part:
         elif now_s - last_s > _QUIET_S:
             raise TimeoutError(f"{left} messages did not come within {_QUIET_S:.0f} s")
     consumer.close()
-    return Part(began_s or last_s, last_s, time.process_time(), total, 0, [], {})
+    return Part(began_s or last_s, last_s, time.process_time(), total, 0, [], {}, {})
 
 
 if __name__ == "__main__":

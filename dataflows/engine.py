@@ -21,16 +21,16 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
+from dataflows.crossing import Crossing, Sent, opened
 from dataflows.flow import Cluster, LaneReader, Pipeline, RowWriter
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import spread, worker_of
-from operators.group_state import Emitted, IncidentPiece, Piece, SitePiece
+from operators.group_state import Emitted
 from operators.groups import Group, make_group
 from operators.lane_state import Merged
 from operators.pacing import Pace
 from operators.pipeline import INCIDENT, SITE, group_names
 from operators.routing import Router
-from operators.slices import Slice
 from schemas.errors import AndonError, PeerLost, StateError
 from schemas.rows import ROW_TYPES, Row
 
@@ -41,13 +41,21 @@ TO_INCIDENTS, INCIDENTS = "to_incidents", "incidents"
 _PACE_WAIT = timedelta(milliseconds=5)
 
 #: A value for a key group; None says that the job is to stop.
-Keyed: TypeAlias = tuple[str, Piece | None]
+Keyed: TypeAlias = tuple[str, Sent | None]
 Kept: TypeAlias = tuple[str, bytes]
 
 
+class _Epoch:
+    """Whether lanes of this process have ended their epoch, and its rows are not flushed yet."""
+
+    ends = False
+
+
 class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
-    def __init__(self, name: str, lane: LaneReader, pipeline: Pipeline, pace: Pace, sweep: Sweep) -> None:
-        self._name, self._lane, self._pace, self._sweep = name, lane, pace, sweep
+    def __init__(
+        self, name: str, lane: LaneReader, pipeline: Pipeline, pace: Pace, epoch: _Epoch, sweep: Sweep
+    ) -> None:
+        self._name, self._lane, self._pace, self._epoch, self._sweep = name, lane, pace, epoch, sweep
         self._stop, self._watch = pipeline.stop, pipeline.watch
         self._told = self._waits = False
 
@@ -72,6 +80,7 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
             self._stop.failure = error
             raise AbortExecution from error
         if merged is None:
+            self._sweep.when_quiet()
             return []
         self._watch.released(self._name, merged)
         self._pace.released(self._name, merged.watermark_us, len(merged.events))
@@ -84,7 +93,9 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
 
     def snapshot(self) -> bytes:
         self._watch.lane_kept(self._name)
-        self._sweep.at_epochs_end()
+        if not self._epoch.ends:
+            self._epoch.ends = True
+            self._sweep.at_epochs_end()
         return self._lane.snapshot()
 
     def close(self) -> None:
@@ -92,8 +103,8 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
 
 
 class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
-    def __init__(self, pipeline: Pipeline, pace: Pace) -> None:
-        self._pipeline, self._pace, self._sweep = pipeline, pace, Sweep()
+    def __init__(self, pipeline: Pipeline, pace: Pace, epoch: _Epoch) -> None:
+        self._pipeline, self._pace, self._epoch, self._sweep = pipeline, pace, epoch, Sweep()
 
     def list_parts(self) -> list[str]:
         return list(self._pipeline.settings.lanes)
@@ -102,7 +113,7 @@ class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
         del step_id
         with self._pipeline.stop.failing():
             lane = self._pipeline.open_lane(for_part, resume_state)
-        return _LanePartition(for_part, lane, self._pipeline, self._pace, self._sweep)
+        return _LanePartition(for_part, lane, self._pipeline, self._pace, self._epoch, self._sweep)
 
 
 class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
@@ -121,7 +132,7 @@ class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
         group = self._group
         if group is None:
             group = self._group = make_group(values[0][0], self._settings)
-        pieces = [piece for _, piece in values if piece is not None]
+        pieces = [opened(sent) for _, sent in values if sent is not None]
         if len(pieces) < len(values):
             self._stop.requested = True
         if not pieces:
@@ -154,8 +165,9 @@ class _Mark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
-    def __init__(self, writer: RowWriter, pipeline: Pipeline, pace: Pace) -> None:
+    def __init__(self, writer: RowWriter, pipeline: Pipeline, pace: Pace, epoch: _Epoch) -> None:
         self._writer, self._stop, self._pace, self._run_id = writer, pipeline.stop, pace, pipeline.run_id
+        self._epoch, self._hasten = epoch, pipeline.hasten
 
     def write_batch(self, values: list[_Rows | _Mark]) -> None:
         with self._stop.failing():
@@ -170,8 +182,11 @@ class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
                     written = True
             if not written:
                 self._writer.write(())
+            if self._epoch.ends:  # rows go while the groups' state is taken and kept
+                self._hasten()
 
     def snapshot(self) -> None:
+        self._epoch.ends = False
         with self._stop.failing():
             self._writer.flush()
 
@@ -191,8 +206,8 @@ class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
     The rows of a key group go to one that lives where the group does.
     """
 
-    def __init__(self, pipeline: Pipeline, pace: Pace, keys: Iterable[str], workers: int) -> None:
-        self._pipeline, self._pace = pipeline, pace
+    def __init__(self, pipeline: Pipeline, pace: Pace, epoch: _Epoch, keys: Iterable[str], workers: int) -> None:
+        self._pipeline, self._pace, self._epoch = pipeline, pace, epoch
         self._numbers = {part: number for number, part in enumerate(self.list_parts())}
         self._numbers |= {key: worker_of(key, workers) for key in keys}
 
@@ -204,14 +219,12 @@ class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _SinkPartition:
         del step_id, for_part, resume_state
-        return _SinkPartition(self._pipeline.open_writer(), self._pipeline, self._pace)
+        return _SinkPartition(self._pipeline.open_writer(), self._pipeline, self._pace, self._epoch)
 
 
-# Values that leave a process go as msgpack, not record by record.
+# Rows that leave a process go as msgpack, not record by record.
 _ROW_LISTS = [msgspec.msgpack.Decoder(list[record]) for record in ROW_TYPES]  # type: ignore[valid-type] # is one
 _ROW_KINDS = {record: index for index, record in enumerate(ROW_TYPES)}
-_SLICE, _SITE_PIECE = msgspec.msgpack.Decoder(Slice), msgspec.msgpack.Decoder(SitePiece)
-_INCIDENT_PIECE = msgspec.msgpack.Decoder(IncidentPiece)
 
 
 def _rows_from(parts: list[tuple[int, bytes]]) -> _Rows:
@@ -225,43 +238,29 @@ def _packed_rows(rows: _Rows) -> tuple[object, ...]:
     return _rows_from, ([(kind, msgspec.msgpack.encode(some)) for kind, some in apart.items()],)
 
 
-def _slice_from(packed: bytes) -> Slice:
-    return _SLICE.decode(packed)
-
-
-def _site_piece_from(packed: bytes) -> SitePiece:
-    return _SITE_PIECE.decode(packed)
-
-
-def _incident_piece_from(packed: bytes) -> IncidentPiece:
-    return _INCIDENT_PIECE.decode(packed)
-
-
 copyreg.pickle(_Rows, _packed_rows)  # type: ignore[arg-type] # a reduction
-copyreg.pickle(Slice, lambda piece: (_slice_from, (msgspec.msgpack.encode(piece),)))
-copyreg.pickle(SitePiece, lambda piece: (_site_piece_from, (msgspec.msgpack.encode(piece),)))
-copyreg.pickle(IncidentPiece, lambda piece: (_incident_piece_from, (msgspec.msgpack.encode(piece),)))
 
 
-def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow:
+def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int = 0) -> Dataflow:
     """Lanes → key groups → site groups → incidents → rows.
 
     `keeps` says whether there is a recovery directory: the engine asks for snapshots at the end of every epoch even
-    where it throws them away, and then they are left empty.
+    where it throws them away, and then they are left empty. `worker` is which of the `workers` this process is.
     """
     settings = pipeline.settings
     router = Router(settings)
     keys = spread([*router.names, *group_names(SITE, settings.site_groups), *group_names(INCIDENT, 1)])
+    sent = Crossing(keys, workers, worker).to
 
     def route(item: tuple[str, Merged | None]) -> Iterable[tuple[str, Keyed]]:
         lane, merged = item
         if merged is None:
             return [(keys[name], (name, None)) for name in router.names]
-        return [(keys[name], (name, piece)) for name, piece in router.slices(lane, merged)]
+        return [sent(name, piece) for name, piece in router.slices(lane, merged)]
 
     told: set[str] = set()
-    pace = Pace(settings.lanes, pipeline.ahead)
-    sink = _RowSink(pipeline, pace, keys.values(), workers)
+    pace, epoch = Pace(settings.lanes, pipeline.ahead), _Epoch()
+    sink = _RowSink(pipeline, pace, epoch, keys.values(), workers)
     parts = sink.list_parts()
 
     def lane_rows(item: tuple[str, Merged | None]) -> Iterable[tuple[str, _Rows | _Mark]]:
@@ -274,10 +273,10 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow
         return [*((part, mark) for part in parts), *([(f"{ROWS}:{lane}", rows)] if rows else [])]
 
     def site_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
-        return [(keys[name], (name, piece)) for name, piece in item[1].pieces]
+        return [sent(name, piece) for name, piece in item[1].pieces]
 
     def incident_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
-        return [(keys[name], (name, piece)) for name, piece in item[1].incidents]
+        return [sent(name, piece) for name, piece in item[1].incidents]
 
     def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, _Rows]]:
         return [(item[0], _Rows(item[1].rows))] if item[1].rows else []
@@ -286,7 +285,7 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1) -> Dataflow
         return _GroupLogic(pipeline, kept, keeps=keeps)
 
     flow = Dataflow(FLOW)
-    lanes = op.input(LANES, flow, _LaneSource(pipeline, pace))
+    lanes = op.input(LANES, flow, _LaneSource(pipeline, pace, epoch))
     groups = op.stateful_batch(GROUPS, op.flat_map(ROUTE, lanes, route), logic)
     sites = op.stateful_batch(SITES, op.flat_map(TO_SITES, groups, site_pieces), logic)
     said = op.merge("said", groups, sites)
@@ -321,7 +320,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
         init_recovery(recovery, len(pipeline.settings.lanes))
         config = RecoveryConfig(recovery)
     workers = max(1, len(cluster.addresses))
-    flow = build_flow(pipeline, keeps=config is not None, workers=workers)
+    flow = build_flow(pipeline, keeps=config is not None, workers=workers, worker=cluster.process)
     epoch = timedelta(microseconds=epoch_us)
     thresholds = gc.get_threshold()
     gc.freeze()

@@ -3,13 +3,13 @@
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import accumulate, compress, islice
+from itertools import islice
 from pathlib import Path
 from typing import IO, Protocol
 
 import msgspec
 
+from dataflows.line_blocks import Block, LineBlocks
 from operators.lane_state import PartitionState, Reads, TimeRules
 from operators.partitions import PartitionQueue
 from schemas.adapters.mapping import Mapping
@@ -17,6 +17,8 @@ from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import END_OF_TIME_US
 from schemas.errors import SourceError
+from schemas.events import Event
+from schemas.lines import Lines, Runs
 
 #: A longer line is no message; its beginning is kept as a dead letter.
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -109,55 +111,41 @@ class JsonLinesReader:
             self._file.seek(self.queue.position)
         except OSError as error:
             raise SourceError(f"{source.path}: can't be read: {error}") from error
-        self._position = self.queue.position
-        self._line = self.queue.offset
+        at = self.queue.position, self.queue.offset
+        self._blocks = LineBlocks(self._file, *at, longest=MAX_LINE_BYTES, grows=now is not None)
 
     def fetch(self, count: int) -> bool:
         """Read up to `count` lines into the queue."""
-        try:
-            lines, ended = self._lines(count)
-        except (EOFError, OSError, zlib.error) as error:
-            raise SourceError(f"{self._path}: can't be read on after line {self._line}: {error}") from error
-        raws = [line.strip() for line in lines]
-        offsets = list(range(self._line + 1, self._line + 1 + len(lines)))
-        ends = list(accumulate(map(len, lines), initial=self._position))
-        self._line += len(lines)
-        self._position = ends.pop()
-        if lines and len(lines[-1]) > MAX_LINE_BYTES and not lines[-1].endswith(b"\n"):
-            self._skip_line()
-        if not all(raws):  # blank lines are none
-            filled = [bool(raw) for raw in raws]
-            raws, offsets, ends = (list(compress(column, filled)) for column in (raws, offsets, ends))  # type: ignore[assignment] # each as it was
-        decoded = self._decoder.decode(raws)
-        if raws and len(raws[-1]) > MAX_LINE_BYTES:
-            raws[-1] = raws[-1][:_KEPT_OF_A_LONG_LINE]
-        self.queue.read_to(self._position, self._line)
+        offsets, positions, raws, decoded = list[int](), list[int](), Runs(), list[Event | Fault]()
+        upto, at_end = self._blocks.number + count, False
+        while self._blocks.number < upto and not at_end:
+            block = self._next(upto - self._blocks.number)
+            if block is None:
+                at_end = True
+                continue
+            offsets += block.numbers.tolist()
+            positions += block.positions.tolist()
+            decoded += self._decoder.decode_lines(block.lines)
+            raws.extend(self._kept(block.lines))
+        ended = at_end and self._now is None
+        self.queue.read_to(self._blocks.position, self._blocks.number)
         latest_us = END_OF_TIME_US if self._now is None else self._now() + self._rules.max_future_us
-        self.queue.add(Reads(offsets, ends, raws, decoded), ended=ended, latest_us=latest_us)
-        return bool(raws) or ended
+        self.queue.add(Reads(offsets, positions, raws, decoded), ended=ended, latest_us=latest_us)
+        return bool(offsets) or ended
 
-    def _lines(self, count: int) -> tuple[list[bytes], bool]:
-        """At most `count` of the lines that come next, and whether they are the last; one too long ends them."""
-        limit, live = MAX_LINE_BYTES + 1, self._now is not None
-        readline = partial(self._file.readline, limit)
-        lines = list(islice(iter(readline, b""), count))
-        for number, line in enumerate(lines if max(map(len, lines), default=0) >= limit else ()):
-            if len(line) >= limit:  # it came in pieces: read again from behind the first
-                del lines[number + 1 :]
-                self._file.seek(self._position + sum(map(len, lines)))
-                return lines, False
-        ended = len(lines) < count
-        if live and lines and not lines[-1].endswith(b"\n"):  # not written to its end yet
-            del lines[-1]
-            self._file.seek(self._position + sum(map(len, lines)))
-        return lines, ended and not live
+    def _next(self, most: int) -> Block | None:
+        try:
+            return self._blocks.next(most)
+        except (EOFError, OSError, zlib.error) as error:
+            after = self._blocks.number
+            raise SourceError(f"{self._path}: can't be read on after line {after}: {error}") from error
 
-    def _skip_line(self) -> None:
-        """Pass over the rest of a line that is too long."""
-        piece = b" "
-        while piece and not piece.endswith(b"\n"):
-            piece = self._file.readline(_KEPT_OF_A_LONG_LINE)
-            self._position += len(piece)
+    @staticmethod
+    def _kept(lines: Lines) -> Sequence[bytes]:
+        """What of the lines is kept until it is known whether they are good."""
+        if len(lines) and lines.sizes[-1] > MAX_LINE_BYTES:
+            return [raw[:_KEPT_OF_A_LONG_LINE] for raw in lines]
+        return lines
 
     def progress(self) -> float:
         """The share of the (compressed) bytes that was read."""

@@ -130,7 +130,8 @@ class Pipeline(msgspec.Struct, frozen=True):
     """All that a flow is made of. `open_lane` gets a lane's name and the state to resume from.
 
     `ahead` is how many events a lane may have released that still wait for the slowest lane; `run_id` is whose state is
-    resumed, the same in all processes of a job.
+    resumed, the same in all processes of a job; `hasten` is called when the last rows of an epoch have come, so that
+    little is left for the writers' `flush` at its end, for which all waits.
     """
 
     settings: PipelineSettings
@@ -140,3 +141,4 @@ class Pipeline(msgspec.Struct, frozen=True):
     watch: FlowWatch = Unwatched()
     ahead: int = 50_000
     run_id: str = ""
+    hasten: Callable[[], None] = lambda: None

@@ -61,6 +61,10 @@ class RowsOut:
         self._forward([row for row in rows if isinstance(row, DeadLetter)])
         self._forward(self._writer.write(rows))
 
+    def hasten(self) -> None:
+        """Let everything go to the store; `flush` is soon to come."""
+        self._forward(self._writer.hasten())
+
     def flush(self) -> None:
         """Have everything in the store, and in the topic."""
         self._forward(self._writer.flush())
@@ -134,14 +138,17 @@ def run_live(settings: Settings, process: ProcessMap) -> None:
         record = _begin(settings, recovery, cluster, open_now, stop)
         store = open_now.enter_context(_open_store(settings, watch))
         Waiting(watch=watch).answered(lambda: require_current(store))
+        open_lane = _lanes(settings, groups, watch, open_now)
+        out = _rows_out(settings, store, record, watch, open_now)
         pipeline = Pipeline(
             settings=groups,
-            open_lane=_lanes(settings, groups, watch, open_now),
-            open_writer=_writer(settings, store, record, watch, open_now),
+            open_lane=open_lane,
+            open_writer=lambda: out,
             stop=stop,
             watch=watch,
             ahead=settings.engine.ahead,
             run_id=record.run_id,
+            hasten=out.hasten,
         )
         watch.begun(record.run_id, groups.lanes, cluster, _source_words(settings), str(store.target))
         run_flow(pipeline, recovery, settings.engine.epoch, cluster)
@@ -254,10 +261,8 @@ def _lanes(
     return lambda name, resume: KafkaLane(name, groups.lanes, kafka_input, topics, resume)
 
 
-def _writer(
-    settings: Settings, store: Store, record: RunRecord, watch: JobWatch, open_now: ExitStack
-) -> Callable[[], RowsOut]:
-    """What gives the process's one way out for rows."""
+def _rows_out(settings: Settings, store: Store, record: RunRecord, watch: JobWatch, open_now: ExitStack) -> RowsOut:
+    """The process's one way out for rows."""
     writer = BlockWriter(
         store,
         record.run_id,
@@ -273,8 +278,7 @@ def _writer(
         properties = producer_properties(settings.kafka)
         topic = DeadLetterTopic(properties, settings.kafka.dead_letter_topic, watch, _client_logger())
         open_now.callback(topic.close)
-    out = RowsOut(writer, topic)
-    return lambda: out
+    return RowsOut(writer, topic)
 
 
 def _client_logger() -> Logger:

@@ -18,18 +18,32 @@ _MAPPED_FROM = 256 * 1024
 
 
 class Sweep:
-    """Takes away, at epochs' ends, what hangs together in cycles: clients leave such, with a block's columns on them.
+    """Takes away, once an epoch, what hangs together in cycles: clients leave such, with a block's columns on them.
 
     By itself the collector waits for a million new objects, since it costs most while state grows, and so an hour's
     growth was garbage. A sweep of all costs 0.4 µs for each object that may hold others; what rests is none.
-    Pages that the C library's allocator holds and nobody uses are given back every minute.
+    Pages that the C library's allocator holds and nobody uses are given back every minute. All of it waits for a quiet
+    moment, since at an epoch's end the input waits in any case; but not for longer than to the next end.
     """
 
     def __init__(self) -> None:
         self._all_s = self._trimmed_s = time.monotonic()
+        self._is_due = False
         self._trim = _library_function("malloc_trim")
 
     def at_epochs_end(self) -> None:
+        """Sweep in the next quiet moment; at once where there was none since the last epoch's end."""
+        if self._is_due:
+            self._sweep()
+        self._is_due = True
+
+    def when_quiet(self) -> None:
+        """Sweep if it is due: nothing waits."""
+        if self._is_due:
+            self._is_due = False
+            self._sweep()
+
+    def _sweep(self) -> None:
         """Sweep what is new, if it is much, and everything now and then."""
         now_s = time.monotonic()
         if now_s - self._all_s >= _SWEEP_ALL_S:

@@ -7,6 +7,7 @@ import msgspec
 from schemas.decode import Fault
 from schemas.durations import DAY_US, MINUTE_US
 from schemas.events import Arrived, Event
+from schemas.lines import Runs
 from schemas.rows import DeadLetter, Health
 
 
@@ -30,7 +31,7 @@ class Reads(msgspec.Struct, frozen=True, gc=False):
 
     offsets: list[int]
     positions: list[int]
-    raws: list[bytes]
+    raws: Runs | Sequence[bytes]
     decoded: list[Event | Fault]
     claims_us: Sequence[int | None] | None = None
 

@@ -25,6 +25,7 @@ from schemas.durations import (
 )
 from schemas.errors import StateError
 from schemas.events import Arrived, Event
+from schemas.lines import Runs, sizes_of
 from schemas.rows import DeadLetter, Health
 
 #: How many messages are looked at to tell a leap of the log's time from one message with a bad clock.
@@ -51,7 +52,7 @@ class _Unstamped:
 
     def __init__(self) -> None:
         self.offsets: list[int] = []
-        self.raws: list[bytes] = []
+        self.raws = Runs()
         self.decoded: list[Event | Fault] = []
         self.claims_us: list[int | None] = []
 
@@ -61,14 +62,15 @@ class _Unstamped:
     def add(self, reads: Reads) -> None:
         """Take what was read next."""
         self.offsets += reads.offsets
-        self.raws += reads.raws
+        self.raws.extend(reads.raws)
         self.decoded += reads.decoded
-        self.claims_us += reads.claims_us or repeat(None, len(reads.raws))
+        self.claims_us += reads.claims_us or repeat(None, len(reads.offsets))
 
     def drop(self, count: int) -> None:
         """Let go of the first `count`."""
-        for column in (self.offsets, self.raws, self.decoded, self.claims_us):
+        for column in (self.offsets, self.decoded, self.claims_us):
             del column[:count]
+        self.raws.drop(count)
 
 
 class PartitionQueue:
@@ -113,7 +115,7 @@ class PartitionQueue:
         self._latest_us = latest_us
         self._offsets += reads.offsets
         self._positions += reads.positions
-        self._sizes += map(len, reads.raws)
+        self._sizes += sizes_of(reads.raws)
         self._unstamped.add(reads)
         self.ended = ended
         keep = LOOKAHEAD if self._rules.guard_leaps and not ended else 0
@@ -243,6 +245,10 @@ class PartitionQueue:
         """Messages read and not yet released."""
         return len(self._offsets)
 
+    def count_before(self, at_us: int) -> int:
+        """Messages read and not yet released that arrived before then."""
+        return bisect_left(self._arrivals, at_us)
+
     def take_before(self, watermark_us: int) -> tuple[list[Arrived], list[DeadLetter], list[Health]]:
         """Release what arrived before `watermark_us`: events, dead letters, and the minutes that are complete."""
         arrivals = self._arrivals
@@ -277,12 +283,11 @@ class PartitionQueue:
     def _stamp(self, index: int) -> Arrived | DeadLetter:
         """Judge the message at `index` of the unstamped."""
         waiting = self._unstamped
-        offset, raw, said_us = waiting.offsets[index], waiting.raws[index], waiting.claims_us[index]
-        decoded = waiting.decoded[index]
+        offset, said_us, decoded = waiting.offsets[index], waiting.claims_us[index], waiting.decoded[index]
         if said_us is not None and not self._rules.guard_leaps and said_us <= self._latest_us:
             self._stamp_us = max(self._stamp_us, said_us)  # the log's own clock holds for what is refused, too
         if isinstance(decoded, Fault):
-            return self._dead(offset, raw, decoded)
+            return self._dead(index, decoded)
         occurred = to_us(decoded.occurred_at)
         claim, field = said_us, "$.recorded_at"
         if claim is None:
@@ -292,21 +297,21 @@ class PartitionQueue:
                 claim, field = occurred, "$.occurred_at"
         if claim > self._latest_us:
             detail = f"{rfc3339(claim)} is ahead of the clock of the machine that reads it"
-            return self._dead(offset, raw, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
+            return self._dead(index, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
         if (
             self._rules.guard_leaps
             and claim - self._stamp_us > self._rules.max_past_us
             and self._is_stray(claim, index)
         ):
             detail = f"{rfc3339(claim)} leaps ahead of the log, which does not follow"
-            return self._dead(offset, raw, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
+            return self._dead(index, Fault("rule", field, detail, decoded.source, decoded.channel or ""))
         arrival = max(claim, self._stamp_us)
         if occurred > arrival + self._rules.max_future_us:
             ahead = people_duration(occurred - arrival)
-            return self._dead(offset, raw, self._fault(decoded, f"{rfc3339(occurred)} is {ahead} ahead of its arrival"))
+            return self._dead(index, self._fault(decoded, f"{rfc3339(occurred)} is {ahead} ahead of its arrival"))
         if occurred < arrival - self._rules.max_past_us:
             behind = people_duration(arrival - occurred)
-            return self._dead(offset, raw, self._fault(decoded, f"{rfc3339(occurred)} is {behind} before its arrival"))
+            return self._dead(index, self._fault(decoded, f"{rfc3339(occurred)} is {behind} before its arrival"))
         self._stamp_us = arrival
         return Arrived(arrival, self.topic, self.partition, offset, occurred, decoded)
 
@@ -329,19 +334,32 @@ class PartitionQueue:
     def _fault(event: Event, detail: str) -> Fault:
         return Fault("rule", "$.occurred_at", detail, event.source, event.channel or "")
 
-    def _dead(self, offset: int, raw: bytes, fault: Fault) -> DeadLetter:
+    def _dead(self, index: int, fault: Fault) -> DeadLetter:
         return DeadLetter(
             topic=self.topic,
             partition=self.partition,
-            offset=offset,
+            offset=self._unstamped.offsets[index],
             reason=fault.reason,
             path=fault.path,
             detail=fault.detail,
             source=fault.source,
             channel=fault.channel,
-            raw=raw,
-            seen_at_us=max(self._stamp_us, 0),
+            raw=self._unstamped.raws[index],
+            seen_at_us=self._stamp_us if self._stamp_us > BEGIN_OF_TIME_US else self._first_claim(index + 1),
         )
+
+    def _first_claim(self, begin: int) -> int:
+        """The least time that the next messages say, for those before the first event, which say none; else 0.
+
+        It is 0, too, where the next ones need not have been read yet: it would depend on that.
+        """
+        ahead = slice(begin, begin + LOOKAHEAD if self._rules.guard_leaps else begin)
+        claims = (
+            said_us if said_us is not None else to_us(decoded.recorded_at or decoded.occurred_at)
+            for decoded, said_us in zip(self._unstamped.decoded[ahead], self._unstamped.claims_us[ahead], strict=True)
+            if not isinstance(decoded, Fault)
+        )
+        return max(0, min(claims, default=0))
 
     def _account(self, count: int) -> list[Health]:
         """Count what is released into its minute of arrival; the minutes that this completes."""
@@ -349,7 +367,9 @@ class PartitionQueue:
         arrivals, sizes = self._arrivals, self._sizes
         tally, done = self._tally, 0
         while done < count:
-            first = max(arrivals[done], 0)  # before the first event, refused messages have no time
+            first, item = arrivals[done], self._items[done]
+            if first == BEGIN_OF_TIME_US and isinstance(item, DeadLetter):
+                first = item.seen_at_us  # it came before anything that says a time
             if tally is None or not tally.minute_us <= first < tally.minute_us + MINUTE_US:
                 if tally is not None:
                     complete.append(self._minute(tally))

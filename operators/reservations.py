@@ -10,6 +10,10 @@ from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 
 #: Quantities are summed as whole numbers of this fraction of a unit, so that the sum does not depend on the order.
 GRAIN = 1_000_000
+#: Grains that are kept as a number of 64 bits; the contract allows more (1e15 units).
+MOST_KEPT = 1 << 62
+#: A span that begins where it ends holds no time.
+_NO_SPAN_US = 0
 
 #: (from when, until when, sum in grains, the records as bytes)
 ReservationsState: TypeAlias = tuple[int | None, int | None, int, bytes]
@@ -73,6 +77,8 @@ class Reservations:
             self._packed = _packed(self._holds)
         if not self._packed:
             return None
+        if not -MOST_KEPT < self.sum_grains < MOST_KEPT:
+            return _NO_SPAN_US, _NO_SPAN_US, 0, self._packed  # to be added up again
         return (
             None if self.from_us == BEGIN_OF_TIME_US else self.from_us,
             None if self.until_us == END_OF_TIME_US else self.until_us,

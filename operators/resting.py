@@ -65,6 +65,16 @@ class Resting(Generic[T]):
         packed = self._bytes.get(key)
         return None if packed is None else self._unpack(packed)
 
+    def at_rest(self, key: str) -> bytes | None:
+        """The bytes of a record that rests, none where there is no record; None where it is an object now."""
+        if key in self._old or key in self._saved or key in self._saved_old or key in self.young:
+            return None
+        return self._bytes.get(key, b"")
+
+    def keep_at_rest(self, key: str, packed: bytes) -> None:
+        """A record that rests, or a new one, is `packed` from now on."""
+        self._bytes[key] = packed
+
     def put(self, key: str, record: T) -> None:
         """Add a record; `key` must be new."""
         self.young[key] = record

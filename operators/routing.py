@@ -98,6 +98,7 @@ class Router:
         """For every group, the places of those among `events` that go to it."""
         places: dict[str, list[int]] = {name: [] for name in self.names}
         cases, items = [places[name] for name in self._names[CASE]], [places[name] for name in self._names[ITEM]]
+        case_groups, item_groups = len(cases), len(items)
         others, routes = places[self._names[INTERFACE][0]], self._routes
         for place, arrived in enumerate(events):
             event = arrived.event
@@ -107,11 +108,11 @@ class Router:
             elif route.is_plain:
                 if route.case_field is not None:
                     case_id = getattr(event, route.case_field) or event.event_id
-                    cases[crc32(case_id.encode()) % len(cases)].append(place)
+                    cases[crc32(case_id.encode()) % case_groups].append(place)
                 if route.is_capture:
                     others.append(place)
                 if route.is_item:
-                    items[crc32(f"{event.sku}\x1f{event.node}".encode()) % len(items)].append(place)  # type: ignore[union-attr] # of types with both
+                    items[crc32(f"{event.sku}\x1f{event.node}".encode()) % item_groups].append(place)  # type: ignore[union-attr] # of types with both
             else:
                 for name in self.groups_of(event):
                     places[name].append(place)
@@ -140,9 +141,9 @@ class Router:
 
 def _slice(lane: str, merged: Merged, marks: Marks, places: list[int]) -> Slice:
     """What is at `places` of a lane's output."""
-    events, packed = [merged.events[place] for place in places], b""
+    events, packed = list(map(merged.events.__getitem__, places)), b""
     if places:
-        packed = marks.at(np.array(places)).packed()
+        packed = marks.at(np.fromiter(places, np.intp, len(places))).packed()
     return Slice(lane, merged.watermark_us, merged.last_us, events, merged.final, marks=packed)
 
 

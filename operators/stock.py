@@ -14,10 +14,11 @@ from typing import TypeAlias
 
 from operators.reservations import GRAIN
 from operators.resting import Resting
+from operators.stock_at_rest import StockAtRest
 from operators.stock_findings import late_stock_row
 from operators.stock_item import LEVEL, SEPARATOR, Item, drop_outdated, item_key
 from operators.stock_judge import StockJudge, StockOutput
-from operators.stock_packing import pack_item, unpack_item
+from operators.stock_record import pack_item, unpack_item
 from operators.stock_rows import StockRows
 from operators.stock_schedule import StockSchedule
 from operators.stock_settings import StockSettings
@@ -39,12 +40,10 @@ from schemas.events import (
 
 __all__ = ["StockOutput", "StockReconciler", "StockSettings", "StockState"]
 
-#: So many objects, and as many that were not asked for since, are kept before the latter are packed.
-_MOST_YOUNG = 8192
 _Reservation: TypeAlias = ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed
+_STOCK = (InventoryLevel, InventoryAdjusted)
 _OF_AN_ITEM = (
-    InventoryLevel,
-    InventoryAdjusted,
+    *_STOCK,
     ReservationCreated,
     ReservationReleased,
     ReservationRejected,
@@ -69,13 +68,17 @@ class StockReconciler:
     can matter), for all items at once; it is done when an item is next asked for or packed, which comes to the same.
 
     Memory: per item, what was said within `retention` (older is folded into one level per system; of levels and
-    adjustments within one window slide only what still counts), and reservations that hold; as objects for at most
-    some 16,000 items (1 to 3 kB each), as bytes for all others (130 for a level of each of three systems, beside the
-    150 of `Resting`). Cost: a few look-ups for a level that stands last; O(log n) for any other event; O(systems) per
-    check; and packing and unpacking, some microseconds, where an item has rested.
+    adjustments within one window slide only what still counts, but for the last few said while it rested), and
+    reservations that hold; as objects for at most some 16,000 items (1 to 3 kB each), as bytes for all others (some 110
+    for a level of each of three systems, beside the 150 of `Resting`). Cost: a few look-ups for a level that stands
+    last, about the same whether the item rests or not (operators/stock_at_rest.py); O(log n) for any other event;
+    O(systems) per check; and packing and unpacking, some microseconds each, where more happens to an item at rest.
     """
 
-    VERSION = 4
+    VERSION = 5
+    #: So many objects, and as many that were not asked for since, are kept before the latter are packed.
+    #: Where there are fewer items than that in all, none is left at rest when something is said of it.
+    MOST_AWAKE = 8192
 
     def __init__(
         self, settings: StockSettings, windows: WindowSettings, owns: Callable[[str, str], bool] = _owns_all
@@ -88,7 +91,8 @@ class StockReconciler:
         self._windows = windows
         self._schedule = StockSchedule(windows)
         self._items: Resting[Item] = Resting(self._packed, unpack_item)
-        self._rows = StockRows(self._items, self._read, self._judge, windows.size_us, settings.currency)
+        self._at_rest = StockAtRest(settings, self._items)
+        self._rows = StockRows(self._items, self._at_rest, self._read, self._judge, windows.size_us, settings.currency)
         self._forget_us = BEGIN_OF_TIME_US
         self._folded: int | None = None
 
@@ -107,6 +111,12 @@ class StockReconciler:
         units, share, awaits_orders = judge.margin_units, judge.margin_share, self._inbound_us is not None
         due_us, open_begin, open_end = self._due_us(), BEGIN_OF_TIME_US, BEGIN_OF_TIME_US
         open_keys: dict[str, None] = {}
+        rests, take_stock, take_reservation = (
+            self._items.at_rest,
+            self._at_rest.take_stock,
+            self._at_rest.take_reservation,
+        )
+        many, behind = len(self._items) >= 2 * self.MOST_AWAKE, self._windows.size_us - slide
         for arrived in events:
             now = arrived.arrival_us
             if due_us < now:
@@ -121,9 +131,23 @@ class StockReconciler:
             sku, occurred = event.sku, arrived.occurred_us
             key = f"{sku}\x1f{event.node}" if SEPARATOR not in sku else item_key(sku, event.node)
             item = awake.get(key)
+            kind = type(event)
+            if item is None and many and (packed := rests(key)) is not None:
+                if isinstance(event, _STOCK):
+                    if not open_begin <= occurred < open_end:
+                        end = occurred - occurred % slide + slide
+                        if end + grace >= now:
+                            open_begin, open_end, open_keys = end - slide, end, schedule.keys_at(end + grace, end)
+                            due_us = self._due_us()
+                    if open_begin <= occurred < open_end and take_stock(key, packed, event, occurred, now, folded):
+                        open_keys[key] = None
+                        continue
+                elif isinstance(event, ReservationCreated) and event.expires_at is None:
+                    begin = occurred - occurred % slide - behind
+                    if take_reservation(key, packed, event, occurred, now, folded, begin):
+                        continue
             if item is None or item.folded != folded:
                 item = self._item(key)
-            kind = type(event)
             if kind is ReservationCreated and isinstance(event, ReservationCreated) and event.expires_at is None:
                 holds = item.holds or item.reservations
                 holds.create(event.reservation_id, occurred, event.qty, None)
@@ -404,7 +428,7 @@ class StockReconciler:
         self._schedule.restore(state.schedule)
 
     def _take(self) -> list[StockOutput]:
-        if len(self._items.young) > _MOST_YOUNG:
+        if len(self._items.young) > self.MOST_AWAKE:
             self._items.rest()
         out = self._out.copy()
         self._out.clear()

@@ -15,10 +15,9 @@ _decode = msgspec.msgpack.Decoder(list[Any]).decode
 
 def shortest(quantity: float) -> float:
     """A whole number where that is the same (and shorter), for `float` to turn back into exactly this one."""
-    whole = int(quantity)
-    if whole != quantity or not -_EXACT < whole < _EXACT:
-        return quantity
-    return whole if whole or copysign(1.0, quantity) > 0.0 else quantity
+    if not quantity:
+        return quantity if copysign(1.0, quantity) < 0.0 else 0
+    return int(quantity) if quantity.is_integer() and -_EXACT < quantity < _EXACT else quantity
 
 
 def pack_values(values: Sequence[object]) -> bytes:
@@ -31,10 +30,15 @@ def unpack_values(packed: bytes) -> list[Any]:
     return _decode(packed)
 
 
+def pack_joined(values: Sequence[object]) -> bytes:
+    """Values to which others can be joined."""
+    packed = _encode(values)
+    return packed[1:] if len(values) < 16 else packed[len(_header(len(values))) :]
+
+
 def joined(packed: bytes, more: Sequence[object]) -> bytes:
     """`more` after values that were joined before, without unpacking these."""
-    encoded = _encode(more)
-    return packed + encoded[len(_header(len(more))) :]
+    return packed + pack_joined(more)
 
 
 def unpack_joined(length: int, packed: bytes) -> list[Any]:

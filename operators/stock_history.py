@@ -4,7 +4,7 @@ Few items are corrected, and only then is it read. It grows by appending, so tha
 to time is packed again at the cost of what is new in it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,6 +18,11 @@ Entry: TypeAlias = tuple[int, int, str, float, float | None, str | None]
 SYSTEMS = ("ecom", "pos", "marketplace", "oms", "wms", "tms", "erp", "crm", "supplier", "middleware")
 _NUMBERS = {system: number for number, system in enumerate(SYSTEMS)}
 _NUMBER, _LEVEL, _RESERVED, _COST = 15, 16, 32, 64
+#: How many values an entry has, by the first of them.
+WIDTHS = [4 + bool(head & _RESERVED) + bool(head & _COST) for head in range(128)]
+#: What an entry's values begin with, of a level that says no more than a quantity.
+LEVEL_OF = {system: number | _LEVEL for system, number in _NUMBERS.items()}
+ADJUSTMENT_OF = _NUMBERS
 
 
 def entry_values(system: str, entry: Entry, base_us: int) -> tuple[object, ...]:
@@ -33,21 +38,40 @@ def entry_values(system: str, entry: Entry, base_us: int) -> tuple[object, ...]:
     return (head | _RESERVED | _COST, occurred - base_us, event_id, shortest(quantity), shortest(reserved), cost)
 
 
-def read_entry(head: int, values: Iterator[Any], base_us: int) -> Entry:
-    """The entry whose first value was `head`, and whose other values come next."""
-    return (
-        base_us + next(values),
-        1 if head & _LEVEL else 0,
-        next(values),
-        float(next(values)),
-        float(next(values)) if head & _RESERVED else None,
-        next(values) if head & _COST else None,
-    )
+def read_entry(values: Sequence[Any], at: int, before_us: int) -> Entry:
+    """The entry whose values begin at `at`; `before_us` is the latest time before it."""
+    head, after_us, event_id, quantity = values[at : at + 4]
+    reserved = cost = None
+    if head & (_RESERVED | _COST):
+        if head & _RESERVED:
+            reserved = float(values[at + 4])
+        if head & _COST:
+            cost = values[at + WIDTHS[head] - 1]
+    return (before_us + after_us, 1 if head & _LEVEL else 0, event_id, float(quantity), reserved, cost)
 
 
 def system_of(head: int) -> str:
     """The system that the first value of an entry names."""
     return SYSTEMS[head & _NUMBER]
+
+
+def read_entries(values: Sequence[Any]) -> dict[str, list[Entry]]:
+    """By system, in order: the entries whose values stand one after the other, each after the latest before it."""
+    out: dict[str, list[Entry]] = {}
+    before_us = at = 0
+    end = len(values)
+    while at < end:
+        head = values[at]
+        entry = read_entry(values, at, before_us)
+        at += WIDTHS[head]
+        if entry[0] > before_us:  # noqa: PLR1730 - a call of max() for each entry
+            before_us = entry[0]
+        system = system_of(head)
+        if system in out:
+            out[system].append(entry)
+        else:
+            out[system] = [entry]
+    return out
 
 
 class History(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -71,11 +95,4 @@ class History(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def entries(self) -> dict[str, list[Entry]]:
         """By system, in order."""
-        out: dict[str, list[Entry]] = {}
-        last_us = 0
-        values = iter(unpack_joined(self.length, self.values))
-        for head in values:
-            entry = read_entry(head, values, last_us)
-            out.setdefault(system_of(head), []).append(entry)
-            last_us = max(last_us, entry[0])
-        return out
+        return read_entries(unpack_joined(self.length, self.values))

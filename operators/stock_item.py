@@ -6,7 +6,7 @@ at equal times a level comes last. A system that never gave a level has no known
 the first on, so that folding the older ones into one changes no sum.
 
 What stands last is kept worked out (`latest`, `cost`), since nearly every question is about now. What lies before it
-may be packed (`older`, see operators/stock_packing.py) and is unpacked only when the past is asked for or corrected.
+may be packed (`older`, see operators/stock_record.py) and is unpacked only when the past is asked for or corrected.
 """
 
 from bisect import bisect_left, bisect_right
@@ -67,7 +67,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     where that has to be judged anew.
     `touched_us` is the end of a window that waits for its first writing with this item in it.
 
-    `packed_holds` and all fields before it are as they are packed; the others are made from them.
+    The fields after `packed_holds` are made from those up to it.
 
     Memory: some 900 bytes and 100 an entry.
     """

@@ -6,6 +6,7 @@ from math import inf
 from operators.findings import next_version
 from operators.reservations import GRAIN
 from operators.resting import Resting
+from operators.stock_at_rest import StockAtRest
 from operators.stock_item import SEPARATOR, Item, names_of
 from operators.stock_judge import StockJudge, StockOutput
 from schemas.rows import StockWindow
@@ -23,9 +24,15 @@ class StockRows:
     """
 
     def __init__(
-        self, items: Resting[Item], read: Callable[[str], Item], judge: StockJudge, size_us: int, currency: str
+        self,
+        items: Resting[Item],
+        at_rest: StockAtRest,
+        read: Callable[[str], Item],
+        judge: StockJudge,
+        size_us: int,
+        currency: str,
     ) -> None:
-        self._items, self._read, self._judge = items, read, judge
+        self._items, self._at_rest, self._read, self._judge = items, at_rest, read, judge
         self._size_us, self._currency = size_us, currency
 
     def append_to(  # noqa: C901, PLR0912 - calls are what a row costs
@@ -36,20 +43,34 @@ class StockRows:
         The version is above that of the row before, which was written at an earlier tick.
         """
         awake, read, available = self._items.young, self._read, self._judge.available
+        terms = self._at_rest.terms
         begin, last, currency, version = end_us - self._size_us, end_us - 1, self._currency, next_version(0, tick_us)
+        promise: float | None
         for key in keys:
             item = awake.get(key)
-            if item is None or item.folded != folded:
-                item = read(key)
-            cost, bookable = item.cost, None
-            if item.said_us < end_us:
-                quantities = item.latest.copy()
-                if item.book:
-                    bookable = item.bookable
-                unit_cost = None if cost is None else float(cost[2])
+            told = terms(key, folded, end_us) if item is None else None
+            if told is not None:
+                quantities, unit_cost, promise = told
             else:
-                quantities = item.quantities(last)
-                unit_cost = None if cost is None else item.unit_cost(last)
+                if item is None or item.folded != folded:
+                    item = read(key)
+                cost, bookable = item.cost, None
+                if item.said_us < end_us:
+                    quantities = item.latest.copy()
+                    if item.book:
+                        bookable = item.bookable
+                    unit_cost = None if cost is None else float(cost[2])
+                else:
+                    quantities = item.quantities(last)
+                    unit_cost = None if cost is None else item.unit_cost(last)
+                if bookable is None or not -inf < bookable < inf:
+                    promise = available(key, item, quantities, last)
+                else:
+                    holds = item.holds
+                    if holds is not None and holds.from_us <= last < holds.until_us:
+                        promise = bookable - holds.sum_grains / GRAIN - item.safety
+                    else:
+                        promise = bookable - item.held(last) - item.safety
             delta = 0.0
             if len(quantities) > 1:
                 values = iter(quantities.values())
@@ -60,15 +81,6 @@ class StockRows:
                     elif value < low:
                         low = value
                 delta = high - low
-            promise: float | None
-            if bookable is None or not -inf < bookable < inf:
-                promise = available(key, item, quantities, last)
-            else:
-                holds = item.holds
-                if holds is not None and holds.from_us <= last < holds.until_us:
-                    promise = bookable - holds.sum_grains / GRAIN - item.safety
-                else:
-                    promise = bookable - item.held(last) - item.safety
             sku, _, node = key.partition(SEPARATOR)
             if not sku:
                 sku, node = names_of(key)

@@ -5,6 +5,7 @@ Containerfile installs the same versions), the user is the test's, and the root 
 instruction that is not known here is refused, since it could change what runs.
 """
 
+import compileall
 import re
 import shlex
 import shutil
@@ -106,6 +107,7 @@ def _install(image: Image, built: list[tuple[str, str]], change: Callable[[Path]
         shutil.copytree(ROOT / package, place / package)
     if change is not None:
         change(place)
+    compileall.compile_dir(place, quiet=2)  # as pip does
     python = f"PYTHONPATH={shlex.quote(str(place))} exec {shlex.quote(sys.executable)}"
     _command(image, "python", f'{python} "$@"')
     for name, target in project["project"]["scripts"].items():

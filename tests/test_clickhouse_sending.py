@@ -178,6 +178,55 @@ def test_what_somebody_waits_for_overtakes_blocks_that_wait_for_the_thread() -> 
     assert (writer.rows, writer.blocks, writer.pending) == (3, 3, 0)
 
 
+def test_what_waited_in_a_long_batch_goes_at_its_end() -> None:
+    door, time = Door(), FakeTime()
+    writer = BlockWriter(door, "run-1", max_age_s=1.0, prompt_age_s=0.25, sleep=time.sleep, clock=time.clock)  # type: ignore[arg-type] # stands in for a store
+    writer.write([])
+    time.now = 0.2
+    writer.write(_rows(0, 1))
+    time.now = 0.44
+    writer.write([_decision(0)])
+    assert door.blocks == []
+    time.now = 0.45
+    writer.write([_decision(1)])
+    _through(door)
+    assert door.blocks == [("alert_decision_log", ["d0", "d1"])], "all else waits on"
+    writer.flush()
+
+
+def test_a_writer_that_is_hastened_sends_all_that_waits_and_is_not_waited_for() -> None:
+    door = Door(is_open=False)
+    writer = _writer(door)
+    writer.hasten()
+    assert _sending() == [], "nothing waits"
+    copy = DuplicateEvent("orders", 0, 9, "t", "s", "e", T0, T0)
+    writer.write(_rows(0, 1))
+    writer.hasten()
+    assert door.entered.acquire(timeout=DEADLINE_S)
+    writer.write([*_rows(1, 2), copy, _decision(0)])
+    writer.hasten()
+    writer.write([_decision(1)])
+    writer.hasten()
+    assert (door.blocks, writer.pending) == ([], 5)
+    door.open.set()
+    _ended()
+    tables = ["pipeline_health_log", "alert_decision_log", "duplicate_event_log"]
+    assert [table for table, _ in door.blocks] == tables, "all but what came to a kind of which a block is under way"
+    writer.hasten()
+    _ended()
+    assert [table for table, _ in door.blocks[3:]] == ["alert_decision_log", "pipeline_health_log"]
+    writer.flush()
+    assert (writer.rows, writer.blocks, writer.pending) == (5, 5, 0)
+
+
+def test_without_a_thread_there_is_nothing_to_hasten() -> None:
+    door = Door()
+    writer = _writer(door, beside=False)
+    writer.write(_rows(0, 1))
+    writer.hasten()
+    assert (door.blocks, writer.pending) == ([], 1)
+
+
 def test_a_sending_tells_of_each_block_once_and_takes_none_when_it_has_ended() -> None:
     went: list[type[Row]] = []
     goes_on = threading.Event()
@@ -189,11 +238,11 @@ def test_a_sending_tells_of_each_block_once_and_takes_none_when_it_has_ended() -
             raise BlockRejected("no")
 
     sending = Sending([(Health, _rows(0, 1)), (DeadLetter, [])], bring_in, FakeTime().clock)
-    assert sending.overtake([(AlertDecision, [_decision(0)]), (DuplicateEvent, [])])
+    assert sending.add([(AlertDecision, [_decision(0)]), (DuplicateEvent, [])], first=True)
     goes_on.set()
     _ended()
     assert went[-3:] == [AlertDecision, DuplicateEvent, DeadLetter]
-    assert not sending.overtake([(AlertDecision, [_decision(1)])])
+    assert not sending.add([(AlertDecision, [_decision(1)])], first=True)
     assert [fate.kind for fate in sending.taken()] == went[:-1]
     assert sending.taken() == []
     assert [(fate.kind, str(fate.error)) for fate in sending.fates(lambda: None)] == [(DeadLetter, "no")]
@@ -340,6 +389,8 @@ def test_each_row_is_in_once_or_a_dead_letter_and_never_too_many_are_held(
         letters += writer.write([row for row in _rows(begin, end) if row.component[-1] not in "36"])
         letters += writer.write([_decision(number) for number in range(begin, end) if number % 10 in (3, 6)])
         assert writer.pending < 4 * max_rows
+        if chance.random() < 0.3:
+            letters += writer.hasten()
         if chance.random() < 0.3:
             _ended()
     letters += writer.flush()

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflows.engine import _Mark, _Rows, _SinkPartition, run_flow
+from dataflows import engine
+from dataflows.crossing import opened, packed
+from dataflows.engine import _Epoch, _Mark, _Rows, _SinkPartition, run_flow
 from dataflows.files import partitions_of
-from dataflows.flow import Pipeline, Stop
+from dataflows.flow import Cluster, Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput
 from operators.group_state import SitePiece
 from operators.groups import make_group
@@ -60,14 +62,14 @@ def test_slices_and_site_pieces_of_a_log(made: list[Fact]) -> None:
     assert merged is not None
     seen = 0
     for name, piece in Router(chosen).slices(chosen.lanes[0], merged):
-        there = _there(piece)
+        there = opened(_there(packed(piece)))
         assert type(there) is Slice
         assert there == piece
         assert there.marks == marks_of(there.events, IdHasher()).packed()
         seen += len(there.events)
         for _, site in make_group(name, chosen).on_batch([there]).pieces:  # type: ignore[arg-type]
             assert type(site) is SitePiece
-            assert _there(site) == site
+            assert opened(_there(packed(site))) == site
     assert seen >= len(merged.events)
 
 
@@ -89,11 +91,33 @@ def test_a_writer_is_called_with_nothing_when_time_goes_on_without_rows() -> Non
     lane = chosen.lanes[0]
     writer = CountingWriter([])
     made = Pipeline(settings=chosen, open_lane=_no_lane, open_writer=lambda: writer, stop=Stop())
-    partition = _SinkPartition(writer, made, Pace(chosen.lanes, 1))
+    partition = _SinkPartition(writer, made, Pace(chosen.lanes, 1), _Epoch())
     partition.write_batch([_Mark(lane, 1), _Mark(lane, 2)])
     assert writer.calls == [0], "what waits in it may be due, and no row may come for long"
     partition.write_batch([_Mark(lane, 3), _Rows(ONE_OF_EACH[:2])])
     assert writer.calls == [0, 2]
+
+
+def test_a_writer_is_hastened_from_the_end_of_its_lanes_epoch_to_its_flush() -> None:
+    chosen = pipeline_settings()
+    epoch, hastened = _Epoch(), list[int]()
+    writer = CountingWriter([])
+    made = Pipeline(
+        settings=chosen,
+        open_lane=_no_lane,
+        open_writer=lambda: writer,
+        stop=Stop(),
+        hasten=lambda: hastened.append(len(writer.calls)),
+    )
+    partition = _SinkPartition(writer, made, Pace(chosen.lanes, 1), epoch)
+    partition.write_batch([_Rows(ONE_OF_EACH[:2])])
+    assert hastened == []
+    epoch.ends = True
+    partition.write_batch([_Rows(ONE_OF_EACH[:2])])
+    assert hastened == [2], "behind the rows"
+    partition.snapshot()
+    partition.write_batch([_Rows(ONE_OF_EACH[:2])])
+    assert hastened == [2]
 
 
 class RefusingWriter(MemoryWriter):
@@ -120,3 +144,25 @@ def test_what_the_sink_raises_comes_out_as_itself_without_the_engines_trace(
     assert said.endswith("standard error is ours again")
     assert "panicked" not in said
     assert "Traceback" not in said
+
+
+class _BuiltError(Exception):
+    """Not to be run."""
+
+
+@pytest.mark.parametrize(("cluster", "which"), [(Cluster(), (1, 0)), (Cluster(2, ("a:1", "b:1", "c:1")), (3, 2))])
+def test_a_flow_knows_which_of_the_processes_it_is_in(
+    cluster: Cluster, which: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise all would go on, and what stays here would be packed instead of what leaves."""
+
+    def built(pipeline: Pipeline, *, keeps: bool, workers: int, worker: int) -> None:
+        del pipeline, keeps
+        assert (workers, worker) == which
+        raise _BuiltError
+
+    monkeypatch.setattr(engine, "build_flow", built)
+    chosen = pipeline_settings()
+    made = Pipeline(settings=chosen, open_lane=_no_lane, open_writer=lambda: MemoryWriter([]), stop=Stop())
+    with pytest.raises(_BuiltError):
+        run_flow(made, None, 0, cluster)

@@ -81,6 +81,8 @@ def run(
     batch: int = 50,
     recovery: Path | None = None,
     kill_after: int = -1,
+    writer: "Hastened | None" = None,
+    epoch_us: int = 0,
 ) -> None:
     source = LaneInput(partitions=tuple(partitions_of(files)), rules=TimeRules(), batch=batch)
 
@@ -88,8 +90,14 @@ def run(
         lane = FileLane(name, pipeline.lanes, source, resume, lambda _lane, _share: None)
         return DoomedLane(lane, kill_after) if kill_after >= 0 else lane
 
-    made = Pipeline(settings=pipeline, open_lane=open_lane, open_writer=lambda: MemoryWriter(rows), stop=Stop())  # type: ignore[arg-type]
-    run_flow(made, recovery, 0)
+    made = Pipeline(
+        settings=pipeline,
+        open_lane=open_lane,  # type: ignore[arg-type] # doomed ones stand in for it
+        open_writer=lambda: writer or MemoryWriter(rows),
+        stop=Stop(),
+        hasten=lambda: None if writer is None else writer.hasten(),
+    )
+    run_flow(made, recovery, epoch_us)
 
 
 @SLOW
@@ -150,6 +158,40 @@ def test_a_crash_loses_what_was_not_flushed_and_resuming_brings_it_back(tmp_path
     again: list[Row] = []
     run(files, chosen, again, batch=500, recovery=tmp_path / "recovery")
     assert again == []
+
+
+class Hastened(MemoryWriter):
+    """Writes down what it is asked, in one word each."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.asked: list[str] = []
+
+    def write(self, rows: Sequence[Row]) -> None:
+        super().write(rows)
+        self.asked += ["rows"] if rows else []
+
+    def hasten(self) -> None:
+        self.asked.append("hasten")
+
+    def flush(self) -> None:
+        super().flush()
+        self.asked.append("flush")
+
+
+def test_rows_are_hastened_when_the_last_of_an_epoch_have_come_and_flushed_at_its_end(tmp_path: Path) -> None:
+    made = [Fact(n, "order.created", n, n, 0, False, 1 + n % 9) for n in range(3_000)]
+    files = write_log(tmp_path / "log", log_of(made))
+    writer = Hastened()
+    run(files, pipeline_settings(lanes=2, groups=2), [], batch=500, recovery=tmp_path / "recovery", writer=writer)
+    epochs = " ".join(writer.asked).split("flush")
+    with_rows = [epoch.split() for epoch in epochs if "rows" in epoch]
+    assert len(with_rows) > 1
+    assert all(asked[-1] == "hasten" for asked in with_rows), "no rows come after it"
+    writer.asked.clear()
+    run(files, pipeline_settings(groups=2), [], batch=500, writer=writer, epoch_us=3_600 * SECOND_US)
+    assert writer.asked.count("rows") > 2
+    assert "hasten" not in writer.asked, "within an epoch nothing is in a hurry"
 
 
 def test_state_kept_with_other_lanes_is_refused_in_words(tmp_path: Path) -> None:

@@ -81,6 +81,44 @@ def test_a_partition_far_ahead_is_paused_and_comes_in_order_when_the_other_moves
         assert [one.offset for one in job.released if one.partition == 0] == [*range(2_999)]
 
 
+def sizes_and_pauses(job: Job, count: int) -> tuple[list[int], list[bool]]:
+    """Of all releases until so many messages have come: how many each brought, and whether a pause is to follow."""
+    sizes: list[int] = []
+    pauses: list[bool] = []
+
+    def released() -> bool:
+        merged = job.next(job.names[0])
+        if merged is not None and merged.events:
+            sizes.append(len(merged.events))
+            pauses.append(job.lane.next_awake() is not None)
+        return sum(sizes) >= count
+
+    wait_for(released, "all of them")
+    return sizes, pauses
+
+
+def test_pieces_that_only_time_sets_free_follow_without_a_pause(broker: Broker) -> None:
+    """No message comes with them, after which the lane would be asked at once in any case."""
+    topic = made(broker, "pieces", [happened(NOON + 2 * MINUTE_US + index * 1_000) for index in range(3_500)])
+    with Job(broker.bootstrap, [topic], batch=8_192, buffer=20_000) as job:
+        job.until(lambda: buffered(job.lane) == [3_500], "all to be read")
+        job.clock.ahead_us = 3 * MINUTE_US
+        sizes, pauses = sizes_and_pauses(job, 3_500)
+        assert sizes[0] == 1_024
+        assert pauses[:2] == [False, False]
+
+
+def test_what_came_together_while_the_lane_was_held_back_goes_in_growing_pieces(broker: Broker) -> None:
+    seconds = [happened(DAY + HOUR_US + index * SECOND_US) for index in range(3_500)]
+    topic = made(broker, "pieces", seconds, [happened(DAY)])
+    with Job(broker.bootstrap, [topic], idle_grace_us=NEVER_US, batch=8_192, buffer=20_000) as job:
+        job.until(lambda: buffered(job.lane) == [3_500, 1], "all to be read")
+        write(broker, topic, 1, [happened(DAY + 2 * HOUR_US)])
+        assert sizes_and_pauses(job, 3_500)[0] == [1_024, 2_048, 3_500 - 3 * 1_024]
+        held_on = 1  # the last one: another may have come at its time
+        assert [one.offset for one in job.released if one.partition == 0] == [*range(3_500 - held_on)]
+
+
 def test_more_messages_of_one_time_than_the_buffer_holds_do_not_stop_their_lane(broker: Broker) -> None:
     """They are released together, so all of them must be read first; a log-append time is that of a whole batch."""
     topic = made(broker, "ties", [(event(index, DAY), DAY) for index in range(1_000)], [happened(DAY + HOUR_US)])

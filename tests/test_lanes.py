@@ -116,6 +116,21 @@ def test_an_event_time_too_far_from_its_arrival_is_refused(occurred: int, path: 
         assert events[-1].arrival_us == DAY + 1
 
 
+@pytest.mark.parametrize("batch", [1, 2, 100])
+@pytest.mark.parametrize("first", [1, 3])
+def test_what_comes_before_the_first_event_was_seen_when_that_came(batch: int, first: int) -> None:
+    events, dead, health = stamped([b"{"] * first + [message(0, HOUR_US), message(1, HOUR_US + 1), b"{"], batch=batch)
+    assert [one.seen_at_us for one in dead] == [DAY + HOUR_US] * first + [DAY + HOUR_US + 1]
+    assert [(one.minute_us, one.messages, one.events) for one in health] == [(DAY + HOUR_US, first + 3, 2)]
+    assert len(events) == 2
+
+
+def test_where_no_message_is_an_event_nothing_is_known_of_time() -> None:
+    _, dead, health = stamped([b"{", b"["])
+    assert [one.seen_at_us for one in dead] == [0, 0]
+    assert [(one.minute_us, one.messages) for one in health] == [(0, 2)]
+
+
 def test_what_claims_to_come_from_after_now_is_refused_in_a_live_log() -> None:
     queue = PartitionQueue("log", 0, TimeRules(guard_leaps=False))
     queue.add(reads([message(0, 0), message(1, HOUR_US), message(2, 1)]), ended=False, latest_us=DAY + MINUTE_US)

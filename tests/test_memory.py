@@ -21,7 +21,7 @@ class Ring:
 @pytest.mark.parametrize(
     ("since_s", "young", "swept"), [(0.0, 0, False), (0.0, 2 * memory._YOUNG, True), (memory._SWEEP_ALL_S, 0, True)]
 )
-def test_at_an_epochs_end_cycles_are_swept_where_they_are_many_or_it_is_long_ago(
+def test_in_a_quiet_moment_cycles_are_swept_where_they_are_many_or_it_is_long_ago(
     monkeypatch: pytest.MonkeyPatch, since_s: float, young: int, swept: bool
 ) -> None:
     now_s = 1_000.0
@@ -33,9 +33,28 @@ def test_at_an_epochs_end_cycles_are_swept_where_they_are_many_or_it_is_long_ago
         ring = weakref.ref(Ring())
         others = [[number] for number in range(young)]
         now_s += since_s
+        sweep.when_quiet()
         sweep.at_epochs_end()
+        assert ring() is not None, "an epoch's end waits for nothing more"
+        sweep.when_quiet()
         assert (ring() is None) is swept
         assert len(others) == young
+    finally:
+        gc.enable()
+
+
+def test_where_no_moment_is_quiet_cycles_are_swept_at_the_next_epochs_end() -> None:
+    sweep = memory.Sweep()
+    gc.collect()
+    gc.disable()
+    try:
+        ring = weakref.ref(Ring())
+        others = [[number] for number in range(2 * memory._YOUNG)]
+        sweep.at_epochs_end()
+        assert ring() is not None
+        sweep.at_epochs_end()
+        assert ring() is None
+        assert len(others) == 2 * memory._YOUNG
     finally:
         gc.enable()
 
@@ -61,6 +80,7 @@ for place in held[:-1]:  # the last one keeps the rest from being given back by 
     library.free(place)
 before = resident()
 sweep.at_epochs_end()
+sweep.when_quiet()
 assert before - resident() > 50_000_000, (before, resident())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -18,17 +18,14 @@ from hypothesis import strategies as st
 from dataflows import live
 from dataflows.engine import _Mark, _Rows
 from dataflows.flow import Stop
-from operators.slices import Slice
 from scenarios.simulate import demo_settings, simulate
-from schemas.durations import to_us
-from schemas.events import BUSINESS_TOPICS, Arrived, Event
+from schemas.events import BUSINESS_TOPICS
 from schemas.rows import Row
 from tests.clickhouse_front import ClickHouseFront
 from tests.clickhouse_rows import ONE_OF_EACH
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Log, wait_for, whole_views
 from tests.processes import andon
-from tests.strategies import events
 
 TWO = ("--processes", "2")
 
@@ -181,18 +178,6 @@ def test_refused_before_any_process_is_started(tmp_path: Path, dsn: str, process
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1, "said once"
     assert not (tmp_path / "state").exists()
-
-
-@given(st.lists(events(), max_size=5), st.integers(-(2**62), 2**62), st.booleans())
-def test_events_of_every_type_cross_processes_unchanged(some: list[Event], watermark_us: int, final: bool) -> None:
-    taken = [
-        Arrived(to_us(event.occurred_at), "orders", 1, offset, to_us(event.occurred_at), event)
-        for offset, event in enumerate(some)
-    ]
-    value = ("case-0001", ("case-0001", Slice("lane-0000", watermark_us, watermark_us, taken, final)))
-    there = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
-    assert there == value
-    assert type(there[1][1]) is Slice
 
 
 @given(st.permutations(ONE_OF_EACH))

@@ -65,6 +65,14 @@ class RestingMachine(RuleBasedStateMachine):
         assert self.resting.peek(key) == self.model.get(key)
         assert self.resting.awake == awake
 
+    @rule(key=KEYS, value=st.integers(0, 9))
+    def change_at_rest(self, key: str, value: int) -> None:
+        packed = self.resting.at_rest(key)
+        if packed is not None:
+            assert (unpack(packed) if packed else None) == self.model.get(key)
+            self.model[key] = [*self.model.get(key, []), value]
+            self.resting.keep_at_rest(key, pack(self.model[key]))
+
     @rule(key=KEYS)
     def look_among_the_young(self, key: str) -> None:
         """What is found there is what `get` gives, and may be changed."""
@@ -126,3 +134,14 @@ def test_what_was_kept_is_unpacked_when_it_is_asked_for_and_not_before() -> None
     resting.restore({key: pack([1]) for key in "abc"})
     assert resting.get("b") == [1]
     assert len(asked) == 1
+
+
+def test_what_is_an_object_does_not_rest_until_that_is_let_go() -> None:
+    resting = Resting(pack, unpack)
+    assert resting.at_rest("a") == b""
+    resting.put("a", [1])
+    resting.snapshot()
+    for _ in range(2):
+        assert resting.at_rest("a") is None
+        resting.rest()
+    assert resting.at_rest("a") == pack([1])

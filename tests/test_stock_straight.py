@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Sequence
+from itertools import product
+from typing import TypeAlias
 
 import msgspec
 import pytest
@@ -28,6 +30,8 @@ KINDS = {
     "other book": msgspec.structs.replace(SOON, book=("erp", "ecom")),
     "inbound": msgspec.structs.replace(SOON, inbound_horizon=Duration(HOUR_US)),
 }
+#: Of one item: arrival and event time in seconds, type, fields.
+Fact: TypeAlias = tuple[int, int, str, dict[str, object]]
 #: What is done after each batch, over and over.
 DOINGS = st.lists(st.sampled_from(["nothing", "rest", "advance", "resume"]), min_size=1, max_size=6)
 COMMON = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,10 +57,21 @@ class InFull(StockReconciler):
         super()._write_due()
 
 
+class AtOnceAtRest(StockReconciler):
+    """Lets its items rest as soon as it can."""
+
+    MOST_AWAKE = 0
+
+
+class HardlyAwake(StockReconciler):
+    MOST_AWAKE = 1
+
+
 def dense(seed: int, size: int) -> list[Arrived]:
     """Some minutes of few items, most of it as it happens: a little out of order, some of it ahead, some late."""
     draw = random.Random(seed)
     quantities = draw.choice(((0.0, 5.0, 100.0), (-1.0, -0.0, 0.0, 0.1, 2.5), (1e15, 3.0, -1e15), (4.0, 6.0, 8.0)))
+    held = draw.choice(((0.5, 1, 2, -1), (0.5, 1, 2, -1), (1e15, -1e15, 4e12, 2)))
     names, ahead = draw.choice((3, 8, size)), draw.choice((0.02, 0.2, 0.5))
     bodies = []
     for number in range(size):
@@ -76,7 +91,7 @@ def dense(seed: int, size: int) -> list[Arrived]:
             own |= {"lines": [{"sku": own["sku"], "qty": draw.choice((1, 7))}]}
             own["expected_at"] = rfc3339(occurred + draw.choice((30, 90, 3_700)) * SECOND_US)
         else:
-            own |= {"reservation_id": f"r{draw.randrange(names)}", "order_id": "o", "qty": draw.choice((0.5, 1, 2, -1))}
+            own |= {"reservation_id": f"r{draw.randrange(names)}", "order_id": "o", "qty": draw.choice(held)}
             own["type"] = "reservation.created" if kind == "created" else "reservation.consumed"
             if kind == "created" and draw.random() < 0.2:
                 own["expires_at"] = rfc3339(occurred + draw.randrange(90) * SECOND_US)
@@ -129,14 +144,52 @@ def rows_of(
     size=st.sampled_from([1, 3]),
     sizes=st.lists(st.integers(1, 50), min_size=1, max_size=4),
     doings=DOINGS,
+    made=st.sampled_from([StockReconciler, HardlyAwake, AtOnceAtRest, AtOnceAtRest]),
 )
 def test_the_straight_ways_equal_the_rules_in_full(
-    log: list[Arrived], kind: str, size: int, sizes: list[int], doings: list[str]
+    log: list[Arrived], kind: str, size: int, sizes: list[int], doings: list[str], made: type[StockReconciler]
 ) -> None:
     windows = WindowSettings(size * PANE, PANE, 5 * SECOND_US, 3 * PANE)
     in_full = rows_of(InFull(KINDS[kind], windows), log, [len(log) or 1], ["nothing"])
-    straight = rows_of(StockReconciler(KINDS[kind], windows), log, sizes, doings)
+    straight = rows_of(made(KINDS[kind], windows), log, sizes, doings)
     assert repr(straight) == repr(in_full)  # repr: 0.0 is not -0.0
+
+
+#: Of which sums depend on the order in which they are taken.
+LEVELS: list[tuple[str, dict[str, object]]] = [("inventory.level", {"on_hand": one}) for one in (0.1, 1.0, -0.0)]
+MOVES: list[tuple[str, dict[str, object]]] = [
+    ("inventory.adjusted", {"delta": one, "reason": "sale"}) for one in (0.9, 1.0, -1.0, -0.0)
+]
+
+
+@pytest.mark.parametrize("doing", ["nothing", "rest", "resume"])
+def test_what_is_summed_at_rest_is_what_it_would_be_awake(doing: str) -> None:
+    windows = WindowSettings(PANE, PANE, 5 * SECOND_US, HOUR_US)
+    for chosen in product(LEVELS, LEVELS + MOVES, LEVELS + MOVES, LEVELS + MOVES):
+        log = log_of_item(*((at, at, kind, own) for at, (kind, own) in enumerate(chosen)))
+        in_full = rows_of(InFull(SOON, windows), log, [len(log)], ["nothing"])
+        assert repr(rows_of(AtOnceAtRest(SOON, windows), log, [1], [doing])) == repr(in_full)
+
+
+RESERVED_AHEAD: dict[str, list[Fact]] = {
+    "made after the window that is still to be written": [
+        (50, 50, "inventory.level", {"on_hand": 10}),
+        (62, 61, "reservation.created", {"reservation_id": "r", "qty": 2}),
+    ],
+    "made while the last level is still to come": [
+        (10, 10, "inventory.level", {"on_hand": 10}),
+        (12, 25, "reservation.created", {"reservation_id": "r1", "qty": 11}),
+        (14, 100, "inventory.level", {"on_hand": 10, "reserved": 0}),
+        (30, 130, "reservation.created", {"reservation_id": "r2", "qty": 1}),
+    ],
+}
+
+
+@pytest.mark.parametrize("said_of", RESERVED_AHEAD.values(), ids=RESERVED_AHEAD.keys())
+def test_reservations_at_rest_hold_from_their_own_time_on(said_of: list[Fact]) -> None:
+    windows, log = WindowSettings(PANE, PANE, 5 * SECOND_US, HOUR_US), log_of_item(*said_of)
+    in_full = rows_of(InFull(SOON, windows), log, [len(log)], ["nothing"])
+    assert repr(rows_of(AtOnceAtRest(SOON, windows), log, [1], ["rest"])) == repr(in_full)
 
 
 def test_dense_logs_have_findings_of_both_kinds() -> None:
@@ -173,14 +226,20 @@ def test_timers_come_in_order(
     assert timers.next_us == NEVER_US
 
 
-def short_items(*said_of: tuple[int, int, str, dict[str, object]]) -> list[int]:
-    """(arrival, event time, type, fields) in seconds; since when less than nothing is promised."""
+def log_of_item(*said_of: Fact) -> list[Arrived]:
+    """As a lane would stamp it."""
     head: dict[str, object] = {"source": "wms", "system": "wms", "sku": "k", "node": "n", "order_id": "o"}
     log = []
     for place, (arrival_s, occurred_s, kind, own) in enumerate(said_of):
         occurred = START_US + occurred_s * SECOND_US
         body = {**head, **own, "event_id": f"e{place}", "type": kind, "occurred_at": rfc3339(occurred)}
         log.append(Arrived(START_US + arrival_s * SECOND_US, "log", 0, place, occurred, msgspec.convert(body, Event)))
+    return log
+
+
+def short_items(*said_of: Fact) -> list[int]:
+    """Since when less than nothing is promised, of what `log_of_item` makes."""
+    log = log_of_item(*said_of)
     stock = StockReconciler(SOON, WindowSettings(MINUTE, MINUTE, 5 * SECOND_US, HOUR_US))
     found = [
         one for one in [*stock.update(log), *stock.advance(log[-1].arrival_us + MINUTE)] if isinstance(one, Signal)
@@ -211,3 +270,71 @@ def test_what_reservations_come_to_counts_however_few_judgements_it_takes(qty: i
     """The promise is 0 after the last but one, and below it after the last."""
     held = [(2 + n, 2, "reservation.created", {"reservation_id": f"r{n}", "qty": 1}) for n in range(qty + 1)]
     assert short_items((1, 1, "inventory.level", {"on_hand": qty}), *held) == [2 + qty]
+
+
+WHAT_KEEPS_RESTING: dict[str, Fact] = {
+    "a level": (20, 20, "inventory.level", {"on_hand": 11}),
+    "a level of another system": (20, 20, "inventory.level", {"on_hand": 11, "system": "erp"}),
+    "a level with what is reserved": (20, 20, "inventory.level", {"on_hand": 11, "reserved": 2}),
+    "a level with a unit cost": (20, 20, "inventory.level", {"on_hand": 11, "unit_cost": "2"}),
+    "an adjustment": (20, 20, "inventory.adjusted", {"delta": -3, "reason": "sale"}),
+    "a reservation": (200, 199, "reservation.created", {"reservation_id": "r", "qty": 2}),
+}
+WHAT_WAKES: dict[str, Fact] = {
+    "a level that corrects": (20, 5, "inventory.level", {"on_hand": 11}),
+    "a level by a clock that is ahead": (20, 25, "inventory.level", {"on_hand": 11}),
+    "a level with which systems differ": (20, 20, "inventory.level", {"on_hand": 90, "system": "erp"}),
+    "an adjustment of a part": (20, 20, "inventory.adjusted", {"delta": -0.1, "reason": "sale"}),
+    "an adjustment of what is not known": (
+        20,
+        20,
+        "inventory.adjusted",
+        {"delta": -1, "reason": "sale", "system": "erp"},
+    ),
+    "an adjustment below nothing": (20, 20, "inventory.adjusted", {"delta": -11, "reason": "sale"}),
+    "a reservation of more than there is": (200, 199, "reservation.created", {"reservation_id": "r", "qty": 11}),
+    "a reservation in a window that is written": (30, 20, "reservation.created", {"reservation_id": "r", "qty": 2}),
+    "a reservation that expires": (
+        (200, 199, "reservation.created", {"reservation_id": "r", "qty": 2, "expires_at": rfc3339(START_US + HOUR_US)})
+    ),
+    "a reservation of a name like one there is": (
+        (200, 199, "reservation.created", {"reservation_id": "e0", "qty": 2})
+    ),
+    "the end of a reservation": (200, 199, "reservation.consumed", {"reservation_id": "r", "qty": 2}),
+}
+
+
+@pytest.mark.parametrize("qty", [1e15, -1e15, 4e12])
+def test_reservations_of_more_than_64_bits_can_add_up_rest_too(qty: float) -> None:
+    settings_, windows = (
+        msgspec.structs.replace(SOON, book=("wms",)),
+        WindowSettings(PANE, PANE, 5 * SECOND_US, HOUR_US),
+    )
+    log = log_of_item(
+        (1, 1, "inventory.level", {"on_hand": 10, "system": "erp"}),
+        *((at, at, "reservation.created", {"reservation_id": f"r{at}", "qty": qty}) for at in range(30, 33)),
+        (40, 40, "inventory.level", {"on_hand": 10, "system": "wms"}),
+    )
+    in_full = rows_of(InFull(settings_, windows), log, [len(log)], ["nothing"])
+    assert repr(rows_of(AtOnceAtRest(settings_, windows), log, [1], ["resume"])) == repr(in_full)
+
+
+@pytest.mark.parametrize("what", [*WHAT_KEEPS_RESTING, *WHAT_WAKES])
+def test_what_stands_last_and_begins_or_ends_nothing_lets_an_item_rest(what: str) -> None:
+    stock = AtOnceAtRest(SOON, WindowSettings(MINUTE, MINUTE, 5 * SECOND_US, HOUR_US))
+    first, second = log_of_item((10, 10, "inventory.level", {"on_hand": 10}), (WHAT_KEEPS_RESTING | WHAT_WAKES)[what])
+    stock.update([first])
+    assert (len(stock), stock._items.awake) == (1, 0)
+    stock.update([second])
+    assert stock._items.awake == (1 if what in WHAT_WAKES else 0)
+
+
+def test_an_item_that_much_is_said_of_is_taken_up() -> None:
+    stock = AtOnceAtRest(SOON, WindowSettings(MINUTE, MINUTE, 5 * SECOND_US, 24 * HOUR_US))
+    said_of: list[Fact] = [(at, at, "inventory.level", {"on_hand": 10}) for at in range(30)]
+    log = log_of_item(*said_of)
+    awake = []
+    for event in log:
+        stock.update([event])
+        awake.append(stock._items.awake)
+    assert awake == [0] * 17 + [1] * 13

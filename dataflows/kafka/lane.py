@@ -7,6 +7,8 @@ partitions are spread evenly, and a partition stays with its lane whatever the n
 of them are released, unless the lane itself waits for it; the client library holds no more than
 `queued.max.messages.kbytes` for the lane.
 
+**A backlog** that has come together while the engine was busy goes in growing pieces (`pieces.py`).
+
 **A partition at its end** must not hold the others back, but that it is at its end is believed only when it was asked:
 the consumer is sent to where it stands, and when the broker then answers with nothing, there was nothing at the time of
 asking. A broker that does not answer holds the lane back.
@@ -34,6 +36,7 @@ from dataflows.kafka.feeds import (
     positions_of,
 )
 from dataflows.kafka.messages import by_place, claims_us, values_of
+from dataflows.kafka.pieces import Pieces
 from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
 from operators.lane_state import LaneState, Merged, PartitionState, Reads, TimeRules
@@ -95,6 +98,7 @@ class KafkaLane:
     ) -> None:
         self._name, self._lanes, self._source, self._topics = name, lanes, source, topics
         self._merge = LaneMerge()
+        self._pieces = Pieces(source.batch)
         self._kept: dict[str, PartitionState] = {}
         self._known: frozenset[str] = frozenset()
         if resume is not None:
@@ -115,12 +119,13 @@ class KafkaLane:
         """Take what has come, and release what that allows."""
         now_us = to_us(self._source.now())
         self._open_new(now_us)
-        messages = self._consumer.consume(self._source.batch, 0)
-        self._quiet = not messages
-        if messages:
-            self._take(messages, now_us)
-        self._ask_for_ends(now_us)
-        merged = self._merge.release(self._ceiling_us())
+        if not self._pieces.left:
+            messages = self._consumer.consume(self._source.batch, 0)
+            self._quiet = not messages
+            if messages:
+                self._take(messages, now_us)
+            self._ask_for_ends(now_us)
+        merged = self._merge.release(self._pieces.ceiling_us(self._merge, self._ceiling_us()))
         self._let_flow()
         self._report(now_us)
         if not self._dead:
@@ -138,7 +143,9 @@ class KafkaLane:
 
     def next_awake(self) -> datetime | None:
         """After a poll that found nothing, when to look again."""
-        return self._source.now() + timedelta(microseconds=_POLL_US) if self._quiet else None
+        if not self._quiet or self._pieces.left:
+            return None
+        return self._source.now() + timedelta(microseconds=_POLL_US)
 
     def snapshot(self) -> bytes:
         """Where to resume. The engine asks when what the last one gave has been kept: that goes to the group now."""

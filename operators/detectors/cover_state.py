@@ -175,7 +175,7 @@ class SkuState(msgspec.Struct, array_like=True):
 
     def expected(self, from_us: int, to_us: int) -> float:
         """How many units are expected in that time."""
-        return sum(units for due_us, units in self.inbound.values() if from_us < due_us <= to_us)
+        return sum((units for due_us, units in self.inbound.values() if from_us < due_us <= to_us), 0.0)
 
     def was_emptied(self) -> bool:
         """Whether raised demand, going on when stock became low, can have taken a good part of it."""

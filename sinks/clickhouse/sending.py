@@ -71,11 +71,17 @@ class Sending:
             self._fates = [fate for fate in self._fates if fate.error is not None]
         return known
 
-    def overtake(self, blocks: Sequence[tuple[type[Row], Sequence[Row]]]) -> bool:
-        """Send `blocks` before all that is not under way; False where it is too late, and they will not be sent."""
+    def add(self, blocks: Sequence[tuple[type[Row], Sequence[Row]]], *, first: bool) -> bool:
+        """Send `blocks`, too, last or before all that is not under way.
+
+        False where it is too late, and they will not be sent.
+        """
         with self._guard:
             if not self._ended:
-                self._blocks.extendleft(reversed(blocks))
+                if first:
+                    self._blocks.extendleft(reversed(blocks))
+                else:
+                    self._blocks.extend(blocks)
             return not self._ended
 
     def stop(self, within_s: float) -> None:

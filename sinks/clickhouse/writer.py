@@ -1,5 +1,6 @@
 """Rows in, blocks out: buffered by table, sent by size, age or on demand, retried, bisected when refused."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -54,7 +55,8 @@ class BlockWriter:
 
     Blocks of `PROMPT` kinds go before others, also before those that wait for the thread; and beside the caller their
     rows wait for `prompt_age_s` (default: `max_age_s`) at most, all others for `max_age_s`. That is judged when `write`
-    is called, so call it, with nothing if need be, as long as time goes on.
+    is called, so call it, with nothing if need be, as long as time goes on. Prompt rows are taken to be as old as the
+    call before: where a batch took long, they have waited in it.
 
     Memory: `max_rows` rows a table, `max_pending` rows in all (default: four tables' worth) and dead letters of
     at most `max_bytes` of raw input, each plus one call of `write`; and one block's encoding. `beside` lets a table
@@ -100,6 +102,7 @@ class BlockWriter:
         self._tried: dict[type[Row], int] = {}
         self._oldest_s: float | None = None
         self._prompt_s: float | None = None
+        self._called_s = clock()
         self._raw_bytes = 0
         self._refusals_in_a_row = 0
 
@@ -125,6 +128,7 @@ class BlockWriter:
                 it is the table that is wrong, not the rows).
         """
         self._take(rows)
+        self._called_s = self._clock()
         if self._beside:
             return self._go_on()
         if self._aged or self.pending >= self._max_pending:
@@ -133,6 +137,22 @@ class BlockWriter:
         for kind in self._full():
             self._drain(kind, out)
         return out
+
+    def hasten(self) -> list[DeadLetter]:
+        """Let everything go now, without waiting for it, where a thread sends: `flush` is soon to come.
+
+        Returns and raises as `write`.
+        """
+        out: list[DeadLetter] = []
+        if not self._beside or not self.pending:
+            return out
+        if self._sending is not None and not self._sending.over:
+            for fate in self._sending.taken():
+                self._advance(fate.kind, out, fate)
+            if self._join(self._sending, [kind for kind in self._held() if kind not in self._tried], first=False):
+                return out
+        self._oldest_s = -math.inf
+        return out + self._go_on()
 
     def flush(self) -> list[DeadLetter]:
         """Send everything; when this returns, it is in. Returns and raises as `write`."""
@@ -215,11 +235,16 @@ class BlockWriter:
             kind for kind in self._held() if kind in PROMPT and len(self._buffers[kind]) > self._tried.get(kind, 0)
         ]
         free = [kind for kind in waiting if kind not in self._tried]  # of the others a block is under way
-        if not sending.overtake([(kind, self._next(kind)) for kind in free]):
-            for kind in free:
-                del self._tried[kind]
-        elif free == waiting:
+        if self._join(sending, free, first=True) and free == waiting:
             self._prompt_s = None
+
+    def _join(self, sending: Sending, kinds: Sequence[type[Row]], *, first: bool) -> bool:
+        """Give a sending the next block of each of `kinds`; False where it has ended."""
+        joined = sending.add([(kind, self._next(kind)) for kind in kinds], first=first)
+        if not joined:
+            for kind in kinds:
+                del self._tried[kind]
+        return joined
 
     def _settle(self, sending: Sending, out: list[DeadLetter]) -> None:
         """Do what the fates of sent blocks ask for; what was not sent for a failure before it stays buffered."""
@@ -239,7 +264,7 @@ class BlockWriter:
             if self._oldest_s is None:
                 self._oldest_s = self._clock()
             if self._prompt_s is None and kind in PROMPT:
-                self._prompt_s = self._clock()
+                self._prompt_s = self._called_s
             buffer = self._buffers.setdefault(kind, [])
             held = len(buffer)
             buffer.extend(run)
