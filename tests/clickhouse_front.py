@@ -28,6 +28,7 @@ from tests.readable import readable
 _PASSWORD = "FRONT_PASSWORD"  # noqa: S105 - the name of the variable, not a secret
 _LISTENING = "listening on 127.0.0.1:"
 _START_S = 60.0
+_STOPPING = {signal.SIGTERM, signal.SIGINT}
 _COMMAND = (sys.executable, "-m", "tests.clickhouse_front")
 
 
@@ -108,7 +109,11 @@ class ClickHouseFront:
         """SIGTERM where it runs, and wait for its orderly end."""
         if self._process is not None and self.running:
             self._process.send_signal(signal.SIGTERM)
-            code = self._process.wait(_START_S)
+            try:
+                code = self._process.wait(_START_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
             assert code == 0, code
         self._reap()
 
@@ -159,25 +164,25 @@ def main() -> None:
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
     script = Script() if arguments.faults is None else msgspec.json.decode(arguments.faults.read_bytes(), type=Script)
+    # Blocked in every thread, the engine's too: one of those may be given the signal, and a main thread that
+    # waits for a lock does not hear of it then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     engine = Engine(arguments.path)
     server = Server(engine, arguments.port, script, os.environ.get(_PASSWORD))
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
     if arguments.end_with_parent:
-        threading.Thread(target=_end_with, args=(sys.stdin.fileno(), ended), daemon=True).start()
+        threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(f"{_LISTENING}{server.server_port}", flush=True)  # noqa: T201 - how whoever started it knows
-    ended.wait()
+    signal.sigwait(_STOPPING)
     server.shutdown()
     server.server_close()
     engine.close()
 
 
-def _end_with(parent: int, ended: threading.Event) -> None:
+def _end_with(parent: int) -> None:
     while os.read(parent, 1):  # not through sys.stdin: its lock would be held when the interpreter ends
         pass
-    ended.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
