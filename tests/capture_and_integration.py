@@ -14,6 +14,7 @@ from operators.slices import Refused
 from schemas.durations import MINUTE_US, SECOND_US
 from schemas.events import Arrived
 from tests.scripts import Script, at, clock
+from tests.tallies import all_tallies
 
 #: Makes the first and second parts under test.
 Parts = Callable[[], tuple[list[EventDetector], list[ScopeDetector]]]
@@ -43,7 +44,7 @@ class Job:
         out = self.first.update(events, [], clock_us)
         self.refusals.count(clock_us, out)
         self.traffic.count(clock_us, out, ended=False)
-        self.second.update(out.all_tallies())
+        self.second.update(all_tallies(out))
         return self.second.advance(clock_us)
 
     def kept_and_restored(self) -> "Job":

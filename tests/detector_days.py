@@ -10,6 +10,7 @@ from operators.detectors.records import ScopeFinding
 from operators.detectors.scopes import ScopeDetector, ScopeDetectors, ScopeDetectorsState
 from schemas.durations import HOUR_US, MINUTE_US, rfc3339
 from schemas.events import Arrived, Event
+from tests.tallies import all_tallies
 
 #: A day that begins at midnight.
 DAY_BEGINS_US = 1_772_409_600_000_000
@@ -58,7 +59,7 @@ def run(
             after += 1
         found = first.update(log[upto:after], [], now)
         upto = after
-        second.update(found.all_tallies())
+        second.update(all_tallies(found))
         out += second.advance(now)
         if keep:
             kept, judged = first.snapshot(), msgspec.msgpack.encode(second.snapshot())

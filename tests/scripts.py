@@ -15,6 +15,16 @@ from schemas.events import Arrived, Event
 from schemas.rows import HandoffPass, Signal
 
 DAY = Instant.parse("2026-03-02")
+#: A handoff of each shipment, due when the carrier says.
+CARRIER = """
+[[handoff]]
+name = "carrier"
+case = "order_id"
+per = ["shipment_id"]
+start = {type = "shipment.dispatched"}
+end = {type = "shipment.delivered"}
+deadline_at = {field = "expected_at"}
+"""
 
 
 def at(text: str) -> int:

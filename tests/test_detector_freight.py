@@ -22,6 +22,7 @@ from operators.detectors.settings import DetectorSettings
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339
 from schemas.events import Arrived, Event
 from tests.harness import START_US
+from tests.tallies import all_tallies
 
 SETTINGS = DetectorSettings()
 KEPT_US = 2 * DAY_US
@@ -74,7 +75,7 @@ def run(
     in_order = sorted(log_)
     for now in range(START_US, in_order[-1].arrival_us + DAY_US, step_us):
         events = [one for one in in_order if now - step_us <= one.arrival_us < now]
-        second.update(first.update(events, [], now).all_tallies())
+        second.update(all_tallies(first.update(events, [], now)))
         out += second.advance(now)
         if keep:
             kept, judged = first.snapshot(), msgspec.msgpack.encode(second.snapshot())
@@ -153,7 +154,7 @@ def test_all_shipments_of_an_order_are_held_against_what_was_charged_once() -> N
 )
 def test_what_cannot_be_held_against_each_other_is_not_judged(log_: list[Arrived]) -> None:
     out = counted(log_)
-    assert out.all_tallies() == []
+    assert all_tallies(out) == []
     assert out.signals == []
 
 
@@ -168,9 +169,9 @@ def test_a_shipment_after_its_order_was_forgotten_is_not_judged() -> None:
     made, late = order("o", START_US, "4.90"), START_US + KEPT_US + 2 * HOUR_US
     assert leaks(counted([made, shipment("s", "o", START_US + KEPT_US - HOUR_US, "9.00")])) == [("o", 9.0, 4.1)]
     out = counted([made, shipment("s", "o", late, "9.00")])
-    assert out.all_tallies() == []
+    assert all_tallies(out) == []
     again = [made, shipment("s", "o", late, "90.00"), order("o", late + 1, "4.90"), shipment("t", "o", late + 2, "9")]
-    assert counted(again).all_tallies() == [], "the order came when a shipment of it was under way"
+    assert all_tallies(counted(again)) == [], "the order came when a shipment of it was under way"
 
 
 def test_freight_that_the_goods_cannot_bear_is_told_once() -> None:
@@ -459,4 +460,4 @@ def test_orders_kept_before_freight_was_known_are_read() -> None:
     assert facts is not None
     assert (facts.goods, facts.freight_charged, facts.freight) == (40.0, None, {})
     sent = [shipment("s", "o", START_US + 2, "9.00")]
-    assert first.update(sent, [], START_US + 3).all_tallies() == []
+    assert all_tallies(first.update(sent, [], START_US + 3)) == []

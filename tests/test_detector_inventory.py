@@ -21,6 +21,7 @@ from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339
 from schemas.errors import StateError
 from schemas.events import Arrived, Event
 from tests.harness import START_US
+from tests.tallies import all_tallies
 
 SETTINGS = DetectorSettings()
 
@@ -93,7 +94,7 @@ def run(
         while upto < len(events) and events[upto].arrival_us < now:
             upto += 1
         for group in groups:
-            second.update(group.update(events[at:upto], [], now).all_tallies())
+            second.update(all_tallies(group.update(events[at:upto], [], now)))
         at = upto
         out += second.advance(now)
         if keep:
@@ -507,7 +508,7 @@ def test_the_network_s_stock_is_the_leading_system_s_and_what_others_say_does_no
     log.move(START_US + 3, "a", -2, "erp")
     log.move(START_US + 4, "a", -1)
     log.level(START_US - HOUR_US, "a", 99)  # older than what was said last
-    found = host.update(log.events, [], START_US + 9).all_tallies()
+    found = all_tallies(host.update(log.events, [], START_US + 9))
     assert sum(one.total for one in found if one.metric == "on_hand") == 13.0
 
 

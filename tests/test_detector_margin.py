@@ -13,6 +13,7 @@ from operators.detectors.settings import DetectorSettings
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, rfc3339
 from schemas.events import Arrived, Event
 from tests.harness import START_US
+from tests.tallies import all_tallies
 
 SETTINGS = DetectorSettings()
 
@@ -46,7 +47,7 @@ def run(log: list[Arrived], *, keep: bool = False, step_us: int = 10 * MINUTE_US
     log = sorted(log)
     for now in range(START_US, log[-1].arrival_us + DAY_US, step_us):
         events = [one for one in log if now - step_us <= one.arrival_us < now]
-        second.update(first.update(events, [], now).all_tallies())
+        second.update(all_tallies(first.update(events, [], now)))
         out += second.advance(now)
         if keep:
             kept, judged = first.snapshot(), msgspec.msgpack.encode(second.snapshot())

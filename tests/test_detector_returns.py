@@ -14,6 +14,7 @@ from operators.detectors.settings import DetectorSettings
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, rfc3339
 from schemas.events import Arrived, Event
 from tests.harness import START_US
+from tests.tallies import all_tallies
 
 SETTINGS = DetectorSettings()
 
@@ -40,7 +41,7 @@ def run(events: Iterable[Arrived], until_us: int, *, keep: bool = False, step_us
     log = sorted(events)
     for now in range(START_US, until_us + step_us, step_us):
         found = first.update([one for one in log if now - step_us <= one.arrival_us < now], [], now)
-        second.update(found.all_tallies())
+        second.update(all_tallies(found))
         out += second.advance(now)
         if keep:
             kept, judged = first.snapshot(), msgspec.msgpack.encode(second.snapshot())

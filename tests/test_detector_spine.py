@@ -29,6 +29,7 @@ from schemas.events import Arrived, EventBase, OrderCreated
 from schemas.rows import Signal
 from tests.harness import settings
 from tests.logs import START_US
+from tests.tallies import all_tallies
 
 WEB = scoped(channel="web")
 RULE = RateRule(window=Duration(10 * MINUTE_US), least=4, share=0.2, score=3, quiet=Duration(5 * MINUTE_US))
@@ -138,12 +139,12 @@ def test_what_is_counted_at_once_is_as_what_is_counted_one_by_one() -> None:
     out.good("incomplete", scoped(channel="pos"), START_US)
     out.bad("incomplete", WEB, START_US, START_US, "e1", impact=Impact("o1"))
     one_by_one, at_once = ScopeDetectors([watch()]), ScopeDetectors([watch()])
-    one_by_one.update(out.all_tallies())
+    one_by_one.update(all_tallies(out))
     at_once.update(out.told())
     at_once.count(out.counted())
     assert at_once.snapshot() == one_by_one.snapshot()
     assert at_once.sizes() == {"scopes": 2, "busy": 0, "cells": 3}
-    assert sum(tally.total for tally in out.all_tallies()) == 10.0
+    assert sum(tally.total for tally in all_tallies(out)) == 10.0
 
 
 def test_what_nobody_judges_is_not_told() -> None:
@@ -153,7 +154,7 @@ def test_what_nobody_judges_is_not_told() -> None:
         out.bad(metric, WEB, START_US, START_US)
     assert [counted.metric for counted in out.counted()] == ["incomplete"]
     assert [tally.metric for tally in out.told()] == ["incomplete"]
-    assert {tally.metric for tally in out.all_tallies()} == {"incomplete"}
+    assert {tally.metric for tally in all_tallies(out)} == {"incomplete"}
     wanted = wanted_metrics(settings())
     assert {metric for detector in scope_detectors(DetectorSettings()) for metric in detector.METRICS} < wanted
     assert "cancelled" not in read_metrics(DetectorSettings())
@@ -371,7 +372,7 @@ def test_events_timers_and_findings_come_in_one_order_however_the_log_is_cut(cut
 def test_good_ones_are_added_up_by_the_minute() -> None:
     found = EventDetectors([Watcher()]).update([order(0), order(59), order(61)], [], START_US + HOUR_US)
     begin = START_US // CELL_US * CELL_US
-    counted = sorted((tally.arrival_us - begin, tally.total, tally.bad) for tally in found.all_tallies())
+    counted = sorted((tally.arrival_us - begin, tally.total, tally.bad) for tally in all_tallies(found))
     assert sum(total for _, total, _ in counted) == 3
     assert {bad for _, _, bad in counted} == {0.0}
     assert len(counted) == 2

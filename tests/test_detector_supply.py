@@ -13,6 +13,7 @@ from schemas.durations import DAY_US, HOUR_US, rfc3339
 from schemas.events import Arrived, Event
 from schemas.rows import Signal
 from tests.harness import START_US
+from tests.tallies import all_tallies
 
 SETTINGS = DetectorSettings()
 
@@ -57,7 +58,7 @@ def run(log: list[Arrived], *, keep: bool = False, step_us: int = HOUR_US) -> tu
     for now in range(START_US, log[-1].arrival_us + 2 * DAY_US, step_us):
         found = first.update([one for one in log if now - step_us <= one.arrival_us < now], [], now)
         signals += found.signals
-        second.update(found.all_tallies())
+        second.update(all_tallies(found))
         out += second.advance(now)
         if keep:
             kept, judged = first.snapshot(), msgspec.msgpack.encode(second.snapshot())
@@ -128,7 +129,7 @@ def _late_between(detector: EventDetectors, log: list[Arrived], step: int) -> li
     """What is counted of lateness in an hour: (hour, late, all)."""
     begin, end = START_US + step * HOUR_US, START_US + (step + 1) * HOUR_US
     out = detector.update([one for one in log if begin <= one.arrival_us < end], [], end)
-    late = [tally for tally in out.all_tallies() if tally.metric == "po_late"]
+    late = [tally for tally in all_tallies(out) if tally.metric == "po_late"]
     return [(step, sum(one.bad for one in late), sum(one.total for one in late))] if late else []
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from operators.handoffs import HandoffTracker
 from schemas.rows import Signal
-from tests.scripts import Script, found, process_map, rows
+from tests.scripts import CARRIER, Script, found, process_map, rows
 
 ORDER = '[case.order_id]\nbegins_with = [{type = "order.created"}]\ncancelled_by = [{type = "order.cancelled"}]\n'
 PROMISE = """
@@ -17,15 +17,6 @@ case = "order_id"
 start = {type = "order.created"}
 end = {type = "shipment.delivered"}
 deadline_at = {field = "promised_at"}
-"""
-CARRIER = """
-[[handoff]]
-name = "carrier"
-case = "order_id"
-per = ["shipment_id"]
-start = {type = "shipment.dispatched"}
-end = {type = "shipment.delivered"}
-deadline_at = {field = "expected_at"}
 """
 FORBIDDEN = """
 [[forbidden]]

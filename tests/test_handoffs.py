@@ -12,7 +12,7 @@ from operators.handoffs import HandoffTracker
 from schemas.errors import StateError
 from schemas.events import Arrived
 from schemas.rows import Signal
-from tests.scripts import Script, at, clock, found, process_map, rows
+from tests.scripts import CARRIER, Script, at, clock, found, process_map, rows
 
 ORDER = """
 [case.order_id]
@@ -54,15 +54,6 @@ per = ["line_id"]
 start = {type = "order.approved"}
 end = {type = "order.allocated"}
 deadline = "1h"
-"""
-CARRIER = """
-[[handoff]]
-name = "carrier"
-case = "order_id"
-per = ["shipment_id"]
-start = {type = "shipment.dispatched"}
-end = {type = "shipment.delivered"}
-deadline_at = {field = "expected_at"}
 """
 PICK = """
 [[handoff]]

@@ -12,7 +12,8 @@ from dataflows import files
 from dataflows.files import FilePartition, JsonLinesReader
 from operators.lane_state import LaneState, PartitionState, Reads, TimeRules
 from operators.lanes import LaneMerge
-from operators.partitions import LOOKAHEAD, PartitionQueue
+from operators.partitions import PartitionQueue
+from operators.stamping import LOOKAHEAD
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import BEGIN_OF_TIME_US, DAY_US, END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339
 from schemas.errors import StateError
@@ -220,7 +221,7 @@ def test_reading_resumes_behind_what_was_released(
             taken = reader.queue.take_before(reader.queue.horizon_us)
             for items in taken:
                 out.extend(items)
-            if reader.queue.ended and not reader.queue._unstamped:
+            if reader.queue.ended and not reader.queue._stamper:
                 out.extend(reader.queue.take_health())
                 break
             if step in kills:

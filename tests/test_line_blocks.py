@@ -15,7 +15,7 @@ from dataflows import files, line_blocks
 from dataflows.files import FilePartition, JsonLinesReader
 from dataflows.line_blocks import LineBlocks
 from operators.lane_state import PartitionState, TimeRules
-from operators.partitions import LOOKAHEAD
+from operators.stamping import LOOKAHEAD
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import END_OF_TIME_US
 from schemas.lines import Lines, Places, Runs

@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators import partitions
+from operators import stamping
 from operators.lane_state import PartitionState, Reads, TimeRules
 from operators.partitions import PartitionQueue
 from schemas.decode import EventDecoder
@@ -77,7 +77,7 @@ def taken(log: list[Said], cuts: list[int], rules: TimeRules, latest_us: int, *,
     messages = [message(number, said) for number, said in enumerate(log)]
     claims = [None if said.claim is None else DAY + said.claim for said in log]
     out: list[object] = []
-    with patch.object(partitions, "_FEW", few):
+    with patch.object(stamping, "_FEW", few):
         queue, at = PartitionQueue("log", 0, rules), 0
         for cut in [*cuts, len(messages)]:
             end = min(len(messages), at + cut)

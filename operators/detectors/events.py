@@ -125,15 +125,6 @@ class Collected:
         read = self._read
         return self.tallies if read is None else [tally for tally in self.tallies if tally.metric in read]
 
-    def all_tallies(self) -> list[Tally]:
-        """The bad ones, the gauges, and the good ones added up by the minute."""
-        good = [
-            Tally(counted.metric, counted.scope, cell * CELL_US, cell * CELL_US, 0.0, total)
-            for counted in self.counted()
-            for cell, total in counted.cells.items()
-        ]
-        return [*self.told(), *good]
-
 
 class EventDetector:
     """One detector's first part: what it does with the events of its types. Subclasses override what they need.
