@@ -47,8 +47,8 @@ from sinks.clickhouse.writer import BlockWriter
 
 _BLOCK_S, _ROW_S = 0.02, 5e-6
 _POLL_S = 0.02
-#: What the engine takes to pickle a snapshot and have it in SQLite, a megabyte; 0.013 were measured on a machine that ran
-#: at less than half of its speed.
+#: What the engine takes to pickle a snapshot and have it in SQLite, a megabyte; 0.013 were measured on a machine that
+#: ran at less than half of its speed.
 _KEEP_S_MB = 0.005
 _STAGED: tuple[type[Row], ...] = (Signal, HandoffPass)
 
