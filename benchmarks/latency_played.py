@@ -31,6 +31,7 @@ import sinks.clickhouse.writer as block_writer
 from dataflows.job import pipeline_settings
 from dataflows.kafka.lane import KafkaInput, KafkaLane
 from dataflows.kafka.topics import Place
+from dataflows.kept import compressed
 from dataflows.memory import Sweep
 from dataflows.process_maps import load_process_map
 from dataflows.settings import Settings, load_settings
@@ -47,7 +48,7 @@ from sinks.clickhouse.writer import BlockWriter
 
 _BLOCK_S, _ROW_S = 0.02, 5e-6
 _POLL_S = 0.02
-#: What the engine takes to pickle a snapshot and have it in SQLite, a megabyte; 0.013 were measured on a machine that
+#: What the engine takes to pickle what is kept and have it in SQLite, a megabyte; 0.013 were measured on a machine that
 #: ran at less than half of its speed.
 _KEEP_S_MB = 0.005
 _STAGED: tuple[type[Row], ...] = (Signal, HandoffPass)
@@ -222,7 +223,7 @@ class Played:
         self._sweep.at_epochs_end()
         for lane in self._lanes.values():
             lane.snapshot()
-        self.snapshot_mb = sum(len(group.snapshot()) for group in self._groups.values()) / 1e6
+        self.snapshot_mb = sum(len(compressed(group.snapshot())) for group in self._groups.values()) / 1e6
         self._clock.leap(self.snapshot_mb * _KEEP_S_MB)
         self._writer.flush()
         self.course.epochs.append((began_s, self._clock.s()))

@@ -23,6 +23,7 @@ from bytewax.testing import cluster_main, run_main
 
 from dataflows.crossing import Crossing, Sent, opened
 from dataflows.flow import Cluster, LaneReader, Pipeline, RowWriter
+from dataflows.kept import compressed, expanded
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import spread, worker_of
 from operators.group_state import Emitted
@@ -126,7 +127,7 @@ class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
         if kept is not None:
             self._group = make_group(kept[0], self._settings)
             with self._stop.failing():
-                self._group.restore(kept[1])
+                self._group.restore(expanded(kept[1]))
 
     def on_batch(self, values: list[Keyed]) -> tuple[Iterable[Emitted], bool]:
         group = self._group
@@ -147,7 +148,7 @@ class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
         if not self._keeps:
             return self._group.name, b""
         began = time.perf_counter()
-        kept = self._group.snapshot()
+        kept = compressed(self._group.snapshot())
         self._watch.group_kept(self._group, time.perf_counter() - began, len(kept))
         return self._group.name, kept
 

@@ -183,7 +183,7 @@ SNAPSHOT_BYTES = Metric(
     "andon_snapshot_bytes",
     "gauge",
     (),
-    "Size of the last epoch's snapshots of this process.",
+    "Size of the last epoch's snapshots of this process, compressed as they are kept.",
     "It grows with what is open. Watch the room on the recovery volume; `andon_state_entries` says what has grown.",
 )
 STATE_ENTRIES = Metric(
