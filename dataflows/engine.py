@@ -23,6 +23,7 @@ from bytewax.testing import cluster_main, run_main
 
 from dataflows.crossing import Crossing, Sent, opened
 from dataflows.flow import Cluster, LaneReader, Pipeline, RowWriter
+from dataflows.huge_pages import HugePages
 from dataflows.kept import compressed, expanded
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import spread, worker_of
@@ -54,14 +55,16 @@ class _Epoch:
 
 class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
     def __init__(
-        self, name: str, lane: LaneReader, pipeline: Pipeline, pace: Pace, epoch: _Epoch, sweep: Sweep
+        self, name: str, lane: LaneReader, pipeline: Pipeline, pace: Pace, epoch: _Epoch, sweep: Sweep, pages: HugePages
     ) -> None:
         self._name, self._lane, self._pace, self._epoch, self._sweep = name, lane, pace, epoch, sweep
+        self._pages = pages
         self._stop, self._watch = pipeline.stop, pipeline.watch
         self._told = self._waits = False
 
     def next_batch(self) -> Iterable[tuple[str, Merged | None]]:
         self._watch.beat()
+        self._pages.gather()
         if self._stop.failure is not None:
             raise AbortExecution
         if self._lane.ended:
@@ -105,7 +108,8 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
 
 class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
     def __init__(self, pipeline: Pipeline, pace: Pace, epoch: _Epoch) -> None:
-        self._pipeline, self._pace, self._epoch, self._sweep = pipeline, pace, epoch, Sweep()
+        self._pipeline, self._pace, self._epoch = pipeline, pace, epoch
+        self._sweep, self._pages = Sweep(), HugePages()
 
     def list_parts(self) -> list[str]:
         return list(self._pipeline.settings.lanes)
@@ -114,7 +118,7 @@ class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
         del step_id
         with self._pipeline.stop.failing():
             lane = self._pipeline.open_lane(for_part, resume_state)
-        return _LanePartition(for_part, lane, self._pipeline, self._pace, self._epoch, self._sweep)
+        return _LanePartition(for_part, lane, self._pipeline, self._pace, self._epoch, self._sweep, self._pages)
 
 
 class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):

@@ -49,6 +49,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANDON_OBSERVE_LISTEN", "127.0.0.1:0")
     (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(line()))
     if arguments[:1] == ["run"] and len(arguments) > 1:
         andon("migrate", cwd=tmp_path)
