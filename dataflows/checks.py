@@ -94,7 +94,8 @@ def check_settings(settings: ReadSettings) -> Checked:
     if settings.value is not None:
         problems += find_problems(settings.value.delivery, file=settings.file, text=settings.text)
         problems += find_incident_problems(settings.value.incidents, settings.file, settings.text)
-        problems += find_alert_problems(settings.value.alerting, settings.file, settings.text)
+        receivers = [one.name for one in settings.value.delivery.receiver] or None  # without any nothing is delivered
+        problems += find_alert_problems(settings.value.alerting, settings.file, settings.text, receivers)
     if settings.value is None or problems:
         return Checked(settings.file, "settings", "", tuple(problems))
     keys = sum(len(section) for section in settings.document.values())

@@ -211,8 +211,8 @@ def run_delivery(
 ) -> None:
     """Deliver until SIGTERM or SIGINT or, with `drain`, until nothing waits that could be sent now.
 
-    Over an embedded database, which the job has open, nothing is read or written there: what the job puts into the
-    outbox is delivered, and the record stays in it.
+    Over an embedded database, which the job has open, nothing is read or written there: what is in the outbox already
+    is delivered, the record stays in it, and the log warns that no alert comes in.
 
     Raises:
         SettingsError: settings can't be used.
@@ -226,7 +226,6 @@ def run_delivery(
     with ExitStack() as open_now:
         open_now.enter_context(_stopping(stop))
         outbox_path = Path(settings.outbox)
-        outbox_path.parent.mkdir(parents=True, exist_ok=True)
         open_now.enter_context(_alone(outbox_path.with_name(f"{outbox_path.name}.lock")))
         outbox = open_now.enter_context(Outbox(outbox_path))
         lost = outbox.recover(_now_us())
@@ -242,6 +241,8 @@ def run_delivery(
         watch = Watches(log, telemetry)
         workers = [_worker(one, outbox, settings, timeouts, watch) for one in endpoints]
         log.begun(endpoints, f"of {dsn}" if intake else f"in {settings.outbox}", lost)
+        if embedded:
+            log.no_intake(dsn)
         threads = _Threads()
         keeper = _Keeper(outbox, intake, settings, telemetry, watch, threads.wake)
         if drain:
@@ -300,11 +301,14 @@ def _now_us() -> int:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock as long as this process lives: two of them would send everything twice."""
-    with path.open("w") as file:
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(held.enter_context(path.open("w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StateError(f"another process delivers from this outbox ({path} is locked)") from None
+        except OSError as error:
+            raise StateError(f"delivery.outbox: its lock {path} can't be taken: {error.strerror}") from error
         yield
 
 

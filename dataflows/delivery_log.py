@@ -50,6 +50,11 @@ class DeliveryLog:
         words = f"delivering alerts {source} to {listed}"
         self._log.info("started", words, **({"attempts_cut_short": lost} if lost else {}))
 
+    def no_intake(self, dsn: str) -> None:
+        """The database is an embedded one."""
+        words = f"no new alerts come in: {dsn} is open to its job alone; delivery needs a server (clickhouse.dsn)"
+        self._log.warning("no_intake", words)
+
     def ended(self, *, waited_out: bool) -> None:
         """It has ended as it was asked to."""
         words = "stopped" if waited_out else "stopped; what was still under way is done again at the next start"

@@ -123,6 +123,7 @@ def test_a_line_that_is_not_ended_is_not_continued() -> None:
             "it would have ended already",
         ),
         (["silence", "add", "node=n1", "--for", "1h", "--from", "noon", "--comment", "x"], 2, "Expected a time"),
+        (["silence", "add", "node=n1", "--for", "2d", "--from", "9999-12-31", "--comment", "x"], 2, "ends too late"),
         (["ack", "x" * 200, "--to", "c.jsonl"], 2, "incident_id: must be str of length <= 128"),
         (["ack", "i1", "--by", "", "--to", "no/such/folder"], 1, "no/such/folder: can't be written: No such file"),
         (["ack", "i1"], 2, "settings: kafka.bootstrap: no broker is set; a job that follows files is told with --to"),

@@ -10,6 +10,7 @@ from operators.alerting.decisions import Decision
 from operators.alerting.lint import find_problems
 from operators.alerting.settings import AlertSettings, Inhibition, MuteTime, Route
 from schemas.errors import SettingsError, StateError
+from schemas.incident_rows import Alert
 from schemas.problems import declare
 from tests.alerting_script import SHORT, Script, again, settings_of
 
@@ -198,6 +199,7 @@ def test_a_route_with_another_receiver_tells_that_one_from_the_beginning() -> No
     play = _restarted(ROUTED, ROUTED.replace("duty", "night"))
     play.expect(24, 24, "trigger", "a", receiver="night")
     play.run(40)
+    assert [one.sequence for one in play.rows if isinstance(one, Alert)] == [1, 1]  # each receiver's own, from 1
 
 
 def test_a_pending_incident_of_a_route_that_is_gone_is_let_go() -> None:

@@ -37,6 +37,8 @@ def line(**changes: object) -> bytes:
         (["run"], 2, "kafka.bootstrap: nothing to read: set it to the broker's host:port, or name files to follow"),
         (["run", "log.jsonl.gz"], 1, "a compressed file can't be followed"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
+        (["deliver", "--outbox", "x.db", "endpoints"], 2, "--outbox before endpoints is not read"),
+        (["deliver", "--config", "x.toml", "dead", "replay", "--all"], 2, "--config before dead is not read"),
         (["demo", "--seed", "x"], 2, "'x' is not a valid integer"),
     ],
 )
@@ -104,6 +106,47 @@ def test_dead_letters_are_listed_exported_and_replayed(tmp_path: Path) -> None:
     assert cases == [{"n": 3}]
     andon("dlq", "replay", "--export", "raw.txt", cwd=tmp_path)
     assert b"not json" in (tmp_path / "raw.txt").read_bytes().splitlines()
+
+
+def test_dead_letters_of_several_topics_are_replayed_as_the_files_would_be(tmp_path: Path) -> None:
+    """In order of arrival: one topic after the other, all of the second would come after the end of the first."""
+    minutes = [f"{number:02}" for number in range(60)]
+    created = [
+        line(
+            event_id=f"c{n}",
+            order_id=f"o{n}",
+            occurred_at=f"2026-01-01T00:{n}:00Z",
+            recorded_at=f"2026-03-02T00:{n}:00Z",
+        )
+        for n in minutes
+    ]
+    approved = [
+        line(
+            event_id=f"a{n}",
+            type="order.approved",
+            order_id=f"o{n}",
+            occurred_at=f"2026-01-01T00:{n}:30Z",
+            recorded_at=f"2026-03-02T00:{n}:30Z",
+        )
+        for n in minutes
+    ]
+    (tmp_path / "created.jsonl").write_bytes(b"".join(created))
+    (tmp_path / "approved.jsonl").write_bytes(b"".join(approved))
+    files, known = ("created.jsonl", "approved.jsonl"), "SELECT kind, case_id, found_at FROM signals ORDER BY ALL"
+    andon("replay", *files, cwd=tmp_path)
+    andon("dlq", "replay", "--max-past", "90d", cwd=tmp_path)
+    found = query(known, cwd=tmp_path)
+    (tmp_path / "andon.toml").write_text('[time]\nmax_past = "90d"\n', encoding="utf-8")
+    andon("replay", "--fresh", *files, cwd=tmp_path)
+    assert found
+    assert found == query(known, cwd=tmp_path)
+
+
+def test_a_file_that_can_not_be_exported_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b"not json\n")
+    andon("replay", "log.jsonl", cwd=tmp_path)
+    done = andon("dlq", "replay", "--export", "none/raw.txt", cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (1, "andon: none/raw.txt: can't be written: No such file or directory\n")
 
 
 def test_files_are_merged_by_arrival_and_a_bad_clock_bends_nobodys_time(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ GOOD: list[tuple[str, Target]] = [
     ("chdb:///./a/b c.db", Embedded(Path("a/b c.db"))),
     ("chdb:///var/lib/andon", Embedded(Path("/var/lib/andon"))),
     ("chdb:////var/lib/andon", Embedded(Path("/var/lib/andon"))),
+    ("chdb:////var/a:b@c", Embedded(Path("/var/a:b@c"))),
     ("http://localhost", Server("http", "localhost", 8123, "default", "andon")),
     ("http://ann@ch1:8124/shop", Server("http", "ch1", 8124, "ann", "shop")),
     ("https://a%40b@ch1/", Server("https", "ch1", 8443, "a@b", "andon")),
@@ -44,6 +45,10 @@ def test_good_ones_are_read_and_say_themselves_again(dsn: str, target: Target) -
         ("http://h/andon?secure=1", "nothing behind"),
         ("http://u:secret@h/andon", PASSWORD_VARIABLE),
         ("http://u:secret@h:x/andon", "Port could not be cast"),
+        ("http://u:secret/word@h/andon", PASSWORD_VARIABLE),
+        ("http://u:se#cret@secret@h/andon", PASSWORD_VARIABLE),
+        ("http://u@h/andon?password=secret", "nothing behind"),
+        ("u:secret@h:8123/andon", 'must be "chdb:///PATH"'),
         ("chdb:///./a?x#y", "nothing behind"),
     ],
 )

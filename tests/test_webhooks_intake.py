@@ -93,6 +93,14 @@ def test_a_row_that_becomes_visible_late_is_not_missed(store: Store, outbox: Out
     assert [one.sequence for one in _all(outbox)] == [1, 2]
 
 
+def test_a_row_is_not_missed_after_the_servers_clock_was_put_back(store: Store, outbox: Outbox) -> None:
+    _write(store, [alert(1)], ago_ms=-60 * _MINUTE_MS)
+    assert _take(store, outbox) == 1
+    _write(store, [alert(2)])
+    assert _take(store, outbox) == 1
+    assert _take(store, outbox) == 0
+
+
 def test_the_first_time_what_is_older_is_left(store: Store, outbox: Outbox) -> None:
     _write(store, [alert(1)], ago_ms=25 * 60 * _MINUTE_MS)
     _write(store, [alert(2)], ago_ms=23 * 60 * _MINUTE_MS)

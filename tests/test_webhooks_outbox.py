@@ -117,6 +117,15 @@ def test_a_file_that_is_no_outbox_is_refused_and_left_alone(tmp_path: Path) -> N
         Outbox(tmp_path)
 
 
+def test_a_full_disk_is_told_as_what_it_is(outbox: Outbox) -> None:
+    with outbox._file.changing() as run:
+        run("PRAGMA max_page_count = 30")
+    with pytest.raises(StateError, match="can't be written: database or disk is full"):
+        outbox.put([alert(1, group=str(number)) for number in range(1_000)], NOON_US)
+    assert outbox.figures.counts() == {}
+    assert outbox.put([alert(1)], NOON_US) == 1
+
+
 def test_only_its_owner_can_read_it(outbox: Outbox, tmp_path: Path) -> None:
     outbox.put([alert(1)], NOON_US)
     for file in tmp_path.iterdir():

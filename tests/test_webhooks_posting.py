@@ -83,6 +83,8 @@ def test_a_path_goes_behind_the_urls_own() -> None:
         ("drip", "delivered"),
         ("slow", "delivered"),
         ("flood", "delivered"),
+        ("early", "delivered"),
+        ("101", "retrying"),
     ],
 )
 def test_every_way_to_answer_has_its_outcome_within_the_time(step: str, outcome: str) -> None:
@@ -127,6 +129,13 @@ def test_nothing_secret_comes_back_in_an_answer() -> None:
     assert "secret" not in endpoint.shown
     assert "verysecretpath" not in repr(endpoint)
     assert _TOKEN not in repr(endpoint)
+
+
+def test_a_token_comes_back_without_the_word_before_it_and_is_struck_out_too() -> None:
+    with ScriptedReceiver("echo") as receiver:
+        post = Poster(_endpoint(receiver.url, authorization="env:TOKEN"), Timeouts(20.0, 20.0, 30.0))
+        answer = post(msgspec.structs.replace(_REQUEST, body=b"unknown token tok-9d1f6c"))
+    assert answer.text == f"unknown token {SHOWN}"
 
 
 # --- Retry-After ------------------------------------------------------------------------------------------------------

@@ -135,6 +135,21 @@ def test_a_second_process_over_the_same_outbox_is_refused(tmp_path: Path, proces
         assert "another process delivers from this outbox" in second.stderr
 
 
+def test_over_an_embedded_database_it_says_that_no_alert_comes_in(tmp_path: Path, processes: list[Process]) -> None:
+    processes.append(Process(tmp_path, ops="http://127.0.0.1:9/"))
+    done = andon("deliver", "--drain", cwd=tmp_path, **SECRETS)
+    (told,) = (line for line in map(json.loads, (done.stdout + done.stderr).splitlines()) if line["level"] == "warning")
+    words = "is open to its job alone; delivery needs a server (clickhouse.dsn)"
+    assert (told["event"], words in told["message"]) == ("no_intake", True)
+
+
+def test_an_outbox_that_can_not_be_made_is_told_with_the_setting(tmp_path: Path, processes: list[Process]) -> None:
+    processes.append(Process(tmp_path, ops="http://127.0.0.1:9/"))
+    done = andon("deliver", "--outbox", "andon.toml/outbox.db", cwd=tmp_path, check=False, **SECRETS)
+    told = "andon: delivery.outbox: its lock andon.toml/outbox.db.lock can't be taken: "
+    assert (done.returncode, done.stderr.startswith(told)) == (1, True), done.stderr
+
+
 def test_no_secret_is_in_logs_records_or_listings(tmp_path: Path, processes: list[Process]) -> None:
     """Receivers that repeat what they were sent, and everything that can fail, at the most talkative level."""
     with ScriptedReceiver("echo", "reset", "301 location=/x", "410") as receiver:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dataflows.checks import check_settings
 from dataflows.settings import load_settings, read_settings
+from operators.alerting.settings import AlertSettings
 from schemas.durations import Duration
 from schemas.errors import SettingsError
 from schemas.problems import declare
@@ -80,6 +81,7 @@ summary = "{"
 def _declared(text: str) -> DeliverySettings:
     class Document(msgspec.Struct):
         delivery: DeliverySettings
+        alerting: AlertSettings = AlertSettings()
 
     read = declare(text, Document, "andon.toml")
     assert read.value is not None, read.problems
@@ -122,6 +124,17 @@ def test_the_check_command_tells_them_where_they_stand(tmp_path: Path) -> None:
     told = [str(problem) for problem in check_settings(read_settings(str(config), {})).problems]
     assert f'{config}:3: delivery.poll = "0s": must be longer than 0' in told
     assert any(f"{config}:11: delivery.receiver[0].url: must begin with https://" in line for line in told)
+
+
+def test_the_check_command_holds_routes_against_the_receivers(tmp_path: Path) -> None:
+    config = tmp_path / "andon.toml"
+    receiver = '[[delivery.receiver]]\nname = "duty"\ntype = "cloudevents"\nurl = "https://x.test"\n'
+    routes = '[alerting]\nreceiver = "dutty"\n[[alerting.route]]\nreceiver = ""\n'
+    config.write_text(receiver + routes, encoding="utf-8")
+    told = [str(problem) for problem in check_settings(read_settings(str(config), {})).problems]
+    assert told == [f"{config}:6: alerting.receiver = \"dutty\": must be a receiver: duty; did you mean 'duty'?"]
+    config.write_text(routes, encoding="utf-8")  # alerts are written, and nobody delivers them from here
+    assert check_settings(read_settings(str(config), {})).problems == ()
 
 
 def test_a_secret_in_the_wrong_place_is_not_shown_by_the_reader_either(tmp_path: Path) -> None:

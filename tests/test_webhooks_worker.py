@@ -16,7 +16,9 @@ from schemas.durations import Duration, Instant
 from schemas.incident_rows import Alert
 from sinks.webhooks.pauses import Breaker, Schedule
 from sinks.webhooks.receivers.alertmanager import Alertmanager
+from sinks.webhooks.receivers.jsm import JsmOperations
 from sinks.webhooks.receivers.parts import Parts
+from sinks.webhooks.secret_values import Secret
 from sinks.webhooks.settings import DeliverySettings
 from sinks.webhooks.verdicts import Answer
 from tests.webhook_alerts import NOON_US, alert, resolved
@@ -235,6 +237,27 @@ def test_an_alert_waits_a_while_for_the_one_before_it(make: Callable[..., Bench]
     assert bench.outbox.dead()[0].detail == "a later one of its group was delivered before (number 4)"
 
 
+def test_a_receiver_that_missed_the_beginning_is_told_it_with_the_next(make: Callable[..., Bench]) -> None:
+    """JSM takes an update as a note, which is nothing where there is no alert to put it on."""
+    bench = make(401, receiver=JsmOperations(Parts(key=Secret("a key of jsm"))))
+    bench.put(alert(1), alert(2), alert(3))
+    bench.run(1)
+    assert [request.path.rpartition("/")[2] for _, request in bench.sent] == ["", "", "notes?identifierType=alias"]
+
+
+def test_a_clock_that_is_put_back_holds_nothing_up_for_long(make: Callable[..., Bench]) -> None:
+    bench = make(always=Answer(503, {"retry-after": "3600"}))
+    bench.put(alert(1))
+    bench.run(1)
+    bench.put(alert(5, group="waits"))
+    day_s = 86_400
+    bench.now_us -= day_s * SECOND
+    bench.say(always=200)
+    bench.put(alert(1, group="other"))
+    bench.run(60 - day_s)
+    assert sorted(bench.keys[1:]) == ["1", "1", "5"]
+
+
 def test_a_group_that_begins_anew_is_told_at_once(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.put(alert(1), resolved(2))
@@ -301,6 +324,20 @@ def test_alertmanager_that_was_away_hears_as_soon_as_it_is_back(make: Callable[.
     back_s = [at_s for at_s in bench.times if at_s >= 2_000]
     assert back_s[0] <= 2_100
     assert back_s[1] - back_s[0] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("refusal", [404, 410])
+def test_alertmanager_that_refused_for_a_while_hears_of_what_holds_again(
+    make: Callable[..., Bench], refusal: int
+) -> None:
+    """A proxy before it that knows nobody for a moment must not end what is open."""
+    bench = make(200, refusal, receiver=Alertmanager(Parts(resolve_after_us=300 * SECOND)))
+    bench.put(alert(1))
+    bench.run(150)
+    bench.outbox.enable("ops")
+    bench.run(350)
+    assert bench.times == [0.0, 100.0, 200.0, 300.0]
+    assert _ends(bench)[2:] == [300.0, 300.0]
 
 
 def test_alertmanager_hears_no_more_of_what_could_not_be_resolved(make: Callable[..., Bench]) -> None:

@@ -7,6 +7,7 @@ A step is what becomes of one request:
 - `reset`: the connection is reset when the request has come in whole (so it may well have been acted on);
 - `close`: closed without an answer; `garbage`: something that is no HTTP;
 - `slow`: 200, and then a body that never ends, a byte at a time; `drip`: the same with the headers;
+- `early`: 103 and 102, which announce an answer, then 200;
 - `flood`: 200 and a body that is much larger than anyone asked for; `echo`: 400, with the request as its body.
 """
 
@@ -115,7 +116,8 @@ class ScriptedReceiver:
             body = read.read(int(headers.get("content-length", "0")))
         with self._changed:
             step = self._steps.pop(0) if self._steps else self.always
-            self.received.append(Received(method, path, headers, body, "200" if step in ("slow", "flood") else step))
+            became = "200" if step in ("slow", "flood", "early") else step
+            self.received.append(Received(method, path, headers, body, became))
             self._changed.notify_all()
         self._act(connected, step, body)
 
@@ -132,6 +134,9 @@ class ScriptedReceiver:
             connected.sendall(begin)
             while not self._ended.wait(_DRIP_S):
                 connected.sendall(b"a")
+        elif step == "early":
+            hints = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n"
+            connected.sendall(hints + b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         elif step == "flood":
             connected.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
             for _ in range(10_000):

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from dataflows.cli.store import clickhouse_option, config_option
 
@@ -30,6 +31,7 @@ def deliver(
     answered over HTTP at `delivery.listen`.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options(context, context.invoked_subcommand)
         return
     from dataflows.delivery import run_delivery  # noqa: PLC0415 - `andon --help` loads none of this
     from dataflows.logs import setup  # noqa: PLC0415 - as above
@@ -38,6 +40,14 @@ def deliver(
     settings = load_settings(config, clickhouse=clickhouse, delivery__outbox=outbox)
     setup(settings.observe.log, settings.observe.level)
     run_delivery(settings.delivery, settings.clickhouse.dsn, settings.clickhouse.password_file, drain=drain)
+
+
+def _refuse_options(context: click.Context, command: str) -> None:
+    """Refuse what stands before a command, which would take the outbox and the settings that it has itself."""
+    for one in context.command.params:
+        if one.name is not None and context.get_parameter_source(one.name) is ParameterSource.COMMANDLINE:
+            words = f"{one.opts[0]} before {command} is not read: options stand behind the command's name"
+            raise click.UsageError(words)
 
 
 @deliver.command("endpoints")

@@ -96,12 +96,16 @@ def add(
         words = "at least one has to ask for a label that is there, or everything would be silenced"
         raise click.BadParameter(words, param_hint="MATCHER")
     begins = _now() if from_ is None else _instant(from_, "--from")
+    try:
+        ends = (begins + timedelta(microseconds=_duration(for_, "--for"))).astimezone(UTC)
+    except OverflowError:
+        raise click.BadParameter("it ends too late to be said: after the year 9999", param_hint="--for") from None
     event = _said(
         SilenceCreated,
         silence_id=silence_id or str(uuid4()),
         matchers=[str(matcher) for matcher in parsed],
         starts_at=None if from_ is None else begins,
-        ends_at=(begins + timedelta(microseconds=_duration(for_, "--for"))).astimezone(UTC),
+        ends_at=ends,
         created_by=by,
         comment=comment,
     )

@@ -130,7 +130,7 @@ class Groups:
                 for member in group.members.values():
                     member.left = True
             elif route.receiver and route.receiver != group.receiver:
-                group.receiver, group.told, group.acknowledged = route.receiver, {}, False
+                group.receiver, group.told, group.acknowledged, group.sequence = route.receiver, {}, False, 0
 
     def set_timers(self) -> None:
         """Set what groups wait for."""

@@ -55,15 +55,16 @@ def parse_dsn(dsn: str, file: str = "--clickhouse") -> Target:
     Raises:
         SettingsError: it is not one, or carries a password (which is then not repeated in the message).
     """
+    dsn = _masked(dsn.strip())  # what has something to mask is refused below, in words that may repeat any part of it
     try:
-        parts = urlsplit(dsn.strip())
+        parts = urlsplit(dsn)
         port = parts.port
         parts.hostname  # noqa: B018 - a bad IPv6 address shows only when asked for
     except ValueError as error:
-        raise _refused(file, _masked(dsn), f"{ACCEPTS}; {error}") from None
+        raise _refused(file, dsn, f"{ACCEPTS}; {error}") from None
     if parts.password is not None:
         words = f"must not hold a password; give it in {PASSWORD_VARIABLE} or in a file named by password_file"
-        raise _refused(file, _masked(dsn), words)
+        raise _refused(file, dsn, words)
     if parts.query or parts.fragment:
         raise _refused(file, dsn, f"{ACCEPTS}, and nothing behind that")
     if parts.scheme == "chdb":
@@ -117,7 +118,9 @@ def _embedded(dsn: str, parts: SplitResult, file: str) -> Embedded:
 
 
 def _masked(dsn: str) -> str:
-    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", dsn)
+    """Without what may be a password: before the `@` (also where the scheme was left out), in a query, behind `#`."""
+    named = re.sub(r"(?s)^((?:\w+://)?[^:/@]*):(?!//).*@", r"\1:***@", dsn)
+    return re.sub(r"(?s)([?#]).+", r"\1***", named)
 
 
 def _refused(file: str, value: str, expected: str, key: str = _KEY) -> SettingsError:

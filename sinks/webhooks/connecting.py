@@ -10,6 +10,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from http.client import HTTPResponse
 from typing import Any, TypeAlias
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -154,9 +156,21 @@ class Deadline:
                 return
 
 
+class FinalResponse(HTTPResponse):
+    """Waits for the final answer behind interim ones (102, 103): the standard library passes over 100 alone."""
+
+    def begin(self) -> None:
+        """Read status and headers."""
+        super().begin()
+        while HTTPStatus.SWITCHING_PROTOCOLS < self.status < HTTPStatus.OK:
+            self.headers = self.msg = None  # type: ignore[assignment] # as if nothing had been read
+            super().begin()
+
+
 class CheckedConnection(HTTPConnection):
     """urllib3's connection over a dialled socket."""
 
+    response_class = FinalResponse
     dialler: Dialler
     deadline: Deadline
 
@@ -167,6 +181,7 @@ class CheckedConnection(HTTPConnection):
 class CheckedTlsConnection(HTTPSConnection):
     """The same under TLS; the certificate is held against the name, not the address."""
 
+    response_class = FinalResponse
     dialler: Dialler
     deadline: Deadline
 

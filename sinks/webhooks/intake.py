@@ -45,19 +45,21 @@ _ALERTS += "ORDER BY version DESC LIMIT 1 BY alert_id"
 def take_in(store: Store, outbox: Outbox, now_us: int, *, overlap_us: int, first_us: int) -> int:
     """Put into the outbox what is new in `alert_log`; gives how many.
 
-    The very first time it begins `first_us` before the server's present. Cost: the ids of `overlap_us`, and one row a
+    The very first time it begins `first_us` before the server's present. It never begins after that present: where the
+    server's clock was put back, rows are written before the cursor again. Cost: the ids of `overlap_us`, and one row a
     new alert. Memory: 5,000 ids.
 
     Raises:
         StoreError: as `Store.query`.
         StateError: as `Outbox`.
     """
+    present = int(store.query(_NOW).rows[0][0])
     known = outbox.cursor(SOURCE)
     if known is None:
-        known = int(store.query(_NOW).rows[0][0]) - first_us // 1_000
+        known = present - first_us // 1_000
         outbox.move_cursor(SOURCE, known)
         overlap_us = 0
-    at, last = known - overlap_us // 1_000, ""
+    at, last = min(known, present) - overlap_us // 1_000, ""
     taken = 0
     while True:
         seen = store.query(_SEEN, {"after": at, "id": last, "page": _PAGE}).rows

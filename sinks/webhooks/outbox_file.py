@@ -130,10 +130,11 @@ class OutboxFile:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:
                     yield Statements(self._database)
+                    self._database.execute("COMMIT")
                 except BaseException:
-                    self._database.execute("ROLLBACK")
+                    if self._database.in_transaction:  # on a full disk SQLite has rolled back by itself
+                        self._database.execute("ROLLBACK")
                     raise
-                self._database.execute("COMMIT")
             except sqlite3.Error as error:
                 raise StateError(f"the outbox {self.path} can't be written: {error}") from error
 

@@ -43,6 +43,10 @@ class Breaker:
         """From when on an attempt may be made."""
         return self._until_us
 
+    def release(self) -> None:
+        """The time that it was held back for is over."""
+        self._until_us = 0
+
     def failed(self, now_us: int, jitter: random.Random) -> None:
         """An attempt got no usable answer."""
         self._failures += 1

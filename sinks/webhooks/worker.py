@@ -104,6 +104,14 @@ class Worker:
         self._receiver, self._post, self._outbox, self._rules = receiver, post, outbox, rules
         self._now_us, self._monotonic_s, self._jitter, self._watch = now_us, monotonic_s, jitter, watch
         self._breaker = Breaker(rules.breaker_failures, rules.breaker)
+        #: Nothing is put off for longer.
+        self._longest_us = max(
+            rules.gap_wait_us,
+            rules.retry_after_longest_us,
+            rules.retries.longest_us,
+            rules.breaker.longest_us,
+            receiver.resend_us,
+        )
 
     def work(self, stop: threading.Event, woken: threading.Event) -> None:
         """Deliver until `stop`; `woken` says that something new may wait."""
@@ -122,20 +130,25 @@ class Worker:
             self._give_up_aged(now_us, "the endpoint is disabled")
             return now_us + self._rules.poll_us
         free_us = self._breaker.free_at_us()
-        if free_us > now_us:
+        if not self._is_due(free_us, now_us):
             return free_us
+        self._breaker.release()
         waiting, standing = self._outbox.first(self.name), self._outbox.next_standing(self.name)
         waiting_us = None if waiting is None else waiting.next_at_us
         standing_us = None if standing is None else standing.resend_at_us
-        if waiting is not None and waiting.next_at_us <= now_us:
+        if waiting is not None and self._is_due(waiting.next_at_us, now_us):
             self._deliver(waiting, now_us)
-        elif standing is not None and standing.resend_at_us <= now_us:
+        elif standing is not None and self._is_due(standing.resend_at_us, now_us):
             self._say_again(standing, now_us)
         else:
             return min(
                 (one for one in (waiting_us, standing_us) if one is not None), default=now_us + self._rules.poll_us
             )
         return now_us
+
+    def _is_due(self, at_us: int, now_us: int) -> bool:
+        """Whether its time has come; one further away than anything is put off is of a clock put back since."""
+        return not now_us < at_us <= now_us + self._longest_us
 
     # --- one alert ----------------------------------------------------------------------------------------------------
 
@@ -153,11 +166,15 @@ class Worker:
             )
             return
         missing = alert.sequence > 1 and told.settled_sequence != alert.sequence - 1
-        if missing and not waiting.replayed and now_us < waiting.put_at_us + self._rules.gap_wait_us:
+        waited_us = now_us - waiting.put_at_us
+        if missing and not waiting.replayed and 0 <= waited_us < self._rules.gap_wait_us:
             self._outbox.postpone(alert, waiting.put_at_us + self._rules.gap_wait_us)
             return
+        # Of what it was never told it knows no change: to some an update is but a note to what is not there.
+        new = alert.action == "update" and not told.delivered_sequence
+        said = msgspec.structs.replace(alert, action="trigger") if new else alert
         try:
-            request = self._receiver.request(alert, now_us, told.standing)
+            request = self._receiver.request(said, now_us, told.standing)
         except ValueError as error:
             self._drop(waiting, str(error), now_us, outcome="rejected")
             return
@@ -236,13 +253,11 @@ class Worker:
         answer, _ = self._posted(self._receiver.request(standing.alert, now_us, standing.alert))
         after_us = self._now_us()
         verdict = verdict_of(answer, after_us, self._rules.retry_after_longest_us)
-        if verdict.outcome == "delivered":
-            self._outbox.resent(standing.alert, after_us, after_us + self._receiver.resend_us, 0)
-        elif verdict.outcome == "retrying":
+        if verdict.outcome == "retrying":
             pause_us = min(self._rules.retries.pause_us(standing.failures + 1, self._jitter), self._receiver.resend_us)
             self._outbox.resent(standing.alert, after_us, after_us + pause_us, standing.failures + 1)
-        else:
-            self._outbox.resent(standing.alert, after_us, None, 0)
+        else:  # what was taken once and is refused now holds all the same: whatever refuses it may be mended by then
+            self._outbox.resent(standing.alert, after_us, after_us + self._receiver.resend_us, 0)
         if verdict.outcome == "disabled":
             self._outbox.disable(self.name, verdict.detail, after_us)
             self._watch.disabled(self.name, verdict.detail)

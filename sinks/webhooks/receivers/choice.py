@@ -68,6 +68,8 @@ def endpoint_of(settings: ReceiverSettings, environment: Mapping[str, str] | Non
     )
     hidden = [*secrets, *(Secret(one.reveal().removeprefix(PREFIX)) for one in secrets)]
     hidden += [one for one in (key, authorization) if one is not None]
+    if authorization is not None:  # receivers say which token they don't take, without the word before it
+        hidden.append(Secret(authorization.reveal().split(maxsplit=1)[-1]))
     if is_reference(settings.url):
         hidden += [url, Secret(url.reveal().partition("://")[2].partition("/")[2])]
     return Endpoint(
