@@ -1,6 +1,7 @@
 """Reading files as partitions of a log: canonical JSON lines (gzip too), and tables through a mapping."""
 
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -58,7 +59,9 @@ def partitions_of(paths: Sequence[str]) -> list[FilePartition]:
 
 
 def _no_file(path: Path) -> str:
-    return "is a folder; name the files in it" if path.is_dir() else "no such file"
+    if path.is_dir():
+        return "is a folder; name the files in it"
+    return "is no regular file (a pipe can't be read twice): save it to one" if path.exists() else "no such file"
 
 
 class Reader(Protocol):
@@ -83,6 +86,9 @@ class JsonLinesReader:
         now: given when the file may still grow, tells the time (microseconds): the file's end is then not the end of
             the partition, a last line without a line break is not read until it is complete, and a message that
             claims to have arrived later than `max_future` from now is refused.
+
+    Raises (on making, and while a file is followed):
+        SourceError: it can't be read, or is shorter than what was read of it.
     """
 
     def __init__(
@@ -113,6 +119,17 @@ class JsonLinesReader:
             raise SourceError(f"{source.path}: can't be read: {error}") from error
         at = self.queue.position, self.queue.offset
         self._blocks = LineBlocks(self._file, *at, longest=MAX_LINE_BYTES, grows=now is not None)
+        self._check_length()
+
+    def _check_length(self) -> None:
+        """Refuse a file that lost what was read of it: behind its end, nothing that is new in it would ever be seen."""
+        size = os.fstat(self._raw.fileno()).st_size
+        if size < self._blocks.position and not self._gzip:
+            self.close()
+            raise SourceError(
+                f"{self._path}: has {size} bytes, and {self._blocks.position} were read of it: it was emptied or "
+                "replaced; give what is new a file of another name, or start with a new recovery directory"
+            )
 
     def fetch(self, count: int) -> bool:
         """Read up to `count` lines into the queue."""
@@ -127,6 +144,8 @@ class JsonLinesReader:
             positions += block.positions.tolist()
             decoded += self._decoder.decode_lines(block.lines)
             raws.extend(self._kept(block.lines))
+        if at_end and self._now is not None:
+            self._check_length()
         ended = at_end and self._now is None
         self.queue.read_to(self._blocks.position, self._blocks.number)
         latest_us = END_OF_TIME_US if self._now is None else self._now() + self._rules.max_future_us
@@ -171,7 +190,7 @@ class TableReader:
         self.queue = PartitionQueue(source.topic, source.partition, rules)
         if resume is not None:
             self.queue.restore(resume)
-        self.table = TabularSource(mapping, source.path)
+        self.table = TabularSource(mapping, source.path, source.name if source.partition else source.topic)
         self.table.on_read = on_read
         self._source = mapping.declared.mapping.source
         self._decoder = EventDecoder()

@@ -1,6 +1,8 @@
 """The main job: settings and files made into a pipeline, and run."""
 
+import hashlib
 import signal
+import tomllib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -70,14 +72,17 @@ def process_map_of(settings: Settings, mapping: Mapping | None, chosen: str | No
     return load_process_map(named)
 
 
-def run_record(settings: Settings, recovery: Path | None) -> RunRecord:
+def run_record(settings: Settings, recovery: Path | None, mapping: Mapping | None = None) -> RunRecord:
     """The identity of this run, or of the run that is resumed from `recovery`.
 
     Raises:
-        StateError: the work was cut otherwise when the state was kept.
+        StateError: the work was cut otherwise when the state was kept, or tables were read through another mapping.
     """
     engine = settings.engine
-    fresh = RunRecord(uuid.uuid4().hex[:12], engine.lanes, engine.case_groups, engine.item_groups, engine.site_groups)
+    said = b"" if mapping is None else msgspec.json.encode(tomllib.loads(mapping.text))  # whatever its comments say
+    read_as = hashlib.sha256(said).hexdigest() if said else ""
+    groups = engine.case_groups, engine.item_groups, engine.site_groups
+    fresh = RunRecord(uuid.uuid4().hex[:12], engine.lanes, *groups, read_as)
     if recovery is None:
         return fresh
     path = RunRecord.path(recovery)
@@ -97,6 +102,11 @@ def run_record(settings: Settings, recovery: Path | None) -> RunRecord:
                 f"engine.{name} = {getattr(fresh, name)}, but the state in {recovery} was kept with "
                 f"{getattr(kept, name)}: set it back, or start with a new recovery directory"
             )
+    if mapping is not None and kept.mapping not in ("", read_as):
+        raise StateError(
+            f"{mapping.file} is not as it was when the state in {recovery} was kept, and what was read through it "
+            "would not be read again: take the change back, or replay with --fresh and a new recovery directory"
+        )
     return kept
 
 
@@ -144,7 +154,7 @@ def run_job(
     partitions = partitions_of(files)
     if mapping is not None:
         _check_tables(mapping, [partition.path for partition in partitions])
-    record = run_record(settings, recovery)
+    record = run_record(settings, recovery, mapping)
     groups = pipeline_settings(settings, process, close_at_us)
     source = LaneInput(
         partitions=tuple(partitions),

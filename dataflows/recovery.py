@@ -23,13 +23,17 @@ _COMMITS_BEHIND = 10
 
 
 class RunRecord(msgspec.Struct, frozen=True):
-    """What is kept beside the engine's recovery files: whose they are, and with which cut of the work."""
+    """What is kept beside the engine's recovery files: whose they are, and with which cut of the work.
+
+    `mapping` is a hash of what tables were read through: their positions count the messages that it made of them.
+    """
 
     run_id: str
     lanes: int
     case_groups: int
     item_groups: int
     site_groups: int
+    mapping: str = ""
 
     @staticmethod
     def path(recovery: Path) -> Path:

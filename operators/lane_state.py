@@ -48,13 +48,14 @@ class Merged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tally(msgspec.Struct, array_like=True):
-    """What was released in one minute of arrival, still counting."""
+    """What was released in one minute of arrival, still counting; `told` are the messages of which a row speaks."""
 
     minute_us: int
     messages: int = 0
     events: int = 0
     bytes: int = 0
     delay_us: int = 0
+    told: int = 0
 
 
 class PartitionState(msgspec.Struct, frozen=True, array_like=True):

@@ -103,9 +103,8 @@ class PartitionQueue:
         return events, dead, health
 
     def take_health(self) -> list[Health]:
-        """The minute that was under way when the partition ended."""
-        tally, self._tally = self._tally, None
-        return [self._minute(tally)] if tally is not None else []
+        """The minute that was under way when the partition ended; input that goes on may add to it."""
+        return self._told(self._tally)
 
     def read_to(self, position: int, offset: int) -> None:
         """The reader stands at `position`, behind the message (or line) `offset`."""
@@ -121,8 +120,7 @@ class PartitionQueue:
             if first == BEGIN_OF_TIME_US and isinstance(item, DeadLetter):
                 first = item.seen_at_us  # it came before anything that says a time
             if tally is None or not tally.minute_us <= first < tally.minute_us + MINUTE_US:
-                if tally is not None:
-                    complete.append(self._minute(tally))
+                complete += self._told(tally)
                 tally = self._tally = Tally(first // MINUTE_US * MINUTE_US)
             upto = bisect_left(arrivals, tally.minute_us + MINUTE_US, done, count)
             tally.messages += upto - done
@@ -133,6 +131,13 @@ class PartitionQueue:
             tally.delay_us = max(delays)
             done = upto
         return complete
+
+    def _told(self, tally: Tally | None) -> list[Health]:
+        """The row of a minute, unless it was told and nothing has come to it."""
+        if tally is None or tally.told == tally.messages:
+            return []
+        tally.told = tally.messages
+        return [self._minute(tally)]
 
     def _minute(self, tally: Tally) -> Health:
         return Health(

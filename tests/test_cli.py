@@ -30,6 +30,7 @@ def line(**changes: object) -> bytes:
     [
         (["replay"], 2, "Missing argument 'SOURCE...'"),
         (["replay", "here.jsonl", "there.jsonl"], 1, "here.jsonl: no such file\nthere.jsonl: no such file"),
+        (["replay", "/dev/null"], 1, "/dev/null: is no regular file (a pipe can't be read twice): save it to one"),
         (["replay", "x.csv", "--mapping", "olistt"], 2, "olist"),
         (["replay", "x.jsonl", "--map", "defaultt"], 2, "shipped: bpi2019, default, ocel, olist, online_retail"),
         (["replay", "x.jsonl", "--close-at", "soon"], 2, '--close-at = soon: must be "end" or a time with zone'),
@@ -203,6 +204,34 @@ def test_reading_anew_with_another_map_can_begin_with_empty_tables(tmp_path: Pat
     refused = andon("replay", "log.jsonl", "--fresh", "--recovery", "state", cwd=tmp_path, check=False)
     assert refused.returncode == 2
     assert "--fresh: the state in state goes on from rows that this would delete" in refused.stderr
+
+
+def test_a_replay_goes_on_in_the_minute_in_which_its_file_had_ended(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(line())
+    andon("replay", "log.jsonl", "--recovery", "state", cwd=tmp_path)
+    with log.open("ab") as file:
+        file.write(line(event_id="2", order_id="o2", occurred_at="2026-03-02T00:00:30Z"))
+    grown = andon("replay", "log.jsonl", "--recovery", "state", cwd=tmp_path).stdout
+    assert grown.startswith("Read 2 messages that arrived from 2026-03-02 00:00Z to 2026-03-02 00:01Z: 2 events")
+
+
+def test_a_mapping_that_was_changed_does_not_go_on_from_what_was_read_through_it_before(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("order,t\no1,2026-03-02\n")
+    (tmp_path / "m.toml").write_text(
+        '[mapping]\nname = "m"\nsource = "s"\nsystem = "oms"\n[table]\ntime = "t"\nzone = "UTC"\n'
+        '[[event]]\ntype = "order.approved"\n[event.set]\norder_id = "{order}"\n'
+    )
+    replay = ("replay", "t.csv", "--mapping", "m.toml", "--recovery", "state")
+    andon(*replay, cwd=tmp_path)
+    with (tmp_path / "m.toml").open("a") as file:
+        file.write("# why\n")
+    andon(*replay, cwd=tmp_path)
+    with (tmp_path / "m.toml").open("a") as file:
+        file.write('reason = "paid"\n')
+    refused = andon(*replay, cwd=tmp_path, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("andon: m.toml is not as it was when the state in state was kept")
 
 
 def test_an_input_that_breaks_off_is_told_without_a_trace_of_the_engine(tmp_path: Path) -> None:

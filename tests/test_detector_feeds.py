@@ -157,6 +157,16 @@ def _judge(spoke: list[int], witnesses: list[int], others: np.ndarray) -> Callab
 paces = st.lists(st.sampled_from((0, 1, 1, 2, 4, 15, 60)), min_size=10, max_size=10)
 
 
+def test_a_minute_that_is_judged_again_says_nothing_of_pauses() -> None:
+    feeds, out = Feeds(RULE), Collected()
+    for number in (1, 2, 2, 1, 3):
+        feeds.minute(Minute(FIRST + number, {}, {}, {"n1": {"wms-1"}}, False), out)
+    once = Feeds(RULE)
+    for number in (1, 2, 3):
+        once.minute(Minute(FIRST + number, {}, {}, {"n1": {"wms-1"}}, False), out)
+    assert feeds.nodes == once.nodes
+
+
 def minutes_of(spells: Sequence[int], offset: int) -> np.ndarray:
     """In which minutes a feed of these paces is heard."""
     return np.array([bool(pace) and (minute + offset) % pace == 0 for pace in spells for minute in range(3 * HOUR)])

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -18,6 +19,7 @@ from operators.lane_state import PartitionState, TimeRules
 from operators.stamping import LOOKAHEAD
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import END_OF_TIME_US
+from schemas.errors import SourceError
 from schemas.lines import Lines, Places, Runs
 from schemas.rows import DeadLetter
 from tests.bad_messages import BAD_MESSAGES, LEVEL
@@ -202,6 +204,23 @@ def test_what_a_reader_releases_does_not_hang_on_blocks_or_kills(
             parts, *stands = read(counts, kill=kill)
             assert sorted(map(repr, parts)) == sorted(map(repr, whole))
             assert stands == behind
+
+
+def test_a_followed_file_that_loses_what_was_read_of_it_ends_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes((GOOD + b"\n") * 3)
+    source = FilePartition(str(path), "log.jsonl", 0)
+    reader = JsonLinesReader(source, TimeRules(), now=lambda: END_OF_TIME_US // 2)
+    assert reader.fetch(10)
+    reader.queue.take_before(END_OF_TIME_US)
+    kept = reader.queue.snapshot()
+    assert not reader.fetch(10)
+    path.write_bytes(GOOD + b"\n")
+    told = f"has {len(GOOD) + 1} bytes, and {3 * len(GOOD) + 3} were read of it: it was emptied or replaced"
+    with pytest.raises(SourceError, match=told):
+        reader.fetch(10)
+    with pytest.raises(SourceError, match=told):
+        JsonLinesReader(source, TimeRules(), kept)
 
 
 def test_of_a_line_that_is_too_long_the_beginning_is_kept(

@@ -174,6 +174,10 @@ currency = { const = "EUR", column = "c" }
             "must name the columns",
         ),
         ('[table]\ntime = "{ }}"\n' + event('set = { order_id = "{o}" }'), "has a brace that is not of a"),
+        (
+            '[table]\ntime = "t"\nencoding = "base64"\n' + event('set = { order_id = "{o}" }'),
+            "must be an encoding, such as",
+        ),
         (TIME + event('when = { a = {} }\nset = { order_id = "{o}" }'), "says nothing"),
         (TIME, "event: is missing and has no default"),
         ("[table\n", "TOML syntax"),

@@ -136,7 +136,8 @@ def test_the_first_format_that_fits_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["%Q", "%H:%M", "%Y-%m", "%Y-%m-%d %I", "%Y-%m-%d %d", "%Y-%m-%d %", "%Y-%m-%d %H %H"]
+    "written",
+    ["%Q", "%H:%M", "%Y-%m", "%Y-%m-%d %I", "%Y-%m-%d %H:%M %p", "%Y-%m-%d %d", "%Y-%m-%d %", "%Y-%m-%d %H %H"],
 )
 def test_formats_that_can_not_be_used(written: str) -> None:
     with pytest.raises(FormatError):

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.adapters.fields import number_normaliser
 from tests.mapped_tables import events_of, source_of
 
 FIELDS = """
@@ -22,6 +24,8 @@ list = true
 separator = "|"
 [lookup.reason]
 D = "damage"
+[lookup.fee]
+D = "4.50"
 [link.parent]
 key = "items"
 value = "order"
@@ -108,6 +112,17 @@ ROW = {
             {"order_id": "o", "promised_at": "2025-01-01T00:00:00Z"},
         ),
         ("queue.depth", 'queue = "q"\ndepth = 1.5', {"queue": "q", "depth": 1.5}),
+        ("queue.depth", 'queue = "q"\ndepth = { column = "no", default = 1.5 }', {"queue": "q", "depth": 1.5}),
+        (
+            "return.received",
+            'return_id = "r"\norder_id = "o"\namount = { column = "code", lookup = "fee" }',
+            {"return_id": "r", "order_id": "o", "amount": "4.50"},
+        ),
+        (
+            "return.received",
+            'return_id = "r"\norder_id = "o"\namount = { columns = ["no", "price"], default = "2.50" }',
+            {"return_id": "r", "order_id": "o", "amount": "1234.50"},
+        ),
     ],
 )
 def test_how_fields_are_filled(tmp_path: Path, kind: str, rules: str, made: dict[str, object]) -> None:
@@ -124,6 +139,37 @@ def test_how_fields_are_filled(tmp_path: Path, kind: str, rules: str, made: dict
         "occurred_at": "2025-01-01T00:00:00Z",
     }
     assert event == head | made
+
+
+@pytest.mark.parametrize(
+    ("settings_", "text", "read"),
+    [
+        ((",", ""), "-12,50", "-12.50"),
+        ((",", ""), ",5", ".5"),
+        ((",", ""), "1.000", None),
+        ((",", "."), "1.149.000,50", "1149000.50"),
+        ((",", "."), "1149,50", "1149.50"),
+        ((",", "."), "19.90", None),
+        ((",", "."), "0.125", None),
+        ((",", "."), "1,234.50", None),
+        ((",", "."), "1..149", None),
+        ((".", ","), "1,00,000.5", "100000.5"),
+        ((".", ","), "12,50", None),
+        ((".", "'"), "1'149.00", "1149.00"),
+        ((".", " "), "-1 149", "-1149"),
+    ],
+)
+def test_a_sign_where_a_number_can_not_have_it_is_not_read_over(
+    settings_: tuple[str, str], text: str, read: str | None
+) -> None:
+    normalise = number_normaliser(*settings_)
+    if read is None:
+        with pytest.raises(
+            ValueError, match=re.escape(f'{text!r} is not a number written with decimal = "{settings_[0]}"')
+        ):
+            normalise(text)
+    else:
+        assert normalise(text) == read
 
 
 @pytest.mark.parametrize(
@@ -147,6 +193,15 @@ def test_filters(tmp_path: Path, when: str, rows: list[int]) -> None:
     mapping = head + when + '\nset = { order_id = "{@row}" }\n'
     table = "a,n,t\nx,0,2025-01-01\ny,1.5,2025-01-01\n,0.00,2025-01-01\nx,-3,2025-01-01\n"
     assert [int(str(e["order_id"])) for e in events_of(source_of(tmp_path, mapping, table))] == rows
+
+
+def test_the_entries_of_a_list_are_what_is_written_there(tmp_path: Path) -> None:
+    rule = FIELDS.replace("{type}", "promotion.started") + 'promotion_id = "p"\nskus = "{items}"\n'
+    written = r"""[9400110200881234567890, "9400110200881234567890", 1.10, -1, true, null, "\u00e9", " x ", ""]"""
+    table = io.StringIO()
+    csv.writer(table).writerows([list(ROW), [written if name == "items" else text for name, text in ROW.items()]])
+    (event,) = events_of(source_of(tmp_path, rule, table.getvalue()))
+    assert event["skus"] == ["9400110200881234567890"] * 2 + ["1.10", "-1", "true", "é", "x"]
 
 
 def test_lists_are_taken_apart_along_links(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataflows.files import partitions_of
+from dataflows.lane import FileLane, LaneInput
+from operators.lane_state import TimeRules
 from schemas.adapters.mapping import read_mapping
 from schemas.adapters.sorting import Runs
 from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
@@ -132,12 +135,51 @@ def test_a_row_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
             "order,t\n" + "x" * 140_000 + ",y\n",
             ("transport", "", "is not CSV: field larger than field limit (131072)"),
         ),
+        (
+            'order,t\n1,"2025-01-01T00:00:00Z\n2,2025-01-02T00:00:00Z\n',
+            ("transport", "", "is not CSV: the file ends before the row does (a quote is never closed)"),
+        ),
     ],
 )
 def test_what_is_refused_and_why(tmp_path: Path, table: str | bytes, refused: tuple[str, str, str]) -> None:
     source = source_of(tmp_path, '[table]\ntime = "t"\n' + APPROVED, table)
     assert refused_of(source) == [refused]
     assert source.rows_read == 1
+
+
+@pytest.mark.parametrize(
+    ("order_id", "row", "path", "detail"),
+    [
+        ('"{order}-{no}"', "A,", "no", "is empty, and order_id of order.approved is made from it"),
+        ('"{order}-{no}"', ",", "order", "is empty, and order_id of order.approved is made from it"),
+        (
+            '{ column = "no", lookup = "numbers" }',
+            "A,7",
+            "no",
+            "'7' gives nothing, and order_id of order.approved is made from it",
+        ),
+    ],
+)
+def test_of_several_columns_the_one_that_gives_nothing_is_named(
+    tmp_path: Path, order_id: str, row: str, path: str, detail: str
+) -> None:
+    rule = '[[event]]\ntype = "order.approved"\nid = "{@row}"\n[event.set]\norder_id = ' + order_id
+    mapping = '[table]\ntime = "t"\n' + rule + '\n[lookup.numbers]\n1 = "one"\n'
+    table = f"order,no,t\n{row},2025-01-01T00:00:00Z\n"
+    assert refused_of(source_of(tmp_path, mapping, table)) == [("schema", path, detail)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "row", "needs"),
+    [
+        ('id = "{order}-{no}"', "A,,2025-01-01,10:00", ("no", "the id of order.approved is made from it")),
+        ('id = "{@row}"', "A,7,2025-01-01,", ("clock", "order.approved needs a time")),
+    ],
+)
+def test_of_an_id_and_a_time_too(tmp_path: Path, rule: str, row: str, needs: tuple[str, str]) -> None:
+    mapping = '[table]\ntime = "{day} {clock}"\nzone = "UTC"\n' + APPROVED.replace('id = "{@row}"', rule)
+    source = source_of(tmp_path, mapping, f"order,no,day,clock\n{row}\n")
+    assert refused_of(source) == [("schema", needs[0], f"is empty, and {needs[1]}")]
 
 
 def test_rows_behind_a_broken_one_are_read(tmp_path: Path) -> None:
@@ -158,6 +200,7 @@ def test_rows_behind_a_broken_one_are_read(tmp_path: Path) -> None:
         ("", b"order,t,x\r\n1,2025-01-01T00:00:00Z,\xc3\xa9,,\r\n"),
         ('delimiter = "tab"', b"order\tt\tx\n1\t2025-01-01T00:00:00Z\t\xc3\xa9\n"),
         ('delimiter = ";"\nquote = "\'"', b"order;t;x\n'1';'2025-01-01T00:00:00Z';'\xc3\xa9'\n"),
+        ("", b'order,t,x\n1,2025-01-01T00:00:00Z,"\xc3\xa9"'),
         ('encoding = "latin-1"', b"order,t,x\n1,2025-01-01T00:00:00Z,\xe9\n"),
         ('encoding = "utf-16"', "order,t,x\n1,2025-01-01T00:00:00Z,é\n".encode("utf-16")),
         ('columns = ["order", "t", "x"]', b"1,2025-01-01T00:00:00Z,\xc3\xa9\n"),
@@ -207,6 +250,39 @@ lines = { over = "items", set = { line_id = "{@index}", sku = "{@each}", qty = 1
         TabularSource(mapping, str(tmp_path / "broken.parquet"))
 
 
+def test_a_parquet_time_that_no_calendar_has_refuses_its_row_where_it_is_read(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="Parquet is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet is an extra")
+    far = 1_768_000_000_000_000_000  # nanoseconds, taken for something coarser
+    days = arrow.array([0, 0, 3_000_000], arrow.int32()).cast(arrow.date32())  # no rule reads them
+    for unit in ("ms", "us"):
+        times = arrow.array([0, far, 0], arrow.int64()).cast(arrow.timestamp(unit))
+        parquet.write_table(arrow.table({"order": [1, 2, 3], "t": times, "day": days}), tmp_path / "t.parquet")
+        mapping = mapping_of('[table]\ntime = "t"\nzone = "UTC"\n' + APPROVED)
+        messages = list(TabularSource(mapping, str(tmp_path / "t.parquet")).messages())
+        refused = [one for one in messages if isinstance(one, RefusedRow)]
+        assert (len(messages), [(one.reason, one.path) for one in refused]) == (3, [("schema", "t")])
+        assert json.loads(refused[0].raw)["t"] == f"timestamp[{unit}] {far} out of range"
+
+
+def test_a_parquet_number_has_a_point_whatever_the_mapping_says_of_texts(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="Parquet is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet is an extra")
+    columns = {
+        "t": ["2025-01-01"],
+        "f": [12.34],
+        "d": arrow.array(["12.340"]).cast(arrow.decimal128(12, 3)),
+        "x": ["12,34"],
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    table = '[table]\ntime = "t"\nzone = "UTC"\ndecimal = ","\nthousands = "."\n'
+    for column in ("f", "d", "x"):
+        rule = f'[[event]]\ntype = "queue.depth"\n[event.set]\nqueue = "q"\ndepth = "{{{column}}}"\n'
+        rule += f"[event.when]\n{column} = {{ gt = 12, lt = 13 }}\n"
+        (event,) = events_of(TabularSource(mapping_of(table + rule), str(tmp_path / "t.parquet")))
+        assert event["depth"] == 12.34
+
+
 def test_without_pyarrow_parquet_is_told_to_need_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(SettingsError, match=r"Parquet needs pyarrow: pip install 'andon\[parquet\]'"):
@@ -220,11 +296,29 @@ def test_two_files_give_different_ids_where_no_id_is_declared(tmp_path: Path) ->
     assert ids == ["a.csv.1.1", "b.csv.1.1"]
 
 
+def test_two_files_of_one_name_give_different_ids_too(tmp_path: Path) -> None:
+    mapping = mapping_of('[table]\ntime = "t"\n' + APPROVED.replace('id = "{@row}"\n', ""))
+    paths = [tmp_path / folder / "t.csv" for folder in ("north", "south")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(f"order,t\n{path.parent.name},2025-01-01T00:00:00Z\n")
+    source = LaneInput(
+        partitions=tuple(partitions_of(list(map(str, paths)))), rules=TimeRules(), batch=9, mapping=mapping
+    )
+    lane = FileLane("lane-0", ["lane-0"], source, None, lambda _lane, _share: None)
+    events = []
+    while not lane.ended:
+        merged = lane.next()
+        events += [one.event for one in merged.events] if merged is not None else []
+    assert [(event.event_id, event.order_id) for event in events] == [("t.csv.1.1", "north"), ("t.csv/1.1.1", "south")]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("empty.csv", b"", "is empty"),
         ("book.xlsx", b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
+        ("long.csv", b"order,t," + b"x" * 140_000 + b"\n", "its header line is not CSV: field larger than field limit"),
         ("cut.csv.gz", gzip.compress(b"order,t\n" + b"1,2025-01-01T00:00:00Z\n" * 999, mtime=0)[:60], "can't be read"),
     ],
 )
@@ -254,6 +348,24 @@ def test_columns_that_are_not_there_are_told_with_those_that_are(tmp_path: Path)
     ]
     with pytest.raises(SettingsError, match='is delimiter = ";" missing'):
         source_of(tmp_path, mapping, "order;time;note;channel\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "key", "shown"),
+    [
+        ("order\tt".encode("utf-16"), 'table.encoding = "utf-8"', r"\udcff\udcfeo\x00r"),
+        ("Größe,order".encode("cp1252"), "table.time", r"Gr\udcf6\udcdfe, order"),
+    ],
+)
+def test_a_header_that_is_of_another_encoding_is_said_to_be(
+    tmp_path: Path, header: bytes, key: str, shown: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        source_of(tmp_path, '[table]\ntime = "t"\n' + APPROVED, header + b"\n1,2\n")
+    told = str(caught.value)
+    assert key in told
+    assert f"its columns are: {shown}" in told
+    assert told.endswith('(not in the table\'s encoding: is encoding = "cp1252" or "utf-16" missing in [table]?)')
 
 
 def test_a_time_of_recording_is_the_arrival(tmp_path: Path) -> None:

@@ -86,8 +86,10 @@ class Feed(msgspec.Struct, array_like=True):
 
     def hear(self, number: int, *, with_others: bool) -> bool:
         """It spoke in this minute, in which others were heard or not; returns whether it had been silent."""
-        was_silent, self.is_silent = self.is_silent, False
         gap, hour = number - self.last, number // _HOUR
+        if gap <= 0:  # input that had ended goes on in a minute that was judged at its end
+            return False
+        was_silent, self.is_silent = self.is_silent, False
         pause = gap - 1
         if pause > _CLOSED:
             pause = 0

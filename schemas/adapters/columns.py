@@ -26,12 +26,20 @@ from schemas.adapters.times import TimeReader, time_reader
 class Columns:
     """Readers of the cells of a table with columns `names`, as a mapping declares them.
 
-    `timestamps` are columns that the file itself types as times (Parquet): they are read as ISO 8601 as well.
+    `timestamps` are columns that the file itself types as times (Parquet): they are read as ISO 8601 as well; and
+    `numbers` those that it types as numbers: they have a point, whatever the mapping says of texts.
     """
 
-    def __init__(self, declared: Declaration, names: Sequence[str], timestamps: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        declared: Declaration,
+        names: Sequence[str],
+        timestamps: frozenset[str] = frozenset(),
+        numbers: frozenset[str] = frozenset(),
+    ) -> None:
         self._declared = declared
         self._timestamps = timestamps
+        self._numbers = numbers
         self._places = {name: index for index, name in enumerate([*names, *BUILTINS])}
         self._lists: dict[str, ListReader] = {}
         self._times: dict[tuple[object, ...], TimeReader] = {}
@@ -78,6 +86,8 @@ class Columns:
 
     def normaliser(self, name: str) -> Reader:
         """From a number as this column writes it to one with a point."""
+        if name in self._numbers:
+            return number_normaliser(".", "")
         table, column = self._declared.table, self._declared.column.get(name, Column())
         decimal = table.decimal if column.decimal is None else column.decimal
         thousands = table.thousands if column.thousands is None else column.thousands
@@ -106,7 +116,7 @@ class Columns:
         formats = table.formats if column.formats is None else column.formats
         zone = table.zone if column.zone is None else column.zone
         if name in self._timestamps:
-            formats = ["iso8601", *formats]
+            formats = list(dict.fromkeys(["iso8601", *formats]))
         key = (tuple(formats), zone)
         reader = self._times.get(key)
         if reader is None:

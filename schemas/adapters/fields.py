@@ -112,14 +112,24 @@ def _kind(hint: Any) -> Kind:  # noqa: ANN401 - a type expression
 
 
 def number_normaliser(decimal: str, thousands: str) -> Reader:
-    """From a number as the table writes it to one with a point and nothing else."""
+    """From a number as the table writes it to one with a point and nothing else.
+
+    The reader raises ValueError for what is written otherwise: read over, a sign that stands where it can't would make
+    1990 of 19.90.
+    """
     if decimal == "." and not thousands:
         return lambda text: text
+    point, sign = re.escape(decimal), re.escape(thousands)
+    whole = rf"[1-9]\d{{0,2}}(?:{sign}\d{{2,3}})*{sign}\d{{3}}|\d+" if thousands else r"\d+"
+    written = re.compile(rf"[+-]?(?:(?:{whole})(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?")
+    words = f'decimal = "{decimal}"' + (f' and thousands = "{thousands}"' if thousands else "")
 
     def normalise(text: str) -> str:
+        if written.fullmatch(text) is None:
+            raise ValueError(f"{text!r} is not a number written with {words}")
         if thousands:
             text = text.replace(thousands, "")
-        return text.replace(decimal, ".") if decimal != "." else text
+        return text.replace(decimal, ".")
 
     return normalise
 

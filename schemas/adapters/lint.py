@@ -1,6 +1,5 @@
 """What is wrong with a mapping, as far as it can be told without the table: every problem at once."""
 
-import codecs
 import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -50,7 +49,7 @@ def _lint_table(table: Table, problem: Problems) -> Iterable[Problem]:
         if len(sign) > 1:
             yield problem(("table", key), sign, 'must be one character, or "" for none')
     try:
-        codecs.lookup(table.encoding)
+        "".encode(table.encoding)  # unlike codecs.lookup, this refuses what is no encoding of texts, such as base64
     except (LookupError, ValueError):
         yield problem(("table", "encoding"), table.encoding, 'must be an encoding, such as "utf-8", "cp1252", "utf-16"')
     if table.header is False and not table.columns:

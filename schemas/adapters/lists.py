@@ -4,9 +4,12 @@ import ast
 from collections.abc import Callable
 from typing import TypeAlias
 
-import orjson
+import msgspec
 
 from schemas.adapters.fields import remembered
+
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_BEGINS_NUMBER = [b"-", *(b"%d" % digit for digit in range(10))]
 
 ListReader: TypeAlias = Callable[[str], list[str]]
 
@@ -35,13 +38,18 @@ def _brackets(text: str) -> list[str]:
 
 def _loaded(text: str) -> object:
     try:
-        return orjson.loads(text)
-    except ValueError:
+        return [_entry(bytes(raw)) for raw in _split(text)]
+    except (ValueError, RecursionError):
         pass
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
+
+
+def _entry(raw: bytes) -> object:
+    """An entry of a JSON list; a number as it is written, since ids may have more digits than are kept of one."""
+    return raw.decode() if raw[:1] in _BEGINS_NUMBER else msgspec.json.decode(raw)
 
 
 def _shown(entry: object) -> str:

@@ -102,8 +102,8 @@ def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[
     known = set(names) | set(BUILTINS)
     wanted = list(dict.fromkeys(name for _, name in column_references(declared) if not name.startswith("@")))
     if len(wanted) > 1 and known.isdisjoint(wanted):
-        key = "delimiter" if len(names) == 1 else "columns"
-        shown = declared.table.delimiter if len(names) == 1 else ""
+        key = "encoding" if _undecoded(names) else "delimiter" if len(names) == 1 else "columns"
+        shown = "" if key == "columns" else getattr(declared.table, key)
         words = f"has none of the columns that the mapping names ({_shown(wanted)})"
         yield problem(("table", key), shown, f"the table {path} {words}; {_listed(names)}")
         return
@@ -131,11 +131,18 @@ def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[
 
 def _listed(names: Sequence[str]) -> str:
     listed = f"its columns are: {_shown(names)}"
+    if _undecoded(names):
+        return f'{listed} (not in the table\'s encoding: is encoding = "cp1252" or "utf-16" missing in [table]?)'
     if len(names) == 1:
         for delimiter, shown in ((";", ";"), ("\t", "tab"), ("|", "|"), (",", ",")):
             if delimiter in names[0]:
                 return f'{listed} (one column: is delimiter = "{shown}" missing in [table]?)'
     return listed
+
+
+def _undecoded(names: Sequence[str]) -> bool:
+    """Whether there are bytes in the names that are not of the table's encoding."""
+    return any("\udc80" <= letter <= "\udcff" for name in names for letter in name)
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -11,16 +11,18 @@ from typing import Any
 
 import orjson
 
-from schemas.adapters.columns import Columns, column_of_time
+from schemas.adapters.columns import Columns, column_of_time, columns_of_time
 from schemas.adapters.conditions import compile_when
 from schemas.adapters.fields import Field, fields_of, line_fields_of
 from schemas.adapters.mapping import Declaration, EventRule, Explode, FieldRule, TypeLookup, Value
-from schemas.adapters.text import CellError, Cells, columns_of_template
+from schemas.adapters.text import CellError, Cells, CellText, columns_of_template
 from schemas.adapters.values import CellValue, ValueCompiler, as_value, columns_of_value, sum_writer
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 
-#: Field name, its value, and the column to name when it is required but empty ("" when it is optional).
-_Slot = tuple[str, CellValue, str]
+#: The columns that something is made from, each with its cell's text.
+_Origins = Sequence[tuple[str, CellText]]
+#: Field name, its value, and what a required one is made from (empty when it is optional).
+_Slot = tuple[str, CellValue, _Origins]
 
 
 class Made:
@@ -56,7 +58,9 @@ class Rule:
         self._earliest = BEGIN_OF_TIME_US if self._bounds[0] is None else self._bounds[0]
         self._latest = END_OF_TIME_US if self._bounds[1] is None else self._bounds[1]
         self._test = compile_when(rule.when, rule.when_any, columns.text, columns.normaliser)
-        self._instant, self._time_column = columns.time(rule.time or declared.table.time)
+        time = rule.time or declared.table.time
+        self._instant, self._time_column = columns.time(time)
+        self._time_origins = _origins(columns, columns_of_time(time))
         recorded = rule.recorded or declared.table.recorded
         self._recorded = columns.time(recorded) if recorded else None
         skip = rule.skip_if_empty
@@ -64,7 +68,7 @@ class Rule:
             skip = [column_of_time(rule.time)] if rule.time else []
         self._skip = tuple(columns.text(name) for name in skip)
         self._id = columns.template(rule.id or default_id(number, exploding=rule.explode is not None))
-        self._id_column = next(iter(columns_of_template(rule.id)), "id")
+        self._id_origins = _origins(columns, columns_of_template(rule.id))
         self._type_of = self._types(declared, columns)
         self._explode = self._exploder(rule.explode, columns, values)
         self._each, self._index = columns.index("@each"), columns.index("@index")
@@ -72,14 +76,14 @@ class Rule:
         self.adjacent = rule.adjacent
         self.sum_fields: list[tuple[str, Callable[[Cells], Decimal | None], Callable[[Decimal], Any]]] = []
         fields = self._fields(declared)
-        self._slots = self._compile_slots(rule.set, fields, values)
+        self._slots = self._compile_slots(rule.set, fields, columns, values)
         self._source: Any = declared.mapping.source
         self._system: Any = declared.mapping.system
         self._lines: tuple[_Slot, ...] | None = None
         self._over: Callable[[Cells], list[str]] | None = None
         if rule.lines is not None:
             line_fields = line_fields_of(self._any_type(declared))
-            self._lines = self._compile_slots(rule.lines.set, line_fields, values)
+            self._lines = self._compile_slots(rule.lines.set, line_fields, columns, values)
             self._over = self._exploder(rule.lines.over, columns, values)
 
         self._plain = self._recorded is None and self._lines is None and not self._group
@@ -119,12 +123,12 @@ class Rule:
         self.used = True
         instant = self._instant(cells)
         if instant is None:
-            raise CellError(self._time_column, "schema", f"is empty, and {kind} needs a time")
+            raise _nothing(self._time_origins, cells, f"{kind} needs a time")
         if not self._earliest <= instant < self._latest:
             check_bounds(instant, self._bounds, self._time_column, self._write)
         event_id = self._id(cells)
         if not event_id:
-            raise CellError(self._id_column, "schema", f"is empty, and the id of {kind} is made from it")
+            raise _nothing(self._id_origins, cells, f"the id of {kind} is made from it")
         event = {
             "event_id": event_id,
             "type": kind,
@@ -133,12 +137,12 @@ class Rule:
             "occurred_at": self._write(instant),
         }
         made = Made(self, instant, event)
-        for name, get, column in self._slots:
+        for name, get, origins in self._slots:
             value = get(cells)
             if value is not None:
                 event[name] = value
-            elif column:
-                raise CellError(column, "schema", f"is empty, and {name} of {kind} is made from it")
+            elif origins:
+                raise _nothing(origins, cells, f"{name} of {kind} is made from it")
         if not self._plain:
             self._complete(made, cells, kind)
         return made
@@ -198,7 +202,7 @@ class Rule:
         return merged
 
     def _compile_slots(
-        self, rules: dict[str, FieldRule], fields: dict[str, Field], values: ValueCompiler
+        self, rules: dict[str, FieldRule], fields: dict[str, Field], columns: Columns, values: ValueCompiler
     ) -> tuple[_Slot, ...]:
         slots = []
         for name, rule in rules.items():
@@ -207,8 +211,8 @@ class Rule:
                 self.sum_fields.append((name, values.amount(rule), sum_writer(field.kind)))
                 continue
             used = [] if isinstance(rule, list) else columns_of_value(as_value(rule))
-            column = next(iter(used), name) if field.required else ""
-            slots.append((name, values.field(field, rule), column))
+            origins = _origins(columns, used) or [(name, lambda _cells: "")]
+            slots.append((name, values.field(field, rule), origins if field.required else []))
         return tuple(slots)
 
     def _exploder(
@@ -248,13 +252,26 @@ def check_bounds(instant: int, bounds: tuple[int | None, int | None], column: st
 
 
 def _fill(out: dict[str, Any], slots: Iterable[_Slot], cells: Cells, what: str) -> dict[str, Any]:
-    for name, get, column in slots:
+    for name, get, origins in slots:
         value = get(cells)
         if value is not None:
             out[name] = value
-        elif column:
-            raise CellError(column, "schema", f"is empty, and {name} of {what} is made from it")
+        elif origins:
+            raise _nothing(origins, cells, f"{name} of {what} is made from it")
     return out
+
+
+def _origins(columns: Columns, names: Iterable[str]) -> _Origins:
+    return [(name, columns.text(name)) for name in names]
+
+
+def _nothing(origins: _Origins, cells: Cells, needed: str) -> CellError:
+    """Why nothing came of these columns: one is empty, or (by a lookup, say) the first gives nothing."""
+    for name, get in origins:
+        if not get(cells):
+            return CellError(name, "schema", f"is empty, and {needed}")
+    name, get = origins[0]
+    return CellError(name, "schema", f"{get(cells)!r} gives nothing, and {needed}")
 
 
 class OpenGroup:

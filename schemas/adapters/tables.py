@@ -10,6 +10,7 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -40,10 +41,15 @@ class BadRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class OpenTable(Protocol):
-    """A table whose columns are known and whose rows can be read, more than once."""
+    """A table whose columns are known and whose rows can be read, more than once.
+
+    `timestamps` and `numbers` are columns that the file itself types so: their cells are written as ISO 8601, and
+    with a point.
+    """
 
     names: list[str]
     timestamps: frozenset[str]
+    numbers: frozenset[str]
 
     def rows(self) -> Iterator[list[str] | BadRow]:
         """The rows, in the file's order; lines without anything in them are no rows.
@@ -96,6 +102,7 @@ def _readable(path: str) -> Iterator[None]:
 
 class _CsvTable:
     timestamps: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
 
     def __init__(self, table: Table, path: str, size: int, *, packed: bool) -> None:
         self._table = table
@@ -104,9 +111,13 @@ class _CsvTable:
         self._packed = packed
         self._raw: IO[bytes] | None = None
         self._position = 0.0
+        self._ended = False
         self._has_header = table.header if table.header is not None else not table.columns
         with _readable(path), ExitStack() as stack:
-            first = next(self._reader(stack), []) if self._has_header else []
+            try:
+                first = next(self._reader(stack), []) if self._has_header else []
+            except csv.Error as error:
+                raise SourceError(f"{path}: its header line is not CSV: {error}") from error
         self.names = list(table.columns) or [name.strip() for name in first]
         if not self.names:
             raise SourceError(f"{path}: has no header line")
@@ -129,7 +140,11 @@ class _CsvTable:
                             count += 1
                             if not count & 1023:
                                 self._note_position()
-                            if len(row) == width:
+                            if self._ended:  # only a quote that is still open reads on for more
+                                yield BadRow(
+                                    "is not CSV: the file ends before the row does (a quote is never closed)", row
+                                )
+                            elif len(row) == width:
                                 yield row
                             elif any(cell.strip() for cell in row):
                                 yield self._judge(row, width)
@@ -147,8 +162,13 @@ class _CsvTable:
         if self._raw is not None:
             self._position = min(self._raw.tell() / self._size, 1.0)
 
+    def _note_end(self) -> Iterator[str]:
+        """No more lines; asked for them, the file has ended."""
+        self._ended = True
+        yield from ()
+
     def _reader(self, stack: ExitStack) -> Iterator[list[str]]:
-        table = self._table
+        table, self._ended = self._table, False
         self._raw = stack.enter_context(Path(self._path).open("rb"))  # noqa: SIM115 - closed by the stack
         stream: IO[bytes] = self._raw
         if self._packed:
@@ -159,7 +179,7 @@ class _CsvTable:
         for _ in range(table.skip_lines):
             text.readline()
         return csv.reader(
-            text,
+            chain(text, self._note_end()),
             delimiter=DELIMITERS.get(table.delimiter, table.delimiter),
             quotechar=table.quote or None,
             quoting=csv.QUOTE_MINIMAL if table.quote else csv.QUOTE_NONE,
@@ -185,6 +205,8 @@ class _ParquetTable:
         self.timestamps = frozenset(
             field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
         )
+        numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+        self.numbers = frozenset(field.name for field in schema if any(test(field.type) for test in numeric))
 
     def position(self) -> float:
         return self._position
@@ -208,11 +230,22 @@ class _ParquetTable:
 
     def _texts(self, column: Any) -> Sequence[str]:  # noqa: ANN401 - an Arrow array
         kinds = self._arrow.types
-        if kinds.is_timestamp(column.type):
+        if kinds.is_timestamp(column.type) and column.type.unit == "ns":
             column = column.cast(self._arrow.timestamp("us", tz=column.type.tz), safe=False)
         if kinds.is_dictionary(column.type):
             column = column.dictionary_decode()
-        return [_cell(value) for value in column.to_pylist()]
+        try:
+            return [_cell(value) for value in column.to_pylist()]
+        except OverflowError:
+            return [_cell_of(scalar) for scalar in column]
+
+
+def _cell_of(scalar: Any) -> str:  # noqa: ANN401 - an Arrow scalar
+    """The same of one value, which may be a time that Python does not have: a text that is none."""
+    try:
+        return _cell(scalar.as_py())
+    except OverflowError:
+        return f"{scalar.type} {getattr(scalar, 'value', '')} out of range"
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - whatever Parquet holds

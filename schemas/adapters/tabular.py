@@ -78,22 +78,26 @@ class RowCounts(msgspec.Struct, frozen=True):
 class TabularSource:
     """The messages of one table. What became of its rows is known when `messages` has given the first.
 
+    Args:
+        name: what `{@file}` says, by default the file's name; files of one name that are read together need it, or
+            their rows would have the same ids.
+
     Raises (on making):
         SettingsError: the mapping names columns that the table has not; every one is reported.
         SourceError: the file can't be read.
     """
 
-    def __init__(self, mapping: Mapping, path: str) -> None:
+    def __init__(self, mapping: Mapping, path: str, name: str = "") -> None:
         self._declared = mapping.declared
         self._table: OpenTable = open_table(self._declared.table, path)
         problems = tuple(lint_columns(mapping, path, self._table.names))
         if problems:
             raise SettingsError(problems)
-        self._columns = Columns(self._declared, self._table.names, self._table.timestamps)
+        self._columns = Columns(self._declared, self._table.names, self._table.timestamps, self._table.numbers)
         nulls = {"", *self._declared.table.null}
         self._nulls = frozenset(text.strip() for text in nulls)
         self._hashes = any(name == "@hash" for _, name in column_references(self._declared))
-        self._name = Path(path).name[-_NAME_LENGTH:]
+        self._name = (name or Path(path).name)[-_NAME_LENGTH:]
         self._passes = 2 if self._declared.link else 1
         self._pass = 0
         self._sorted = False

@@ -214,6 +214,8 @@ def _compile(text: str) -> tuple[re.Pattern[str], list[str]]:
             raise FormatError(f"{text!r} must have the {choice[0]} once; accepted: {ACCEPTED_FORMATS}")
     if "hour12" in parts and "half" not in parts:
         raise FormatError(f"{text!r} has %I (hours to 12) without %p (AM or PM)")
+    if "half" in parts and "hour12" not in parts:
+        raise FormatError(f"{text!r} has %p (AM or PM) without %I (hours to 12)")
     if len(set(parts)) != len(parts) or {"hour", "hour12"} <= set(parts):
         raise FormatError(f"{text!r} has a part of the time twice")
     return re.compile(pattern), parts

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from msgspec.structs import replace
+
 from schemas.adapters.columns import Columns
 from schemas.adapters.fields import (
     Field,
@@ -85,6 +87,11 @@ class ValueCompiler:
         columns = columns_of_value(value)
         if field.kind == "texts":
             return self._texts(value)
+        if field.kind in ("money", "number", "whole") and value.default is not None:
+            default = read_constant(field.kind)(scalar_text(value.default))
+            return _or_default(self.field(field, replace(value, default=None)), default)
+        if field.kind != "text" and value.columns is not None and value.default is None:
+            return self._first(field, value, value.columns)
         if field.kind == "number" and value.number is not None and not _has_steps(value):
             return self._computed(value.number, write_number)
         if field.kind == "money" and value.number is not None and not _has_steps(value):
@@ -92,8 +99,9 @@ class ValueCompiler:
         get = self.text(value)
         if field.kind == "text":
             return _text_or_none(get)
-        # what a formula gave is written with a point already, whatever the columns in it are written with
-        reader = self._reader(field.kind, [] if value.number is not None else columns)
+        # what a formula or a lookup gave is written with a point already, whatever its columns are written with
+        looked_up = value.lookup is not None and value.link is None
+        reader = self._reader(field.kind, [] if value.number is not None or looked_up else columns)
         return _read(get, reader, columns[0] if columns else field.name)
 
     def amount(self, value: Value) -> Callable[[Cells], Decimal | None]:
@@ -150,6 +158,13 @@ class ValueCompiler:
             return self._columns.text(value.column)
         assert value.text is not None
         return self._columns.template(value.text)
+
+    def _first(self, field: Field, value: Value, names: Sequence[str]) -> CellValue:
+        """The value of the first of the columns that is not empty, read as that column is written."""
+        each = [
+            (self._columns.text(name), self.field(field, replace(value, columns=None, column=name))) for name in names
+        ]
+        return lambda cells: next((read(cells) for get, read in each if get(cells)), None)
 
     def _texts(self, value: Value) -> CellValue:
         """A list of texts: all entries of a column with a list, followed through links; else the one text."""
@@ -217,6 +232,14 @@ def _read(get: CellText, reader: Reader, column: str) -> CellValue:
             return reader(text)
         except ValueError as error:
             raise CellError(column, "schema", str(error)) from None
+
+    return value
+
+
+def _or_default(get: CellValue, default: object) -> CellValue:
+    def value(cells: Cells) -> Any:  # noqa: ANN401 - a JSON value
+        found = get(cells)
+        return default if found is None else found
 
     return value
 
