@@ -11,6 +11,7 @@ import msgspec
 from dataflows.kafka.client import check_client
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.settings import ReadSettings, read_settings
+from dataflows.status import split_address
 from operators.alerting.lint import find_problems as find_alert_problems
 from operators.incidents.settings import find_problems as find_incident_problems
 from operators.process_map import ProcessMap
@@ -91,6 +92,7 @@ def check_settings(settings: ReadSettings) -> Checked:
             check_client(settings.value.kafka)
     except SettingsError as error:
         problems += (_of_kafka(problem, settings) for problem in error.problems)
+    problems += _of_addresses(settings)
     if settings.value is not None:
         problems += find_problems(settings.value.delivery, file=settings.file, text=settings.text)
         problems += find_incident_problems(settings.value.incidents, settings.file, settings.text)
@@ -104,6 +106,17 @@ def check_settings(settings: ReadSettings) -> Checked:
     kafka = settings.value.kafka
     broker = f"; broker {kafka.bootstrap}, {_count(len(kafka.topics), 'topic')}" if kafka.bootstrap else ""
     return Checked(settings.file, "settings", f"{said}; database {database}, process map {process}{broker}")
+
+
+def _of_addresses(settings: ReadSettings) -> Iterator[Problem]:
+    """Where the job and the delivery are to answer, and can't."""
+    for section in ("observe", "delivery"):
+        listen = settings.setting(section, "listen")
+        try:
+            if isinstance(listen, str) and listen:
+                split_address(listen)
+        except ValueError as error:
+            yield settings.problem(section, "listen", str(error))
 
 
 def _of_kafka(problem: Problem, settings: ReadSettings) -> Problem:

@@ -6,6 +6,7 @@ the engine; a value is a batch. Every state handed to the engine is bytes that n
 
 import copyreg
 import gc
+import shutil
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from dataflows.huge_pages import HugePages
 from dataflows.kept import compressed, expanded
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import spread, worker_of
+from dataflows.recovery import check_room, engine_refusal, parts_in, writing
 from operators.group_state import Emitted
 from operators.groups import Group, make_group
 from operators.lane_state import Merged
@@ -41,6 +43,8 @@ LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_si
 TO_INCIDENTS, INCIDENTS = "to_incidents", "incidents"
 
 _PACE_WAIT = timedelta(milliseconds=5)
+#: The engine's files are made in here, within the recovery directory, and moved out when all are there.
+_MAKING = "parts.new"
 
 #: A value for a key group; None says that the job is to stop.
 Keyed: TypeAlias = tuple[str, Sent | None]
@@ -307,10 +311,29 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int
 
 
 def init_recovery(recovery: Path, partitions: int) -> None:
-    """Make the engine's files in a recovery directory that has none."""
-    if not any(recovery.glob("part-*.sqlite3")):
-        recovery.mkdir(parents=True, exist_ok=True)
-        init_db_dir(recovery, partitions)
+    """Make the engine's files in a recovery directory that has none.
+
+    Killed half way, all are made anew the next time: the engine would never start from some of them.
+
+    Raises:
+        StateError: they can't be made there.
+    """
+    making = recovery / _MAKING
+    if parts_in(recovery) and not making.exists():
+        return
+    with writing(recovery):
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        try:
+            init_db_dir(making, partitions)
+        except BaseException as error:
+            refused = engine_refusal(error, recovery)
+            if refused is None:
+                raise
+            raise refused from None
+        for part in parts_in(making).values():
+            part.replace(recovery / part.name)
+        shutil.rmtree(making)
 
 
 def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: Cluster = Cluster()) -> None:  # noqa: B008 - frozen
@@ -318,6 +341,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
 
     Raises:
         AndonError: what a lane, a group or the writer raised, as itself.
+        StateError: state can't be kept, or what is kept can't be read.
         PeerLost: another process of the job has gone.
     """
     config = None
@@ -338,7 +362,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
         else:
             run_main(flow, epoch_interval=epoch, recovery_config=config)
     except Exception as error:
-        own = pipeline.stop.failure or _own_error(error)
+        own = pipeline.stop.failure or _own_error(error) or engine_refusal(error, recovery)
         if own is None or own is error:
             raise
         raise own from error
@@ -346,6 +370,8 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
         if type(error).__name__ != "PanicException" or len(cluster.addresses) <= 1:
             raise
         if pipeline.stop.failure is None and not pipeline.stop.requested:
+            if recovery is not None:
+                check_room(recovery)
             words = "another process of this job has gone; all of them stop and start together"
             raise PeerLost(words) from error
     finally:

@@ -5,7 +5,7 @@ import signal
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -16,7 +16,7 @@ from dataflows.files import partitions_of
 from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
-from dataflows.recovery import RunRecord
+from dataflows.recovery import RunRecord, held, writing
 from dataflows.settings import Settings
 from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
@@ -76,7 +76,8 @@ def run_record(settings: Settings, recovery: Path | None, mapping: Mapping | Non
     """The identity of this run, or of the run that is resumed from `recovery`.
 
     Raises:
-        StateError: the work was cut otherwise when the state was kept, or tables were read through another mapping.
+        StateError: the work was cut otherwise when the state was kept, or tables were read through another mapping;
+            or the directory can't be written to.
     """
     engine = settings.engine
     said = b"" if mapping is None else msgspec.json.encode(tomllib.loads(mapping.text))  # whatever its comments say
@@ -86,14 +87,15 @@ def run_record(settings: Settings, recovery: Path | None, mapping: Mapping | Non
     if recovery is None:
         return fresh
     path = RunRecord.path(recovery)
-    if not path.exists():
-        recovery.mkdir(parents=True, exist_ok=True)
-        made = path.with_suffix(".new")
-        made.write_bytes(msgspec.json.encode(fresh))
-        made.replace(path)
-        return fresh
+    with writing(recovery):
+        if not path.exists():
+            made = path.with_suffix(".new")
+            made.write_bytes(msgspec.json.encode(fresh))
+            made.replace(path)
+            return fresh
+        text = path.read_bytes()
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=RunRecord)
+        kept = msgspec.json.decode(text, type=RunRecord)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise StateError(f"{path} can't be read: {error}; start with a new recovery directory") from error
     for name in ("lanes", "case_groups", "item_groups", "site_groups"):
@@ -147,14 +149,13 @@ def run_job(
     Raises:
         SettingsError: the mapping does not fit a table.
         SourceError: a file can't be read.
-        StateError: the kept state can't be resumed.
+        StateError: the kept state can't be resumed, or is in use.
         Stopped: a signal asked for it before the input had ended.
         StoreError: ClickHouse does not take what it is given.
     """
     partitions = partitions_of(files)
     if mapping is not None:
         _check_tables(mapping, [partition.path for partition in partitions])
-    record = run_record(settings, recovery, mapping)
     groups = pipeline_settings(settings, process, close_at_us)
     source = LaneInput(
         partitions=tuple(partitions),
@@ -176,8 +177,13 @@ def run_job(
         return lanes[-1]
 
     stop = Stop()
-    with closing(BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)) as blocks, _stopping(stop):
-        writer = StoreWriter(blocks)
+    with ExitStack() as open_now:
+        if recovery is not None:
+            open_now.enter_context(held(recovery))
+        record = run_record(settings, recovery, mapping)
+        blocks = BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)
+        writer = StoreWriter(open_now.enter_context(closing(blocks)))
+        open_now.enter_context(_stopping(stop))
         pipeline = Pipeline(
             settings=groups,
             open_lane=open_lane,

@@ -1,6 +1,5 @@
 """`andon run`: the job that is left running, over Kafka or files that grow, alone or as one of several processes."""
 
-import fcntl
 import os
 import signal
 import socket
@@ -22,7 +21,7 @@ from dataflows.kafka.topics import TopicWatch
 from dataflows.lane import FileLane, LaneInput
 from dataflows.logs import ROOT
 from dataflows.observe import serve
-from dataflows.recovery import RunRecord, parts_in
+from dataflows.recovery import RunRecord, held, parts_in
 from dataflows.settings import Settings
 from dataflows.telemetry import Telemetry
 from dataflows.watch import NOT_BEGUN, JobWatch
@@ -171,12 +170,11 @@ def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now
     """Make or find the run's record; the first process of a job makes it, the others wait for it.
 
     Raises:
-        StateError: another job holds the directory, or the first process has not made it.
+        StateError: another job holds the directory, it can't be written to, or the first process has not made it.
     """
     if recovery is None:
         return run_record(settings, None)
-    recovery.mkdir(parents=True, exist_ok=True)
-    open_now.enter_context(_locked(recovery / f"process-{cluster.process}.lock"))
+    open_now.enter_context(held(recovery, cluster.process))
     if RunRecord.path(recovery).exists() and not parts_in(recovery):
         words = f"{recovery} has a run and no part of its state, without which it would go on with holes"
         raise StateError(f"{words}: give this process its part-*.sqlite3 back, or start with a new recovery directory")
@@ -194,18 +192,6 @@ def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now
             raise StateError(f"{words}; {own} (docs/running.md)")
         time.sleep(0.05)
     return run_record(settings, recovery)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock as long as this process lives: two jobs over one directory would ruin its state."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            words = f"{path.parent} is in use by another running job (or another process with the same number)"
-            raise StateError(words) from None
-        yield
 
 
 @contextmanager

@@ -6,10 +6,12 @@ Files of different moments, such as a volume of an older backup among newer ones
 state with holes; they are told apart by those notes.
 """
 
+import fcntl
+import os
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,6 +22,10 @@ _RUN_FILE = "andon-run.json"
 _PART = re.compile(r"^part-(\d+)\.sqlite3$")
 #: A part's commit follows its epoch's end in all processes: a stop leaves none behind, a kill some.
 _COMMITS_BEHIND = 10
+#: With less room than this, that is what a job ended for.
+_ROOM = 1 << 20
+#: What SQLite said, in the engine's words: `SqliteFailure(Error {…}, Some("database or disk is full"))`.
+_SAID = re.compile(r'SqliteFailure\(.*?Some\("(.*?)"\)\)')
 
 
 class RunRecord(msgspec.Struct, frozen=True):
@@ -88,6 +94,67 @@ class Whole(msgspec.Struct, frozen=True):
     workers: int
     resumed_at: int
     reached: int
+
+
+@contextmanager
+def held(recovery: Path, process: int = 0) -> Iterator[None]:
+    """Make a recovery directory and hold it as long as this process lives: two jobs over one would ruin its state.
+
+    Raises:
+        StateError: another job holds it, or it can't be written to.
+    """
+    with writing(recovery):
+        recovery.mkdir(parents=True, exist_ok=True)
+        file = (recovery / f"process-{process}.lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            words = f"{recovery} is in use by another running job (or another process with the same number)"
+            raise StateError(words) from None
+        yield
+
+
+@contextmanager
+def writing(recovery: Path) -> Iterator[None]:
+    """What the system refuses within a recovery directory, in words.
+
+    Raises:
+        StateError: it has refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _not_kept(recovery, error.strerror or str(error)) from error
+
+
+def engine_refusal(error: BaseException, recovery: Path | None) -> StateError | None:
+    """What the engine says of its files in a recovery directory, in words; None where it says something else."""
+    said = _SAID.search(str(error))
+    if recovery is None or (said is None and type(error).__module__ != "bytewax.recovery"):
+        return None
+    return _not_kept(recovery, said.group(1) if said else str(error))
+
+
+def check_room(recovery: Path) -> None:
+    """Write a file, and take it away again.
+
+    For when the engine has ended without a word: in several processes it does not tell that its files can't grow.
+
+    Raises:
+        StateError: there is no room for it.
+    """
+    tried = recovery / f"room-{os.getpid()}"
+    with writing(recovery):
+        try:
+            tried.write_bytes(bytes(_ROOM))
+        finally:
+            tried.unlink(missing_ok=True)
+
+
+def _not_kept(recovery: Path, why: str) -> StateError:
+    mend = "mend that (room, rights, files that are gone), or name another recovery directory"
+    return StateError(f"state can't be kept in {recovery}, or read from there: {why}; {mend}")
 
 
 def parts_in(directory: Path) -> dict[int, Path]:

@@ -124,13 +124,17 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     client: dict[str, str | int | bool] = {}
 
     def __post_init__(self) -> None:
-        """Refuse a start by time without the time.
+        """Refuse a start by time without the time, to read nothing, and to read dead letters again, for ever.
 
         Raises:
-            ValueError: `start` and `start_at` don't belong together.
+            ValueError: `start` and `start_at`, or `topics` and `dead_letter_topic`, don't go together; no topic.
         """
         if (self.start == "timestamp") != (self.start_at is not None):
             raise ValueError('start = "timestamp" and start_at go together')
+        if not self.topics:
+            raise ValueError("topics must name at least one")
+        if self.dead_letter_topic in self.topics:
+            raise ValueError("dead_letter_topic can't be one of topics: each dead letter would make another")
 
 
 class ObserveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,6 +150,15 @@ class ObserveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     dead_letter_window: Duration = Duration(5 * MINUTE_US)
     log: Literal["auto", "text", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __post_init__(self) -> None:
+        """Refuse to call every job stalled, or no input bad.
+
+        Raises:
+            ValueError: a duration is 0.
+        """
+        if not self.stalled_after or not self.dead_letter_window:
+            raise ValueError("stalled_after and dead_letter_window must be longer than 0")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -52,6 +52,22 @@ def test_with_nothing_named_the_defaults_are_checked(capsys: pytest.CaptureFixtu
     assert not list(Path().iterdir()), "nothing is written"
 
 
+def test_where_to_answer_has_to_be_an_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write("andon.toml", '[observe]\nlisten = "9464"\n')
+    monkeypatch.setenv("ANDON_DELIVERY_LISTEN", "0.0.0.0:http")
+    assert run_command(["check"]) == 2
+    words = 'must be a host and a port such as "127.0.0.1:9464" or "0.0.0.0:9464"'
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f'andon.toml:2: observe.listen = "9464": {words}',
+        f'environment: ANDON_DELIVERY_LISTEN = "0.0.0.0:http": {words}',
+    ]
+    _write("andon.toml", '[observe]\nlisten = ""\n')
+    monkeypatch.delenv("ANDON_DELIVERY_LISTEN")
+    assert run_command(["check"]) == 0
+
+
 def test_every_shipped_file_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     options = [part for name in shipped_mappings() for part in ("--mapping", name)]
     assert run_command(["check", *options]) == 0

@@ -1,12 +1,17 @@
 """The whole flow through the engine: the same rows as the pure pipeline, whatever cuts or kills it."""
 
-from collections.abc import Sequence
+import resource
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from bytewax.recovery import init_db_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataflows import engine
 from dataflows.engine import run_flow
 from dataflows.files import partitions_of
 from dataflows.flow import Pipeline, Stop
@@ -201,6 +206,70 @@ def test_state_kept_with_other_lanes_is_refused_in_words(tmp_path: Path) -> None
         run(files, pipeline_settings(), [], batch=200, recovery=tmp_path / "recovery", kill_after=2)
     with pytest.raises(StateError, match="keep the numbers of lanes and key groups as they were"):
         run(files, pipeline_settings(lanes=2), [], batch=200, recovery=tmp_path / "recovery")
+
+
+def test_a_start_killed_while_its_files_are_made_makes_them_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [Fact(n, "order.created", n, n, 0, False, 1 + n % 9) for n in range(600)]
+    files = write_log(tmp_path / "log", log_of(made))
+    recovery, chosen = tmp_path / "recovery", pipeline_settings(lanes=4)
+
+    def killed_half_way(directory: Path, partitions: int) -> None:
+        init_db_dir(directory, partitions)
+        for number in (1, 3):
+            (directory / f"part-{number}.sqlite3").unlink()
+        raise Killed("killed")
+
+    monkeypatch.setattr(engine, "init_db_dir", killed_half_way)
+    with pytest.raises(Killed):
+        run(files, chosen, [], recovery=recovery)
+    monkeypatch.undo()
+    rows: list[Row] = []
+    run(files, chosen, rows, recovery=recovery)
+    assert set(encoded(rows)) == set(encoded(PurePipeline(log_of(made), chosen, 50).run()))
+    assert {path.name for path in recovery.iterdir()} == {f"part-{number}.sqlite3" for number in range(4)}
+
+
+def test_state_that_is_not_whole_is_refused_in_words(tmp_path: Path) -> None:
+    made = [Fact(n, "order.created", n, n, 0, False, 1) for n in range(600)]
+    files = write_log(tmp_path / "log", log_of(made))
+    recovery, chosen = tmp_path / "recovery", pipeline_settings(lanes=2)
+    with pytest.raises(Killed):
+        run(files, chosen, [], batch=200, recovery=recovery, kill_after=1)
+    part = recovery / "part-1.sqlite3"
+    part.write_bytes(b"something else")
+    with pytest.raises(StateError, match=rf"{recovery}, or read from there: file is not a database; mend that"):
+        run(files, chosen, [], batch=200, recovery=recovery)
+    part.unlink()
+    with pytest.raises(StateError, match=rf"{recovery}, or read from there: Missing recovery partitions .*1.* of 2"):
+        run(files, chosen, [], batch=200, recovery=recovery)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What this process writes can't grow beyond `size`, as on a volume that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_recovery_directory_is_said_and_with_room_the_job_goes_on(tmp_path: Path) -> None:
+    made = [Fact(n, "order.created", n, n, 0, False, 1 + n % 9) for n in range(3_000)]
+    files = write_log(tmp_path / "log", log_of(made))
+    recovery, chosen = tmp_path / "recovery", pipeline_settings()
+    rows: list[Row] = []
+    for size in (2_000, 300_000):  # while its files are made, and while it runs
+        with files_of_at_most(size), pytest.raises(StateError, match=f"state can't be kept in {recovery}, or read"):
+            run(files, chosen, rows, batch=100, recovery=recovery)
+    assert rows, "it had begun"
+    run(files, chosen, rows, batch=100, recovery=recovery)
+    assert set(encoded(rows)) == set(encoded(PurePipeline(log_of(made), chosen, 100).run()))
 
 
 def test_time_stands_still_until_every_lane_was_heard(tmp_path: Path) -> None:

@@ -76,6 +76,31 @@ def test_a_replay_that_is_stopped_says_so_and_goes_on(day: list[str], tmp_path: 
     assert fingerprints(tmp_path) == fingerprints(plain)
 
 
+def test_a_replay_over_the_state_of_a_job_that_runs_is_refused(day: list[str], tmp_path: Path) -> None:
+    andon("migrate", cwd=tmp_path)
+    process = start("run", day[0], "--recovery", "state", cwd=tmp_path, ANDON_OBSERVE_LISTEN="127.0.0.1:0")
+    wait_for(lambda: (tmp_path / "state" / "andon-run.json").exists() or process.poll() is not None, "the job")
+    own = ("--clickhouse", "chdb:///./own.db")
+    done = andon("replay", day[0], "--recovery", "state", *own, cwd=tmp_path, check=False)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert done.returncode == 1
+    assert "andon: state is in use by another running job" in done.stderr
+    andon("replay", day[0], "--recovery", "state", *own, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_a_recovery_directory_that_is_none_is_said(command: str, day: list[str], tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    done = andon(command, day[0], "--recovery", "state", cwd=tmp_path, check=False, ANDON_OBSERVE_LISTEN="127.0.0.1:0")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "andon: state can't be kept in state, or read from there: File exists;"
+    )
+    assert "Traceback" not in done.stderr
+
+
 def test_other_lanes_and_groups_give_the_same_views(day: list[str], tmp_path: Path) -> None:
     one, many = tmp_path / "one", tmp_path / "many"
     for folder, cut in ((one, ("1", "1")), (many, ("3", "5"))):

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -132,6 +133,19 @@ def test_when_one_is_killed_all_end_and_nothing_is_lost(
         pids = consuming(job)
         job.kill()
         wait_for(lambda: all(map(gone, pids)), "those that it had started to go, too", 10)
+        slow.faults()
+        job.run_to_end(log, processes=2)
+        assert whole_views(tmp_path) == undisturbed
+
+
+def test_a_volume_that_is_full_is_said_and_not_taken_for_another_process_that_has_gone(
+    tmp_path: Path, broker: Broker, slow: ClickHouseFront, log: Log, undisturbed: object
+) -> None:
+    with Job(tmp_path, broker, slow.dsn_of(tmp_path.name), engine={"batch": 500, "ahead": 2_000}) as job:
+        for pid in consuming(job):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        assert job.ends(60) == 1
+        assert "andon: state can't be kept in state, or read from there: File too large" in job.errors()
         slow.faults()
         job.run_to_end(log, processes=2)
         assert whole_views(tmp_path) == undisturbed

@@ -102,6 +102,28 @@ def test_what_a_record_refuses_is_told_at_its_section(tmp_path: Path) -> None:
     assert _told(config, {}) == [f"{config}:3: stock: margin_units and margin_share can't be negative"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '[kafka]\ntopics = ["orders", "dead"]\ndead_letter_topic = "dead"\n',
+            "kafka: dead_letter_topic can't be one of topics: each dead letter would make another",
+        ),
+        ("[kafka]\ntopics = []\n", "kafka: topics must name at least one"),
+        ('[observe]\nstalled_after = "0s"\n', "observe: stalled_after and dead_letter_window must be longer than 0"),
+        (
+            '[observe]\ndead_letter_window = "0s"\n',
+            "observe: stalled_after and dead_letter_window must be longer than 0",
+        ),
+    ],
+)
+def test_settings_that_would_read_nothing_or_for_ever_or_call_every_job_stalled(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    config = _file(tmp_path, text)
+    assert _told(config, {}) == [f"{config}:1: {words}"]
+
+
 def test_a_section_that_is_no_table(tmp_path: Path) -> None:
     config = _file(tmp_path, "engine = 3\n")
     assert _told(config, {"ANDON_ENGINE_LANES": "4"}) == [f"{config}:1: engine = 3: must be a table"]

@@ -449,6 +449,22 @@ def test_json_live_is_a_line_a_second(clock: Clock, capsys: pytest.CaptureFixtur
     assert [json.loads(line)["processes"][0]["status"]["idle_s"] for line in lines] == [0, 1, 2]
 
 
+def test_live_into_a_pipe_is_a_board_a_second(clock: Clock) -> None:
+    out, seen = io.StringIO(), []
+    telemetry = busy(clock)
+    until = interrupt_after(3, clock)
+
+    def pause(seconds: float) -> None:
+        seen.append(out.getvalue().count("messages/s ·"))
+        until(seconds)
+
+    watch(lambda: [answer(telemetry)], Console(file=out), pause=pause)
+    assert seen == [1, 2, 3], "each when it was asked for, not all in the end"
+    clear = interrupt_after(1, clock)
+    watch(lambda: [Answer("http://127.0.0.1:1", error="can't be reached")], Console(file=out), pause=clear)
+    assert "NOT REACHED" in out.getvalue()
+
+
 def test_ctrl_c_before_the_first_answer(clock: Clock) -> None:
     calls: list[int] = []
 

@@ -45,7 +45,8 @@ def status(urls: tuple[str, ...], config: str | None, *, live: bool | None, as_j
         answers = watch(lambda: ask_all(places), console, as_json=as_json)
     else:
         answers = ask_all(places)
-        _tell(answers, console, as_json=as_json)
+        if as_json or any(one.status is not None for one in answers):
+            _tell(answers, console, as_json=as_json)
     silent = [one for one in answers if one.status is None]
     for one in silent:
         click.echo(f"{one.url} {one.error}", err=True)
@@ -76,7 +77,7 @@ def _tell(answers: Sequence[Answer], console: Console, *, as_json: bool) -> None
     """Print answers once; where output goes to a file or a pipe, wide enough for most."""
     if as_json:
         click.echo(msgspec.json.encode({"well": is_well(answers), "processes": answers}).decode())
-    elif any(one.status is not None for one in answers):
+    else:
         if not console.is_terminal:
             console.width = max(console.width, _WIDE)
         console.print(board(answers))
@@ -89,13 +90,13 @@ def watch(
     as_json: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> Sequence[Answer]:
-    """Ask and draw each second until Ctrl-C; gives the last answers."""
+    """Ask and draw each second until Ctrl-C, on a terminal in place, else one below the other; the last answers."""
     answers: Sequence[Answer] = ()
     try:
-        if as_json:
+        if as_json or not console.is_terminal:
             while True:
                 answers = ask()
-                _tell(answers, console, as_json=True)
+                _tell(answers, console, as_json=as_json)
                 sys.stdout.flush()
                 pause(_EVERY_S)
         with Live(console=console, auto_refresh=False) as drawn:
