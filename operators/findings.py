@@ -1,6 +1,7 @@
 """Making signals: deterministic ids, one plain sentence, and the version that lets a later one replace it."""
 
 import math
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -8,6 +9,8 @@ import msgspec
 
 from schemas.events import Arrived
 from schemas.rows import HandoffPass, Scope, Signal
+
+_SEPARATOR = "\x1f"
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -71,7 +74,15 @@ Output: TypeAlias = HandoffPass | Signal
 
 def signal_id(*parts: str) -> str:
     """The same finding has the same id in every run: a hash of what it is about."""
-    return "s" + blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest()
+    return "s" + blake2b(joined(parts).encode(), digest_size=10).hexdigest()
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Parts as one text that no other parts, as many, have: where one has the separator in it, lengths come first."""
+    text = _SEPARATOR.join(parts)
+    if text.count(_SEPARATOR) == len(parts) - 1:
+        return text
+    return _SEPARATOR.join((*[str(len(part)) for part in parts], text))
 
 
 def next_version(previous: int, arrival_us: int) -> int:

@@ -90,7 +90,9 @@ class CaseGroup:
             settings.process, lambda case_id: bucket_of(case_id, groups) == mine, self._changes
         )
         self._read = wanted_metrics(settings)
-        self._detectors = EventDetectors(case_detectors(settings.detectors, settings.process), self._read)
+        self._detectors = EventDetectors(
+            case_detectors(settings.detectors, settings.process, settings.stock.currency), self._read
+        )
         self._scopes = [handoff.scope for handoff in settings.process.handoff]
         counted = [[f"{kind}:{handoff.name}" for kind in COUNTED] for handoff in settings.process.handoff]
         self._counted = [[metric for metric in metrics if metric in self._read] for metrics in counted]

@@ -10,6 +10,7 @@ from operators.detectors.order_book import OrderBook
 from operators.detectors.policy import Override
 from operators.detectors.scopes import ScopeDetector
 from operators.detectors.settings import DetectorSettings
+from operators.findings import signal_id
 from schemas.durations import DAY_US
 from schemas.errors import StateError
 from schemas.events import OrderCreated
@@ -110,6 +111,17 @@ def test_the_same_lines_of_another_customer_are_another_order() -> None:
     assert isinstance(third, OrderCreated)
     assert contents_of(first) == contents_of(third) != contents_of(second)
     assert len(contents_of(first)) == 1
+
+
+def test_names_with_any_character_in_them_make_no_other_order_s_content() -> None:
+    log = Log()
+    order(log, "10:00", "o1", channel="w\x1fk", customer_id=None, idempotency_key="z")
+    order(log, "10:00", "o2", channel="w", customer_id=None, idempotency_key="k\x1fz")
+    first, second = (one.event for one in log.in_order())
+    assert isinstance(first, OrderCreated)
+    assert isinstance(second, OrderCreated)
+    assert contents_of(first) != contents_of(second)
+    assert signal_id("stock", "a\x1fb", "c") != signal_id("stock", "a", "b\x1fc")
 
 
 def test_what_is_too_old_to_be_repeated_is_forgotten() -> None:

@@ -17,7 +17,7 @@ from operators.detectors.policy import Override
 from operators.detectors.records import ScopeFinding
 from operators.detectors.scopes import ScopeDetectors, ScopeDetectorsState
 from operators.detectors.settings import DetectorSettings
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, rfc3339
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, rfc3339
 from schemas.errors import StateError
 from schemas.events import Arrived, Event
 from tests.harness import START_US
@@ -75,8 +75,8 @@ def judges(settings: DetectorSettings) -> ScopeDetectors:
     policy = settings.policy
     return ScopeDetectors(
         [
-            AdjustmentsLost(policy("inventory.lost")),
-            PhantomStock(policy("inventory.phantom")),
+            AdjustmentsLost(policy("inventory.lost"), "EUR"),
+            PhantomStock(policy("inventory.phantom"), "EUR"),
             SkuWatch(policy("demand.cover")),
         ]
     )
@@ -230,7 +230,7 @@ def test_an_item_that_is_not_found_again_and_again_though_the_book_has_it() -> N
     assert found[0].impacts[0].value == 10.0
     assert found[-1].signal.closed_at_us == counted + MINUTE_US
     assert "a count has put the book right" in found[-1].signal.explanation
-    assert found[-1].value == 30.0
+    assert (found[-1].value, found[-1].currency) == (30.0, "EUR")
     assert run(log, keep=True, step_us=13 * MINUTE_US) == found
 
 
@@ -414,6 +414,25 @@ def test_a_run_on_an_item_of_which_there_is_plenty_or_more_comes_is_no_finding()
     assert run(log) == []
 
 
+@pytest.mark.parametrize(
+    ("came_h", "kept", "finds"),
+    [(2, 2_000, False), (-1, 2_000, False), (-1, 300, True)],
+    ids=["in time", "early", "early, and most of it went elsewhere"],
+)
+def test_what_came_before_it_was_due_is_not_expected_any_more(came_h: int, kept: int, *, finds: bool) -> None:
+    log, begin = a_day(), START_US + 6 * HOUR_US
+    run_on(log, begin, 120)
+    lines = [{"sku": "s3", "qty": 1_000}, {"sku": "s3", "qty": 1_000}]
+    due, came = rfc3339(begin + 2 * HOUR_US), begin + came_h * HOUR_US - MINUTE_US
+    log.say("po.created", START_US, "erp", po_id="p1", supplier="s", node="n1", expected_at=due, lines=lines)
+    log.say("goods.received", came, "wms", po_id="p1", lines=lines)
+    log.move(came, "s3", 2_000, reason="receipt")
+    log.move(came + 1, "s3", kept - 2_000, reason="transfer_out")
+    found = run(log)
+    assert kinds(found) == ({("stockout_risk", "[('sku', 's3')]")} if finds else set())
+    assert not found or found[0].signal.found_at_us <= begin + 20 * MINUTE_US
+
+
 def test_a_channel_that_sells_what_is_gone() -> None:
     log, begin = a_day(), START_US + 6 * HOUR_US
     log.move(begin - MINUTE_US, "s3", -200, reason="other")
@@ -483,6 +502,55 @@ def test_a_promotion_that_sells_out_within_hours_is_found_before_it_has() -> Non
     found = run(log)
     assert kinds(found) == {("promotion_without_stock", "[('promotion', 'p7'), ('sku', 's3')]")}
     assert begin < found[0].signal.found_at_us <= begin + 20 * MINUTE_US
+
+
+def test_demand_that_is_no_surprise_is_none_even_where_no_surprise_is_asked_for() -> None:
+    surge = msgspec.structs.replace(SETTINGS.demand.surge, raised_score=0.0, raised_times=0.0, least=1)
+    demand = msgspec.structs.replace(SETTINGS.demand, surge=surge)
+    assert run(a_day(), msgspec.structs.replace(SETTINGS, demand=demand)) == []
+
+
+def a_run(*promotions: tuple[str, int, str, list[str]]) -> set[tuple[str, str]]:
+    """What is found of a run on an item, when promotions were (what, when in seconds, which, of which items)."""
+    log, begin = a_day(), START_US + 6 * HOUR_US
+    run_on(log, begin, 120)
+    for what, at_s, name, skus in promotions:
+        log.say(f"promotion.{what}", START_US + at_s * SECOND_US, "ecom", promotion_id=name, skus=skus)
+    return kinds(run(log))
+
+
+@pytest.mark.parametrize(
+    "promotions",
+    [
+        [("started", 14_400, "p", ["s4"])],
+        [("started", 14_400, "p", ["s3"]), ("ended", 18_000, "p", ["s3"])],
+        [("started", 14_400, "p", ["s3", "s4"]), ("ended", 18_000, "p", [])],
+        [("started", 14_400, "p", ["s3"]), ("ended", 14_401, "p", ["s3"])],
+    ],
+    ids=["of another item", "ended", "ended as a whole", "ended within a minute"],
+)
+def test_a_run_on_an_item_that_is_in_no_promotion_is_not_put_down_to_one(
+    promotions: list[tuple[str, int, str, list[str]]],
+) -> None:
+    assert a_run(*promotions) == {("stockout_risk", "[('sku', 's3')]")}
+
+
+def test_of_two_promotions_of_an_item_one_goes_on_when_the_other_ends() -> None:
+    both = [("started", 14_400, "p", ["s3"]), ("started", 14_500, "q", ["s3"])]
+    of_p, of_q = (("promotion_without_stock", f"[('promotion', '{name}'), ('sku', 's3')]") for name in "pq")
+    assert a_run(*both) == {of_q}
+    assert a_run(*both, ("ended", 18_000, "q", ["s3"])) == {of_p}
+    assert a_run(*both, ("ended", 18_000, "p", ["s3"])) == {of_q}
+
+
+def test_a_promotion_whose_end_nobody_tells_is_over_after_a_while() -> None:
+    log, begin = a_day(hours=12), START_US + 6 * HOUR_US
+    log.say("promotion.started", START_US + HOUR_US, "ecom", promotion_id="p", skus=["s3"])
+    run_on(log, begin, 120)
+    surge = msgspec.structs.replace(SETTINGS.demand.surge, promoted=Duration(4 * HOUR_US))
+    demand = msgspec.structs.replace(SETTINGS.demand, surge=surge)
+    assert kinds(run(log)) == {("promotion_without_stock", "[('promotion', 'p'), ('sku', 's3')]")}
+    assert kinds(run(log, msgspec.structs.replace(SETTINGS, demand=demand))) == {("stockout_risk", "[('sku', 's3')]")}
 
 
 def test_a_promotion_with_stock_is_no_finding() -> None:

@@ -24,11 +24,17 @@ def event(number: int, kind: str, at_us: int, **fields: object) -> Arrived:
 
 
 def order(
-    number: int, at_us: int, price: float, sku: str = "a", channel: str = "web", cost: float | None = 12
+    number: int,
+    at_us: int,
+    price: float,
+    sku: str = "a",
+    channel: str = "web",
+    cost: float | None = 12,
+    currency: str | None = "EUR",
 ) -> Arrived:
     line = {"line_id": "1", "sku": sku, "qty": 2, "unit_price": f"{price:.2f}"}
     lines = [line | ({"unit_cost": f"{cost:.2f}"} if cost is not None else {})]
-    fields = {"order_id": f"o{number}", "channel": channel, "currency": "EUR", "customer_id": "c", "lines": lines}
+    fields = {"order_id": f"o{number}", "channel": channel, "currency": currency, "customer_id": "c", "lines": lines}
     return event(number, "order.created", at_us, **fields)
 
 
@@ -82,6 +88,34 @@ def test_a_slip_of_the_decimal_point(price: float) -> None:
     assert [impact.order_id for impact in named] == [f"o{1_000 + n}" for n in range(5)]
     assert {impact.value for impact in named} <= {40.0, 42.0, 44.0, 46.0, 48.0}, "at the right price"
     assert found[-1].signal.closed_at_us is not None
+
+
+def in_sek(number: int, at_us: int, price: float) -> Arrived:
+    return order(number, at_us, 11 * price, channel="market", cost=11 * 12, currency="SEK")
+
+
+def test_a_channel_that_sells_in_two_currencies_has_a_usual_price_in_each() -> None:
+    sek = [in_sek(6_000 + n, START_US + (n * 30 + 7) * MINUTE_US, 20) for n in range(60)]
+    published = [
+        event(5_000 + n, "price.changed", BEGIN + n, sku="a", channel="market", price=price, currency=currency)
+        for n, (price, currency) in enumerate([("220.00", "SEK"), ("21.00", "EUR")])
+    ]
+    assert run([*usual(), *sek, *published]) == []
+    wrong = [in_sek(7_000 + n, BEGIN + n * MINUTE_US, 2) for n in range(3)]
+    both = [order(8_000 + n, BEGIN + n * MINUTE_US + 1, 2, channel="market") for n in range(3)]
+    found = run([*usual(), *sek, *wrong, *both])
+    assert {one.signal.kind for one in found} == {"price_error"}
+    assert len({one.signal.signal_id for one in found}) == 2
+    named = {impact.order_id: (impact.value, impact.currency) for one in found for impact in one.impacts}
+    assert {named[f"o{number}"] for number in range(7_000, 7_003)} == {(440.0, "SEK")}
+    assert {currency for _, currency in named.values()} == {"EUR", "SEK"}
+    assert run([*usual(), *sek, *wrong, *both], keep=True) == found
+
+
+def test_where_orders_say_no_currency_a_published_price_is_held_against_what_they_say() -> None:
+    bare = [order(n, START_US + n * 10 * MINUTE_US, 20, currency=None) for n in range(30)]
+    slip = event(5_000, "price.changed", BEGIN, sku="a", channel="web", price="2.20", currency="EUR")
+    assert [one.signal.kind for one in run([*bare, slip])] == ["price_error", "price_error"]
 
 
 def test_a_published_price_is_found_before_anybody_buys() -> None:

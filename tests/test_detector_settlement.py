@@ -1,5 +1,8 @@
 """Postings that fail, postings that never come, documents that don't agree; and what is none of it."""
 
+from itertools import cycle
+
+import msgspec
 import pytest
 
 from operators.detectors.events import EventDetectors
@@ -10,7 +13,7 @@ from operators.detectors.records import ScopeFinding
 from operators.detectors.settings import DetectorSettings
 from operators.detectors.settlement import SettlementSettings, settlement_judges, settlement_parts
 from schemas.durations import HOUR_US, MINUTE_US
-from schemas.events import Arrived
+from schemas.events import Arrived, PostingFailed
 from tests.detector_days import Day, at, named, run, with_book
 
 ENDS = at(18)
@@ -65,10 +68,43 @@ def test_an_interface_that_is_down_is_found_at_once_with_its_code_and_orders() -
     assert first.scope == {"posting_type": "goods_issue", "interface": "goods", "error_code": "E1"}
     assert at(10) < first.found_at_us <= at(10) + 15 * MINUTE_US
     assert "on goods (E1) fail" in first.explanation
-    assert all("\x1f" not in event_id for event_id in first.evidence)
     assert last.closed_at_us is not None
     assert sorted(named(found)) == sorted(f"o{number}" for number in DOWN)
     assert run(events, parts(), ENDS, step_us=11 * MINUTE_US, keep=True) == found
+
+
+@pytest.mark.parametrize("name", ["interface", "error_code", "event_id"])
+def test_names_with_any_character_in_them_are_told_as_they_are(name: str) -> None:
+    def odd(arrived: Arrived) -> Arrived:
+        fields = {name: f"a\x1fb {getattr(arrived.event, name)}"} if hasattr(arrived.event, name) else {}
+        return msgspec.structs.replace(arrived, event=msgspec.structs.replace(arrived.event, **fields))
+
+    found = run(map(odd, shipped(failing=DOWN).events), parts(), ENDS)
+    first = found[0].signal
+    told = {"interface": "goods", "error_code": "E1", "event_id": first.evidence[0].removeprefix("a\x1fb ")}
+    told[name] = f"a\x1fb {told[name]}"
+    assert first.scope == {
+        "posting_type": "goods_issue",
+        "interface": told["interface"],
+        "error_code": told["error_code"],
+    }
+    assert first.evidence[0] == told["event_id"]
+    assert sorted(named(found)) == sorted(f"o{number}" for number in DOWN)
+
+
+def test_failures_of_one_interface_with_different_codes_name_the_interface_alone() -> None:
+    codes = cycle(["E1", "E2", "E3"])
+
+    def coded(arrived: Arrived) -> Arrived:
+        if not isinstance(arrived.event, PostingFailed):
+            return arrived
+        return msgspec.structs.replace(arrived, event=msgspec.structs.replace(arrived.event, error_code=next(codes)))
+
+    in_order = sorted(shipped(failing=DOWN).events, key=lambda one: one.arrival_us)
+    events = [coded(one) for one in in_order]
+    first = run(events, parts(), ENDS)[0].signal
+    assert first.scope == {"posting_type": "goods_issue", "interface": "goods"}
+    assert "Postings of goods issue on goods fail" in first.explanation
 
 
 @pytest.mark.parametrize("lost", ["goods_issue", "invoice", "payment"])
@@ -134,6 +170,26 @@ def test_amounts_that_disagree_and_postings_that_repeat_are_told_of_their_order(
     ]
     assert "20.00 invoiced, 15.00 paid" in signals[0].explanation
     assert len(signals[0].evidence) == 2
+
+
+@pytest.mark.parametrize(
+    ("invoiced", "paid", "finds"),
+    [
+        (("100.00", "EUR"), ("108.00", "USD"), False),
+        (("100.00", "EUR"), ("108.00", None), True),
+        (("-50.00", "EUR"), ("-50.00", "EUR"), False),
+        (("-50.00", "EUR"), ("-60.00", "EUR"), True),
+    ],
+)
+def test_amounts_are_compared_within_a_currency_whatever_their_sign(
+    invoiced: tuple[str, str], paid: tuple[str, str | None], *, finds: bool
+) -> None:
+    day = Day()
+    day.order("o", at(8))
+    for kind, (amount, currency) in (("invoice", invoiced), ("payment", paid)):
+        what = {"posting_type": kind, "reference": "o", "amount": amount, "currency": currency}
+        day.tell("posting.recorded", at(10), posting_id=kind, **what)
+    assert [signal.kind for signal in told(day)] == ["amount_mismatch"] * finds
 
 
 def told(day: Day):  # noqa: ANN201 - signals

@@ -10,7 +10,7 @@ from operators.detectors.scopes import ScopeDetectors, ScopeDetectorsState
 from operators.detectors.settings import DetectorSettings
 from operators.detectors.supply import Supply
 from schemas.durations import DAY_US, HOUR_US, rfc3339
-from schemas.events import Arrived, Event
+from schemas.events import Arrived, Event, PoCreated
 from schemas.rows import Signal
 from tests.harness import START_US
 from tests.tallies import all_tallies
@@ -51,7 +51,7 @@ def purchase(
 
 
 def run(log: list[Arrived], *, keep: bool = False, step_us: int = HOUR_US) -> tuple[list[ScopeFinding], list[Signal]]:
-    first, second = EventDetectors([Supply(SETTINGS.supply)]), ScopeDetectors(_judges())
+    first, second = EventDetectors([Supply(SETTINGS.supply, "EUR")]), ScopeDetectors(_judges())
     out: list[ScopeFinding] = []
     signals: list[Signal] = []
     log = sorted(log)
@@ -62,7 +62,7 @@ def run(log: list[Arrived], *, keep: bool = False, step_us: int = HOUR_US) -> tu
         out += second.advance(now)
         if keep:
             kept, judged = first.snapshot(), msgspec.msgpack.encode(second.snapshot())
-            first, second = EventDetectors([Supply(SETTINGS.supply)]), ScopeDetectors(_judges())
+            first, second = EventDetectors([Supply(SETTINGS.supply, "EUR")]), ScopeDetectors(_judges())
             first.restore(kept)
             second.restore(msgspec.msgpack.decode(judged, type=ScopeDetectorsState))
     return out, signals
@@ -118,7 +118,7 @@ def test_as_many_late_ones_here_and_there_are_none() -> None:
 
 
 def test_what_came_late_is_late_when_it_is_due_and_what_came_too_early_to_tell_is_not() -> None:
-    detector = EventDetectors([Supply(SETTINGS.supply)])
+    detector = EventDetectors([Supply(SETTINGS.supply, "EUR")])
     log = [*purchase(1, "s1", START_US, after_h=27), *purchase(2, "s1", START_US, after_h=25.9)]
     log = sorted([*log, *purchase(3, "s1", START_US, after_h=2)])
     found = [tally for step in range(30) for tally in _late_between(detector, log, step)]
@@ -148,6 +148,20 @@ def test_what_was_ordered_before_the_log_is_matched_with_the_cost_that_was_annou
     assert kinds(found) == {("supply_mismatch", "s1")}
     assert "worth 50.00 as announced and received, invoiced 57.50" in signals[0].explanation
     assert [impact.value for impact in found[0].impacts] == [50.0, 50.0, 50.0]
+
+
+def test_what_is_ordered_counts_once_however_often_it_is_told_of() -> None:
+    late = [one for n in range(6) for one in purchase(100 + n, "s2", START_US + (30 + n) * HOUR_US, after_h=None)]
+    fields = ("po_id", "supplier", "expected_at", "lines")
+    again = [
+        event(9_000 + n, "po.created", one.arrival_us + 1, **{key: getattr(one.event, key) for key in fields})
+        for n, one in enumerate(late)
+        if isinstance(one.event, PoCreated)
+    ]
+    found, _ = run([*usual(), *late, *again])
+    assert kinds(found) == {("supplier_delay", "s2")}
+    impacts = [impact for finding in found for impact in finding.impacts]
+    assert {(impact.units, impact.value, impact.currency) for impact in impacts} == {(10.0, 50.0, "EUR")}
 
 
 def test_deliveries_without_announcement() -> None:

@@ -70,6 +70,17 @@ def test_of_two_findings_the_lines_of_more_value_count_and_the_larger_refund() -
         assert found == (150.0, 60.0, 9.0, 12.0)
 
 
+@pytest.mark.parametrize("refunds_first", [True, False])
+def test_a_refund_in_another_currency_is_not_said_in_that_of_the_order(*, refunds_first: bool) -> None:
+    sold = [Impact(f"o{n}", value=80.0, units=1.0, currency="EUR") for n in range(4)]
+    back = [Impact(f"o{n}", f"r{n}", value=50.0, units=1.0, refund=50.0, currency="USD") for n in range(4)]
+    findings = [("oversell", sold), ("refund_lag", back)]
+    said = enumerate(reversed(findings) if refunds_first else findings)
+    incident = only(run([finding(10 + minute, kind, NODE, impacts) for minute, (kind, impacts) in said]))
+    assert (incident.values_at_risk, incident.currency) == ({"EUR": 320.0}, "EUR")
+    assert incident.refunds_exposed == 0.0
+
+
 def test_cases_in_common_are_counted_while_both_are_there() -> None:
     shared = SharedOrders()
     for number in (1, 2, 3):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from operators.detectors.bounds import by_words
 from operators.detectors.policy import paths_of
 from operators.detectors.settings import DetectorSettings
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
@@ -16,16 +17,17 @@ _UNITS = ((DAY_US, "d"), (HOUR_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s"), (1_
 
 _HEAD = """# Every threshold of the detectors
 
-Under `[detectors]` of the settings; those by scope also in `set` of `[[detectors.override]]`, by these names. The
-others are read once for the whole retailer, and an override of them is refused. What they mean stands with the family's
-page, and for what has `window`, `least`, `share` … in [detection](../detection.md). This page is written by
+Under `[detectors]` of the settings; those that can be other somewhere also in `set` of `[[detectors.override]]`, by
+these names: one for anything but what stands in the last column is refused, since no scope would match it. Shares are
+between 0 and 1, no number is below 0. What they mean stands with the family's page, and for what has `window`, `least`,
+`share` … in [detection](../detection.md). This page is written by
 `python -m tests.thresholds`; a test holds it to the code.
 """
 
 
 def page() -> str:
     """The whole page."""
-    return _HEAD + "\n| threshold | default | by scope |\n|---|---|---|\n" + "".join(_rows())
+    return _HEAD + "\n| threshold | default | can be other by |\n|---|---|---|\n" + "".join(_rows())
 
 
 def _rows() -> Iterator[str]:
@@ -36,7 +38,7 @@ def _rows() -> Iterator[str]:
         value: object = settings
         for name in path.split("."):
             value = getattr(value, name)
-        yield f"| `{path}` | `{_shown(value)}` | {'yes' if by_scope else 'no'} |\n"
+        yield f"| `{path}` | `{_shown(value)}` | {(by_scope and by_words(path)) or 'no'} |\n"
 
 
 def _shown(value: object) -> str:

@@ -34,10 +34,11 @@ from operators.process_map import ProcessMap
 from operators.promise_path import promise_path
 
 
-def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[EventDetector]:
+def case_detectors(settings: DetectorSettings, process: ProcessMap, currency: str = "") -> list[EventDetector]:
     """Those that see the events of cases, the order book before those that ask it.
 
-    What holds an event against what was known before it stands before the book: repeats, and freight.
+    `currency` is that of costs, where events don't say one. What holds an event against what was known before it stands
+    before the book: repeats, and freight.
     """
     if not settings.enabled:
         return []
@@ -55,7 +56,7 @@ def case_detectors(settings: DetectorSettings, process: ProcessMap) -> list[Even
         Parcels(book, settings.carriers.remembered),
         *settlement_parts(settings.settlement, book),
         Returns(settings.returns),
-        Supply(settings.supply),
+        Supply(settings.supply, currency),
         PickShorts(book),
         Unfilled(book),
         OrderFlow(book),
@@ -108,7 +109,7 @@ def scope_detectors(settings: DetectorSettings, currency: str = "") -> list[Scop
         ),
         *supply_judges(policy("supply.late"), policy("supply.unannounced"), policy("supply.mismatch")),
         AdjustmentsLost(policy("inventory.lost"), currency),
-        PhantomStock(policy("inventory.phantom")),
+        PhantomStock(policy("inventory.phantom"), currency),
         SkuWatch(policy("demand.cover")),
     ]
 

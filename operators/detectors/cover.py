@@ -78,8 +78,8 @@ class SkuWatch(ScopeDetector):
         """Whether it is as bad as ever, though nobody was refused."""
         if short.kind == "oversell" or state.low_since_us:
             return False
-        wanted = end_us < state.raised_until_us or (short.promotion and short.promotion == state.promotion)
-        return bool(wanted) and state.cover_hours(end_us) < rule.hours
+        wanted = end_us < state.raised_until_us or short.promotion in state.promotions
+        return wanted and state.cover_hours(end_us) < rule.hours
 
     def idle(self, state: SkuState) -> bool:
         """Nothing is open."""
@@ -88,8 +88,7 @@ class SkuWatch(ScopeDetector):
     def _shortage(self, state: SkuState, end_us: int, rule: CoverRule, *, started: bool) -> Short | None:
         """What is wrong with the item, if anything."""
         low = state.low_since_us > 0
-        as_usual = not (low or state.promotion or end_us < state.raised_until_us)
-        if as_usual and rule.soon_unfilled > 0 and rule.unfilled > 0:
+        if not (low or state.promotions or end_us < state.raised_until_us):
             return None
         refused = state.refused() if low else []
         late = sum(one[0] > end_us - rule.soon for one in refused)
@@ -97,15 +96,16 @@ class SkuWatch(ScopeDetector):
         begun = min([one[1] for one in refused], default=end_us)
         hours = state.cover_hours(end_us) if end_us < state.raised_until_us else FOR_EVER
         left = f"{max(0.0, state.on_hand):g} are left" + (f", enough for {hours:.1f} h" if hours < FOR_EVER else "")
-        if state.promotion:
-            need = rule.lift * state.need
+        if state.promotions:
+            promoting = state.promotions[state.promotion]
+            need = rule.lift * promoting.need
             there = max(0.0, state.on_hand) + state.expected(end_us, end_us + DAY_US)
             if started and state.peak > 0 and there < rule.ready * need:
                 why = f"{there:g} are there or come today, its first day needs about {need:.0f}"
-                return _short("promotion_without_stock", state, state.promoted_us, end_us, why, 6.0)
-            begins = end_us - state.promoted_us < rule.begins
+                return _short("promotion_without_stock", state, promoting.since_us, end_us, why, 6.0)
+            begins = end_us - promoting.since_us < rule.begins
             if many or (begins and state.peak > 0 and hours < rule.promoted_hours):
-                return _short("promotion_without_stock", state, state.promoted_us, end_us, left, 8.0)
+                return _short("promotion_without_stock", state, promoting.since_us, end_us, left, 8.0)
             return None
         if many:
             return self._empty(state, refused, begun, end_us, rule, left)
@@ -210,7 +210,7 @@ def _short(
     kind: str, state: SkuState, since_us: int, end_us: int, why: str, score: float, *, channel: str = ""
 ) -> Short:
     promotion = state.promotion if kind == "promotion_without_stock" else ""
-    shown = [state.promotion_id] if promotion else [state.surge_id] if state.surge_id else []
+    shown = [state.promotions[promotion].event_id] if promotion else [state.surge_id] if state.surge_id else []
     return Short(kind, min(since_us, end_us), end_us, end_us, why, score, channel, promotion, named={}, evidence=shown)
 
 

@@ -64,12 +64,20 @@ class Short(msgspec.Struct, array_like=True):
     evidence: list[str] = []
 
 
+class Promoting(msgspec.Struct, array_like=True):
+    """A promotion that an item is in: the event that says so, since when, and what a usual day needs."""
+
+    event_id: str
+    since_us: int
+    need: float
+
+
 class SkuState(msgspec.Struct, array_like=True):
     """What is kept of an item: stock of all nodes, its highest of late, what goes out, what comes, who is refused.
 
     `unfilled` are (arrival, event time, event id, impact tagged with the channel); `inbound` is by purchase order
-    (expected, units); `surge` (units an hour, usual units an hour) holds until `raised_until_us`. `last` is what was
-    wrong before, until there is stock again.
+    (expected, units); `promotions` are those that are on, the one that started last at the end; `surge` (units an hour,
+    usual units an hour) holds until `raised_until_us`. `last` is what was wrong before, until there is stock again.
     """
 
     on_hand: float = 0.0
@@ -82,15 +90,17 @@ class SkuState(msgspec.Struct, array_like=True):
     surge_until_us: int = 0
     raised_until_us: int = 0
     surge_id: str = ""
-    promotion: str = ""
-    promotion_id: str = ""
-    promoted_us: int = 0
-    need: float = 0.0
+    promotions: dict[str, Promoting] = {}
     unfilled: list[tuple[int, int, str, Impact]] = []
     low_since_us: int = 0
     short: Short | None = None
     last: Short | None = None
     version: int = 0
+
+    @property
+    def promotion(self) -> str:
+        """The promotion that started last of those that are on, empty where none is."""
+        return next(reversed(self.promotions), "")
 
     def take_stock(self, cells: Mapping[str, Cell], end_us: int) -> None:
         """What lies on shelves, what went out within the hour, what is expected."""
@@ -109,9 +119,17 @@ class SkuState(msgspec.Struct, array_like=True):
         inbound = cells.get("inbound")
         if inbound is not None:
             self.inbound = {po: one for po, one in self.inbound.items() if one[0] > end_us - DAY_US}
-            for _, due_us, _, impact in inbound.members:
-                if impact is not None:
-                    self.inbound[impact.case_id] = due_us, impact.units
+            ordered_by: dict[str, str] = {}
+            for _, due_us, event_id, impact in inbound.members:
+                if impact is None:
+                    continue
+                before_us, units = self.inbound.get(impact.case_id, (due_us, 0.0))
+                if impact.units < 0:  # on the shelf, or on its way there
+                    self.inbound[impact.case_id] = before_us, max(0.0, units + impact.units)
+                else:  # lines of one event add up, an order that is told of again does not
+                    same = ordered_by.get(impact.case_id) == event_id
+                    self.inbound[impact.case_id] = due_us, impact.units + (units if same else 0.0)
+                    ordered_by[impact.case_id] = event_id
 
     def take_demand(self, cells: Mapping[str, Cell], end_us: int, rule: CoverRule) -> bool:
         """Surges and promotions; whether one of the latter has just started."""
@@ -125,16 +143,18 @@ class SkuState(msgspec.Struct, array_like=True):
             self.surge_id = max((event_id for _, _, event_id, _ in cell.members), default="")
             if metric == "demand_surge":
                 self.surge_until_us = end_us + rule.surge_lasts
-        over, started = cells.get("promotion_over"), cells.get("promotion")
-        if over is not None and self.promotion in {one[3].tag for one in over.members if one[3] is not None}:
-            self.promotion = ""
-        if started is None:
-            return False
-        for _, at_us, event_id, impact in started.members:
-            if impact is not None:
-                self.promotion, self.promotion_id = impact.tag, event_id
-                self.promoted_us, self.need = at_us, impact.units
-        return True
+        told = [
+            (arrival_us, at_us, starts, event_id, impact)
+            for metric, starts in (("promotion_over", False), ("promotion", True))
+            if metric in cells
+            for arrival_us, at_us, event_id, impact in cells[metric].members
+            if impact is not None
+        ]
+        for _, at_us, starts, event_id, impact in sorted(told, key=_told_order):
+            self.promotions.pop(impact.tag, None)
+            if starts:
+                self.promotions[impact.tag] = Promoting(event_id, at_us, impact.units)
+        return "promotion" in cells
 
     def take_orders(
         self, cells: Mapping[str, Cell], end_us: int, rule: CoverRule
@@ -194,3 +214,7 @@ class SkuState(msgspec.Struct, array_like=True):
             self.low_since_us = 0
             if self.on_hand > 3 * rule.low * self.peak:
                 self.last = None
+
+
+def _told_order(told: tuple[int, int, bool, str, Impact]) -> tuple[int, int, bool, str]:
+    return told[:4]

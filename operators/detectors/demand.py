@@ -4,7 +4,7 @@ An item is held against its usual share of all order lines, not against its own 
 or a busy season of all items is no surge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -36,7 +36,8 @@ class DemandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Within an hour, or 20 minutes, at least `least` order lines, `times` (`raised_times`) its usual share of all lines,
     with a surprise of `score` (`raised_score`). Nothing is said before `known` lines were seen of all items. What was
-    seen counts by half after `memory`. How ready a promotion is, is asked until it ends, for at most `promoted`.
+    seen counts by half after `memory`. A promotion is on, and asked how ready it is, until it ends, for at most
+    `promoted`.
     """
 
     least: int = 5
@@ -153,7 +154,7 @@ class Demand(EventDetector):
             if score > best[0]:
                 best = score, lines, expected, span
         score, lines, expected, span = best
-        if score < rule.raised_score:
+        if not span or score < rule.raised_score:
             return
         item.told = minute
         units = sum(one[2] for one in item.recent if one[0] > step - span)
@@ -205,13 +206,10 @@ class Demand(EventDetector):
     def _ended(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, PromotionEnded)
-        place = (arrived.arrival_us, arrived.occurred_us, event.event_id)
-        for sku in sorted(set(event.skus)):
-            impact = Impact(order_id="", tag=event.promotion_id)
-            out.bad("promotion_over", scoped(sku=sku), *place, impact=impact)
         running = self._state.promotions.get(event.promotion_id)
+        over = set(event.skus) or set(running.skus if running is not None else ())
+        _tell_over(event.promotion_id, over, (arrived.arrival_us, arrived.occurred_us, event.event_id), out)
         if running is not None:
-            over = set(event.skus) or set(running.skus)
             running.skus = {sku: usual for sku, usual in running.skus.items() if sku not in over}
             if not running.skus:
                 del self._state.promotions[event.promotion_id]
@@ -256,9 +254,10 @@ class Demand(EventDetector):
         self.set_timer(self._state.ask_us, "promotions")
 
     def due(self, key: str, due_us: int, out: Collected) -> None:  # noqa: ARG002 - there is one kind of timer
-        """As `EventDetector`: a whole hour; ask about all promotions that are on."""
+        """As `EventDetector`: a whole hour; ask about all promotions that are on. For too long none is."""
         state = self._state
-        state.promotions = {name: one for name, one in state.promotions.items() if due_us < one.until_us}
+        for name in [name for name, one in state.promotions.items() if one.until_us <= due_us]:
+            _tell_over(name, state.promotions.pop(name).skus, (due_us, due_us, ""), out)
         state.ask_us = 0
         for promotion_id, running in state.promotions.items():
             self._ask(promotion_id, running, due_us, out)
@@ -289,6 +288,12 @@ class Demand(EventDetector):
         """As `EventDetector`."""
         kept = read_kept(state, DemandState, self.VERSION, self.NAME)
         self._state = kept
+
+
+def _tell_over(promotion_id: str, skus: Iterable[str], place: tuple[int, int, str], out: Collected) -> None:
+    """These items are in a promotion no more."""
+    for sku in sorted(skus):
+        out.bad("promotion_over", scoped(sku=sku), *place, impact=Impact(order_id="", tag=promotion_id))
 
 
 def _lines(recent: Sequence[tuple[int, float, float]], after: int = BEGIN_OF_TIME_US) -> float:

@@ -16,6 +16,7 @@ from operators.detectors.order_book import OrderBook
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
 from operators.detectors.records import Impact, Scoped, ScopesOf, scoped
+from operators.findings import joined
 from schemas.durations import MINUTE_US, people_duration
 from schemas.events import Arrived, EventBase, OrderCreated
 
@@ -167,7 +168,7 @@ def contents_of(event: OrderCreated) -> list[str]:
 
 
 def _digest(*parts: str) -> str:
-    return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return blake2b(joined(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def duplicate_watch(policy: Policy[RateRule]) -> RateWatch:

@@ -6,14 +6,23 @@ from operators.detectors.events import Collected, EventDetector, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.records import Impact, scoped
 from schemas.durations import to_us
-from schemas.events import Arrived, EventBase, OrderCancelled, PoCreated, ReservationRejected, TaskRejected
+from schemas.events import (
+    Arrived,
+    EventBase,
+    GoodsReceived,
+    OrderCancelled,
+    PoCreated,
+    ReservationRejected,
+    TaskRejected,
+)
 
 
 class Unfilled(EventDetector):
     """Counts, by item, orders that a node refused or could not pick and lines that were cancelled; and what is to come.
 
     `unfilled` in (sku): the impact's tag is the order's channel.
-    `inbound` in (sku): the event time is when it is expected, the impact says of which purchase order and how much.
+    `inbound` in (sku): the event time is when it is expected, the impact says of which purchase order and how much;
+    less than nothing is what has come of it.
 
     Memory: none; asks the order book.
     """
@@ -31,6 +40,7 @@ class Unfilled(EventDetector):
             TaskRejected: self._short,
             OrderCancelled: self._cancelled,
             PoCreated: self._bought,
+            GoodsReceived: self._came,
         }
 
     def _refused(self, arrived: Arrived, out: Collected) -> None:
@@ -69,3 +79,10 @@ class Unfilled(EventDetector):
         for line in event.lines or ():
             impact = Impact(order_id="", case_id=event.po_id, units=line.qty)
             out.bad("inbound", scoped(sku=line.sku), arrived.arrival_us, due_us, event.event_id, impact=impact)
+
+    def _came(self, arrived: Arrived, out: Collected) -> None:
+        event = arrived.event
+        assert isinstance(event, GoodsReceived)
+        for line in event.lines or ():
+            impact = Impact(order_id="", case_id=event.po_id, units=-line.qty)
+            out.bad("inbound", scoped(sku=line.sku), arrived.arrival_us, 0, event.event_id, impact=impact)

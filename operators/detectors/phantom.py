@@ -126,8 +126,8 @@ class PhantomStock(ScopeDetector):
     METRICS = ("pick_short", "pick_done", "shelf_says", "shelf_knows", "count_down")
     State = NodeShelves
 
-    def __init__(self, policy: Policy[PhantomRule]) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy[PhantomRule], currency: str = "") -> None:
+        self._policy, self._currency = policy, currency
 
     def judge(
         self, scope: Scoped, state: NodeShelves, cells: Mapping[str, Cell], end_us: int
@@ -307,7 +307,7 @@ class PhantomStock(ScopeDetector):
             arrival_us=end_us,
             version=next_version(0, end_us),
         )
-        return ScopeFinding(signal, new, round(shelf.corrected, 2))
+        return ScopeFinding(signal, new, round(shelf.corrected, 2), self._currency)
 
 
 def _take(state: NodeShelves, members: Iterable[Short]) -> set[str]:

@@ -19,13 +19,15 @@ set = { "capture.incomplete.least" = 20 }
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args
 
 import msgspec
 
+from operators.detectors.bounds import SCOPES, no_such_scope, out_of_bounds
 from operators.detectors.records import Scoped
 from schemas.accepted import as_toml
-from schemas.durations import Duration
+from schemas.durations import Duration, people_duration
 from schemas.problems import Problem, did_you_mean, path_text
 from schemas.toml_lines import KeyPath, line_of
 
@@ -43,8 +45,6 @@ V = TypeVar("V")
 _OF_ALL = msgspec.Meta(extra={"by_scope": False})
 #: The type of a field that is read once for the whole retailer although its record is asked for by scope.
 OfAll: TypeAlias = Annotated[V, _OF_ALL]
-#: What an override can be for.
-_SCOPES = ("region", "node_group", "node", "channel", "carrier", "supplier", "interface")
 #: What a threshold can be set to.
 Threshold = float | int | str | bool | list[str]
 
@@ -63,7 +63,7 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def matches(self, scope: Mapping[str, str], groups: Mapping[str, list[str]]) -> bool:
         """Whether it is meant for this scope."""
-        for name in _SCOPES:
+        for name in SCOPES:
             wanted = getattr(self, name)
             if name != "node_group" and wanted and not fnmatchcase(scope.get(name, ""), wanted):
                 return False
@@ -161,9 +161,16 @@ def _paths_of(record: type[Any], prefix: str, *, by_scope: bool) -> Iterator[tup
 def find_problems(
     settings: msgspec.Struct, overrides: list[Override], groups: Mapping[str, list[str]], file: str, text: str = ""
 ) -> list[Problem]:
-    """What is wrong with the overrides, all at once; `text` is what `file` holds."""
+    """What is wrong with thresholds and their overrides, all at once; `text` is what `file` holds."""
     known = {path: on for path, on in paths_of(type(settings)).items() if path not in ("node_groups", "override")}
     found: list[Problem] = []
+    for path in known:
+        central: object = attrgetter(path)(settings)
+        wrong = out_of_bounds(path, central)
+        if wrong:
+            key: KeyPath = ("detectors", *path.split("."))
+            shown = as_toml(people_duration(central) if isinstance(central, Duration) else central)
+            found.append(Problem(file, path_text(key), shown, wrong, line_of(text, key)))
     for index, override in enumerate(overrides):
 
         def add(expected: str, value: object = None, *path: str, index: int = index) -> None:
@@ -171,13 +178,14 @@ def find_problems(
             shown = "" if value is None else as_toml(value)
             found.append(Problem(file, path_text(where), shown, expected, line_of(text, where)))
 
-        if not any(getattr(override, name) for name in _SCOPES):
-            add(f"must name at least one of {', '.join(_SCOPES)}")
+        named = [name for name in SCOPES if getattr(override, name)]
+        if not named:
+            add(f"must name at least one of {', '.join(SCOPES)}")
         if override.node_group and override.node_group not in groups:
             known_groups = f": {', '.join(sorted(groups))}" if groups else ", which is empty"
             add(f"must be one of detectors.node_groups{known_groups}", override.node_group, "node_group")
         for path, value in override.set.items():
-            wrong = _wrong(settings, path, value, known)
+            wrong = _wrong(settings, path, value, known) or (no_such_scope(path, named) if named else "")
             if wrong:
                 add(wrong, value, "set", path)
     return found
@@ -194,7 +202,7 @@ def _wrong(settings: msgspec.Struct, path: str, value: Threshold, known: Mapping
         section, _, name = f"detectors.{path}".rpartition(".")
         return f"is the same everywhere, whatever the scope: set {name} under [{section}]"
     try:
-        replaced(settings, path.split("."), value)
+        changed = replaced(settings, path.split("."), value)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         return str(error)
-    return ""
+    return out_of_bounds(path, attrgetter(path)(changed))

@@ -23,7 +23,7 @@ from schemas.rows import Signal
 #: Ages (min) at which a missing posting is looked at. Later than that, the time of the day is what decides.
 POSTING_AGES = tuple(minutes * MINUTE_US for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180))
 FAILED, LATE, ISSUES_SEEN = "failed_postings", "late_goods_issues", "goods_issues_seen"
-_SEPARATOR = "\x1f"
+_JSON = msgspec.json.Encoder()
 #: What is invoiced is to be paid.
 _PAID_FOR = ("invoice", "payment")
 
@@ -97,20 +97,24 @@ class PostingWait(Ageing):
 
 
 class Documents(msgspec.Struct, array_like=True, gc=False):
-    """What an order's postings said, by type: (parcels or postings, sum of the amounts, id of the last event)."""
+    """What an order's postings said, by type: (parcels or postings, sum of the amounts, id of the last event).
+
+    `currencies` are those of its invoices and payments.
+    """
 
     parcels: int = 0
     dispatched_us: int = 0
     posted: dict[str, tuple[int, float, str]] = {}
     told: list[str] = []
     last_us: int = 0
+    currencies: list[str] = []
 
 
 class Postings(EventDetector):
     """Counts failed postings among all of their type, and holds an order's documents against each other.
 
-    Metrics in (posting_type): `failed_postings` among recorded ones, with interface and code behind the event's id
-    (`failure_parts`); `late_goods_issues`, those that came `late_us` after the dispatch, among all of them.
+    Metrics in (posting_type): `failed_postings` among recorded ones, tagged with interface and code (`failure_parts`);
+    `late_goods_issues`, those that came `late_us` after the dispatch, among all of them.
 
     Memory: some 300 bytes for an order, dropped `retention_us` after its last dispatch or posting.
     """
@@ -140,18 +144,18 @@ class Postings(EventDetector):
         documents.parcels += 1
         documents.dispatched_us = documents.dispatched_us or arrived.occurred_us
 
-    def _impact(self, event: PostingRecorded | PostingFailed) -> Impact:
+    def _impact(self, event: PostingRecorded | PostingFailed, tag: str = "") -> Impact:
         order_id = event.order_id if isinstance(event, PostingRecorded) else None
         if self._book.get(event.reference) is not None or order_id == event.reference:
-            return self._book.impact(event.reference)
-        return Impact(order_id="", case_id=event.reference)
+            return self._book.impact(event.reference, tag=tag)
+        return Impact(order_id="", case_id=event.reference, tag=tag)
 
     def _failed(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, PostingFailed)
         scope = self._types[event.posting_type]
-        shown = _SEPARATOR.join((event.event_id, event.interface, event.error_code))
-        out.bad(FAILED, scope, arrived.arrival_us, arrived.occurred_us, shown, impact=self._impact(event))
+        impact = self._impact(event, failure_tag(event.interface, event.error_code))
+        out.bad(FAILED, scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
 
     def _recorded(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -183,11 +187,13 @@ class Postings(EventDetector):
             self._tell("duplicate_posting", "one for each parcel", said, event, before, documents, arrived, out)
         if kind not in _PAID_FOR:
             return
+        if event.currency is not None and event.currency not in documents.currencies:
+            documents.currencies = [*documents.currencies, event.currency]
         invoices, invoiced, invoice_id = documents.posted.get("invoice", (0, 0.0, ""))
         payments, paid, payment_id = documents.posted.get("payment", (0, 0.0, ""))
-        if invoices == payments and invoiced and paid:
+        if invoices == payments and invoiced and paid and len(documents.currencies) < 2:
             other = invoice_id if kind == "payment" else payment_id
-            if abs(invoiced - paid) > self._tolerance * max(invoiced, paid):
+            if abs(invoiced - paid) > self._tolerance * max(abs(invoiced), abs(paid)):
                 said = f"{invoiced:.2f} invoiced, {paid:.2f} paid"
                 self._tell(
                     "amount_mismatch", "as much is paid as invoiced", said, event, other, documents, arrived, out
@@ -250,7 +256,11 @@ class Postings(EventDetector):
         self._orders.restore(state)
 
 
-def failure_parts(shown: str) -> tuple[str, str, str]:
-    """Event id, interface and error code of a failed posting."""
-    event_id, interface, error_code = shown.split(_SEPARATOR)
-    return event_id, interface, error_code
+def failure_tag(interface: str, error_code: str) -> str:
+    """What failed, as the tag of an impact; names may have any character in them."""
+    return _JSON.encode((interface, error_code)).decode()
+
+
+def failure_parts(tag: str) -> tuple[str, str]:
+    """Interface and error code of a `failure_tag`."""
+    return msgspec.json.decode(tag, type=tuple[str, str])

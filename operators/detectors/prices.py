@@ -1,6 +1,7 @@
 """Prices that are wrong: what order lines sell for and what is published, against what is usual and what it costs."""
 
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,6 +20,8 @@ from schemas.rows import Signal
 _PRICES, _ENOUGH = 7, 3
 _EVIDENCE = 20
 _LEAKING_US = HOUR_US
+#: An order line or a published price: arrival, event time, event id, impact.
+_Member: TypeAlias = tuple[int, int, str, Impact]
 
 
 class PriceRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -140,7 +143,7 @@ class _Item(msgspec.Struct, array_like=True):
 
     usual: list[float] = []
     latest: list[float] = []
-    wrong: list[tuple[int, int, str, Impact]] = []
+    wrong: list[_Member] = []
     opened_us: int = 0
     found_us: int = 0
     last_us: int = 0
@@ -153,19 +156,29 @@ class _Item(msgspec.Struct, array_like=True):
     cost: float = 0.0
 
 
-class _PriceState(msgspec.Struct, array_like=True):
-    """A channel: its items by sku, those with wrong prices, and those that were sold below cost, when last."""
+class _Sold(msgspec.Struct, array_like=True):
+    """What a channel sells in a currency.
+
+    Its items by sku, those with wrong prices, and those that were sold below cost, when last.
+    """
 
     items: dict[str, _Item] = {}
     off: dict[str, None] = {}
     below: dict[str, int] = {}
 
 
+class _PriceState(msgspec.Struct, array_like=True):
+    """A channel: what it sells by currency, "" where orders say none."""
+
+    sold: dict[str, _Sold] = {}
+
+
 class PriceWatch(ScopeDetector):
-    """Finds prices that can't be meant, by item, in each channel.
+    """Finds prices that can't be meant, by item, in each channel and currency.
 
     Where many items of a channel are off at once it is the channel's margin that leaks, and no item's price is told.
-    Memory: some seven prices for each item that was sold in the channel within a fortnight. Cost: O(7) a line.
+    A published price in a currency in which the channel's orders don't sell is held against those that say none.
+    Memory: some seven prices for each item and currency that it was sold in within a fortnight. Cost: O(7) a line.
     """
 
     NAME = "price_error"
@@ -180,34 +193,58 @@ class PriceWatch(ScopeDetector):
     ) -> Iterable[ScopeFinding]:
         """As `ScopeDetector`."""
         rule = self._policy.of(scope)
-        fresh = self._take(state, cells.get("line_price"), rule, end_us)
-        published = self._publish(state, cells.get("published_price"), rule, end_us)
+        lines = _by_currency(cells.get("line_price"))
+        for currency in lines:
+            if currency not in state.sold:
+                state.sold[currency] = _Sold()
+        prices: dict[str, list[_Member]] = {}
+        for currency, members in _by_currency(cells.get("published_price")).items():
+            prices.setdefault(currency if currency in state.sold else "", []).extend(members)
+        for currency, sold in sorted(state.sold.items()):
+            told = lines.get(currency, []), prices.get(currency, [])
+            yield from self._judge_sold(scope, currency, sold, told, rule, end_us)
+        if end_us // CELL_US % (24 * 60) == 0:
+            state.sold = {currency: sold for currency, sold in state.sold.items() if sold.items}
+
+    def _judge_sold(
+        self,
+        scope: Scoped,
+        currency: str,
+        state: _Sold,
+        told: tuple[list[_Member], list[_Member]],
+        rule: PriceRule,
+        end_us: int,
+    ) -> Iterable[ScopeFinding]:
+        """What is sold in one currency; `told` are order lines and published prices."""
+        fresh = self._take(state, told[0], rule, end_us)
+        published = self._publish(state, told[1], rule, end_us)
         leaks = self._leaks(state, rule, end_us)
         for sku in sorted(state.off):
             item = state.items[sku]
             if not item.opened_us:
                 if sku in published or (not leaks and len(item.wrong) >= rule.least):
                     self._open(item, end_us, published.get(sku))
-                    yield self._finding(scope, sku, item, end_us, _named(item, [one[3] for one in item.wrong]))
+                    new = _named(item, [one[3] for one in item.wrong])
+                    yield self._finding(scope, currency, sku, item, end_us, new)
                 elif not item.wrong:
                     del state.off[sku]
             elif end_us - item.last_us >= rule.quiet:
-                yield self._finding(scope, sku, item, end_us, [], closed=True)
+                yield self._finding(scope, currency, sku, item, end_us, [], closed=True)
                 state.items[sku] = _Item(item.usual, item.latest, slip=item.slip, seen_us=item.seen_us, cost=item.cost)
                 del state.off[sku]
             elif sku in fresh:
                 new = _named(item, fresh[sku])
                 if new:
-                    yield self._finding(scope, sku, item, end_us, new)
+                    yield self._finding(scope, currency, sku, item, end_us, new)
         if end_us // CELL_US % (24 * 60) == 0:
             self._forget(state, end_us)
 
     def idle(self, state: _PriceState) -> bool:
         """No price is off."""
-        return not state.off
+        return not any(sold.off for sold in state.sold.values())
 
     @staticmethod
-    def _leaks(state: _PriceState, rule: PriceRule, end_us: int) -> bool:
+    def _leaks(state: _Sold, rule: PriceRule, end_us: int) -> bool:
         """Whether too many items are off to be the prices of some: then wrong lines say nothing, now or later."""
         off = [state.items[sku] for sku in state.off]
         for item in off:
@@ -220,11 +257,11 @@ class PriceWatch(ScopeDetector):
                 item.wrong = []
         return leaks
 
-    def _take(self, state: _PriceState, lines: Cell | None, rule: PriceRule, end_us: int) -> dict[str, list[Impact]]:
+    def _take(self, state: _Sold, lines: Iterable[_Member], rule: PriceRule, end_us: int) -> dict[str, list[Impact]]:
         """Sort a cell's lines into right prices, which are learnt, and wrong ones; the latter's impacts by item."""
         fresh: dict[str, list[Impact]] = {}
-        for arrival_us, at_us, event_id, impact in lines.members if lines is not None else ():
-            if impact is None or not impact.units:
+        for arrival_us, at_us, event_id, impact in lines:
+            if not impact.units:
                 continue
             sku = impact.tag
             item = state.items.get(sku)
@@ -247,13 +284,13 @@ class PriceWatch(ScopeDetector):
         return fresh
 
     def _publish(
-        self, state: _PriceState, prices: Cell | None, rule: PriceRule, end_us: int
+        self, state: _Sold, prices: Iterable[_Member], rule: PriceRule, end_us: int
     ) -> dict[str, tuple[int, str]]:
         """Published prices that can't be meant: by item since when, and the event."""
         found: dict[str, tuple[int, str]] = {}
-        for _, at_us, event_id, impact in prices.members if prices is not None else ():
-            item = state.items.get(impact.tag) if impact is not None else None
-            if item is None or impact is None or not item.usual:
+        for _, at_us, event_id, impact in prices:
+            item = state.items.get(impact.tag)
+            if item is None or not item.usual:
                 continue
             price, usual = impact.value, _median(item.usual)
             loses = price < item.cost and price < rule.loss * usual
@@ -284,14 +321,22 @@ class PriceWatch(ScopeDetector):
         item.evidence = [*item.evidence, *(one[2] for one in item.wrong)][:_EVIDENCE]
 
     @staticmethod
-    def _forget(state: _PriceState, end_us: int) -> None:
+    def _forget(state: _Sold, end_us: int) -> None:
         """Drop items that nobody has bought for a fortnight."""
         for sku in [sku for sku, item in state.items.items() if end_us - item.seen_us > 14 * DAY_US]:
             if sku not in state.off:
                 del state.items[sku]
 
     def _finding(
-        self, scope: Scoped, sku: str, item: _Item, end_us: int, new: list[Impact], *, closed: bool = False
+        self,
+        scope: Scoped,
+        currency: str,
+        sku: str,
+        item: _Item,
+        end_us: int,
+        new: list[Impact],
+        *,
+        closed: bool = False,
     ) -> ScopeFinding:
         fields = {**dict(scope), "sku": sku}
         where = f" in channel {fields['channel']}" if "channel" in fields else ""
@@ -300,7 +345,7 @@ class PriceWatch(ScopeDetector):
         said = f"{sku} {how} {item.observed:.2f}{where}, {usual}; {len(item.named)} orders so far"
         return ScopeFinding(
             Signal(
-                signal_id=signal_id(self.NAME, "price_error", repr(scope), sku, str(item.found_us)),
+                signal_id=signal_id(self.NAME, "price_error", repr(scope), sku, str(item.found_us), currency),
                 detector=self.NAME,
                 kind="price_error",
                 handoff="",
@@ -322,6 +367,15 @@ class PriceWatch(ScopeDetector):
             ),
             new,
         )
+
+
+def _by_currency(cell: Cell | None) -> dict[str, list[_Member]]:
+    """What was counted in a cell, in its order, by currency."""
+    found: dict[str, list[_Member]] = {}
+    for arrival_us, at_us, event_id, impact in cell.members if cell is not None else ():
+        if impact is not None:
+            found.setdefault(impact.currency, []).append((arrival_us, at_us, event_id, impact))
+    return found
 
 
 def _learn(item: _Item, price: float) -> None:

@@ -153,7 +153,7 @@ class ScopeDetectors:
     idle.
     """
 
-    VERSION = 3
+    VERSION = 4
 
     def __init__(self, detectors: Iterable[ScopeDetector]) -> None:
         self._detectors = list(detectors)

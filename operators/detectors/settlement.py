@@ -115,8 +115,8 @@ class FailureWatch(RateWatch):
 
     def _blame(self, state: FailureState) -> None:
         """What most failures have in common."""
-        parts = [failure_parts(shown) for _, _, shown, _ in state.recent if "\x1f" in shown]
-        for index, name in ((1, "interface"), (2, "error_code")):
+        parts = [failure_parts(impact.tag) for *_, impact in state.recent if impact is not None and impact.tag]
+        for index, name in enumerate(("interface", "error_code")):
             counted = Counter(part[index] for part in parts)
             value, count = max(counted.items(), key=lambda one: (one[1], one[0]), default=("", 0))
             setattr(state, name, value if count >= _MOSTLY * len(parts) else "")
@@ -126,24 +126,26 @@ class FailureWatch(RateWatch):
         assert isinstance(state, FailureState)
         if not state.interface and not state.error_code:
             self._blame(state)
-        return super()._new(state, [one for one in members if self._is_meant(state, one[2])])
+        new = super()._new(state, [one for one in members if self._is_meant(state, one[3])])
+        return [msgspec.structs.replace(impact, tag="") if impact.tag else impact for impact in new]
 
     @staticmethod
-    def _is_meant(state: FailureState, shown: str) -> bool:
-        if "\x1f" not in shown:
+    def _is_meant(state: FailureState, impact: Impact | None) -> bool:
+        if impact is None or not impact.tag:
             return True
-        _, interface, error_code = failure_parts(shown)
+        interface, error_code = failure_parts(impact.tag)
         return state.interface in ("", interface) and state.error_code in ("", error_code)
 
     @staticmethod
     def _said(finding: ScopeFinding, state: FailureState) -> ScopeFinding:
-        """With the interface and the code in its scope, and plain event ids."""
+        """With the interface and the code in its scope."""
         signal = finding.signal
         more = {name: value for name in ("interface", "error_code") if (value := getattr(state, name))}
-        by = " ".join([f"on {state.interface}"] * bool(state.interface) + [f"({state.error_code})"] * bool(more))
-        evidence = [shown.partition("\x1f")[0] for shown in signal.evidence]
+        by = " ".join(
+            [f"on {state.interface}"] * bool(state.interface) + [f"({state.error_code})"] * bool(state.error_code)
+        )
         words = signal.explanation.replace("@", by or "on several interfaces")
-        said = msgspec.structs.replace(signal, scope=signal.scope | more, evidence=evidence, explanation=words)
+        said = msgspec.structs.replace(signal, scope=signal.scope | more, explanation=words)
         return msgspec.structs.replace(finding, signal=said)
 
 

@@ -103,15 +103,18 @@ class _Po(msgspec.Struct, array_like=True):
 class Supply(EventDetector):
     """Follows each purchase order from its creation to its invoice.
 
+    What is ordered says no currency: it is the invoice's, before there is one that of `currency`. An order that is told
+    of again is not ordered again; another event may add items.
+
     Memory: some 500 bytes for an order of a few lines, dropped `retention` after its last event.
     """
 
     NAME = "supply"
     VERSION = 2
 
-    def __init__(self, settings: SupplySettings) -> None:
+    def __init__(self, settings: SupplySettings, currency: str = "") -> None:
         super().__init__()
-        self._settings = settings
+        self._settings, self._currency = settings, currency
         self._orders = CaseMemory(_Po, self.VERSION, settings.retention, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -133,10 +136,12 @@ class Supply(EventDetector):
         event = arrived.event
         assert isinstance(event, PoCreated)
         po = self._of(event.po_id, event.supplier, arrived.arrival_us)
-        po.po_event = event.event_id
+        po.po_event = po.po_event or event.event_id
+        lines: dict[str, tuple[float, float | None]] = {}
         for line in event.lines or ():
-            qty, _ = po.ordered.get(line.sku, (0.0, None))
-            po.ordered[line.sku] = qty + line.qty, amount(line.unit_cost)
+            qty, _ = lines.get(line.sku, (0.0, None))
+            lines[line.sku] = qty + line.qty, amount(line.unit_cost)
+        po.ordered = lines | po.ordered
         if event.expected_at is not None and po.expected_us is None:
             po.expected_us = to_us(event.expected_at)
             self.set_timer(max(arrived.arrival_us, po.expected_us + self._settings.late_after), f"due {event.po_id}")
@@ -285,7 +290,9 @@ class Supply(EventDetector):
         quantities = {sku: qty for sku, (qty, _) in po.ordered.items()} or po.received
         value = sum(qty * (_cost(po, sku) or 0.0) for sku, qty in quantities.items())
         units = sum(quantities.values())
-        return Impact(order_id="", case_id=po_id, units=units, value=round(value, 2), currency=po.currency)
+        return Impact(
+            order_id="", case_id=po_id, units=units, value=round(value, 2), currency=po.currency or self._currency
+        )
 
     def _mismatch(self, po_id: str, po: _Po, wrong: list[str], due_us: int) -> Signal:
         said = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")

@@ -95,8 +95,13 @@ def latest(one: Standing | None, other: Standing | None) -> Standing | None:
 
 
 def completed(known: Impact, said: Impact) -> Impact:
-    """One case of which two findings told: the lines of the one that touches more, the promise that was said last."""
+    """One case of which two findings told: the lines of the one that touches more, the promise that was said last.
+
+    Money in another currency is no part of it: a record has one, and 50 USD are not 50 EUR.
+    """
     more, less = (said, known) if (said.value, said.units) > (known.value, known.units) else (known, said)
+    if known.currency and said.currency and known.currency != said.currency:
+        less = msgspec.structs.replace(less, margin=None, refund=more.refund)
     return msgspec.structs.replace(
         more,
         case_id=more.case_id or less.case_id,
