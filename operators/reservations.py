@@ -35,6 +35,10 @@ class Hold(msgspec.Struct, array_like=True, gc=False):
         return self.closed_us
 
 
+#: The same with the records by id.
+OpenReservations: TypeAlias = tuple[int | None, int | None, int, dict[str, Hold]]
+
+
 class Reservations:
     """Reservations by id, and the sum of those that hold as a step function of event time.
 
@@ -64,6 +68,14 @@ class Reservations:
         self._changes: list[int] = []
         self._at = 0
 
+    @classmethod
+    def opened(cls, state: OpenReservations) -> "Reservations":
+        """What `open_state` gave."""
+        began_us, until_us, grains, holds = state
+        made = cls((began_us, until_us, grains, b""))
+        made._holds = holds
+        return made
+
     @property
     def holds(self) -> dict[str, Hold]:
         """The records by id."""
@@ -77,13 +89,20 @@ class Reservations:
             self._packed = _packed(self._holds)
         if not self._packed:
             return None
+        return (*self._span(), self._packed)
+
+    def open_state(self) -> OpenReservations | None:
+        """What makes the same again (`opened`), with the records as they are; None where there is none."""
+        return (*self._span(), self.holds) if self.holds else None
+
+    def _span(self) -> tuple[int | None, int | None, int]:
+        """From when until when the sum is known, and the sum."""
         if not -MOST_KEPT < self.sum_grains < MOST_KEPT:
-            return _NO_SPAN_US, _NO_SPAN_US, 0, self._packed  # to be added up again
+            return _NO_SPAN_US, _NO_SPAN_US, 0  # to be added up again
         return (
             None if self.from_us == BEGIN_OF_TIME_US else self.from_us,
             None if self.until_us == END_OF_TIME_US else self.until_us,
             self.sum_grains,
-            self._packed,
         )
 
     def create(self, name: str, created_us: int, qty: float, expires_us: int | None) -> None:

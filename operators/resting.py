@@ -18,19 +18,28 @@ class Resting(Generic[T]):
     is computed may depend on when these are called: packing and unpacking is identity.
 
     A record stays an object until the second `rest` after it was last asked for. A snapshot packs what was asked for
-    since the last one, and lets the objects be; `rest` packs only what no snapshot has packed.
+    since the last one, and lets the objects be; `rest` packs only what no snapshot has packed (or only kept).
 
     Args:
         pack: a record to msgpack.
-        unpack: and back.
+        unpack: and back, from what `keep` made as well.
+        keep: a record that stays an object to what a snapshot keeps of it, where that can be had for less than packing;
+            it is packed when it is let go of.
+        kept_head: what all that `keep` makes begins with, and nothing that `pack` makes.
 
     Memory: some 150 bytes with the key for a resting record, beside its own bytes. Cost: one look-up for a record that
     was asked for since the last `rest` or snapshot (callers in a hurry may look into `young` themselves), some more for
     one that is still an object, else unpacking.
     """
 
-    def __init__(self, pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> None:
-        self._pack, self._unpack = pack, unpack
+    def __init__(
+        self,
+        pack: Callable[[T], bytes],
+        unpack: Callable[[bytes], T],
+        keep: Callable[[T], bytes] | None = None,
+        kept_head: bytes = b"",
+    ) -> None:
+        self._pack, self._unpack, self._keep, self._kept_head = pack, unpack, keep or pack, kept_head
         self.young: dict[str, T] = {}
         self._old: dict[str, T] = {}
         self._saved: dict[str, T] = {}  # these two have their bytes as well
@@ -66,10 +75,14 @@ class Resting(Generic[T]):
         return None if packed is None else self._unpack(packed)
 
     def at_rest(self, key: str) -> bytes | None:
-        """The bytes of a record that rests, none where there is no record; None where it is an object now."""
+        """The bytes of a record that rests, none where there is no record; None where it is an object now.
+
+        None, too, where it was one when the snapshot was made that this was restored from.
+        """
         if key in self._old or key in self._saved or key in self._saved_old or key in self.young:
             return None
-        return self._bytes.get(key, b"")
+        packed = self._bytes.get(key, b"")
+        return None if self._kept_head and packed.startswith(self._kept_head) else packed
 
     def keep_at_rest(self, key: str, packed: bytes) -> None:
         """A record that rests, or a new one, is `packed` from now on."""
@@ -109,14 +122,16 @@ class Resting(Generic[T]):
 
     def rest(self) -> None:
         """Let go of the objects that were not asked for since the last call."""
-        self._save(self._old)
+        self._save(self._old, self._pack)
+        if self._kept_head:
+            self._save(self._saved_old, self._pack)
         self._old, self.young = self.young, {}
         self._saved_old, self._saved = self._saved, {}
 
     def snapshot(self) -> Mapping[str, bytes]:
         """All of them, packed. To be encoded before the next call of anything here: it is no copy."""
-        self._save(self._old)
-        self._save(self.young)
+        self._save(self._old, self._keep)
+        self._save(self.young, self._keep)
         self._saved_old.update(self._old)
         self._saved.update(self.young)
         self._old, self.young = {}, {}
@@ -127,8 +142,8 @@ class Resting(Generic[T]):
         self.young, self._old, self._saved, self._saved_old = {}, {}, {}, {}
         self._bytes, self._unpacked = kept, 0
 
-    def _save(self, objects: Mapping[str, T]) -> None:
-        pack, saved = self._pack, self._bytes
+    def _save(self, objects: Mapping[str, T], pack: Callable[[T], bytes]) -> None:
+        saved = self._bytes
         before = len(saved)
         for key, record in objects.items():
             saved[key] = pack(record)

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from operators.reservations import GRAIN
 from operators.resting import Resting
 from operators.stock_at_rest import StockAtRest
+from operators.stock_awake import HEAD, keep_awake
 from operators.stock_findings import late_stock_row
 from operators.stock_item import LEVEL, SEPARATOR, Item, drop_outdated, item_key
 from operators.stock_judge import StockJudge, StockOutput
@@ -90,7 +91,7 @@ class StockReconciler:
         self._owns = owns
         self._windows = windows
         self._schedule = StockSchedule(windows)
-        self._items: Resting[Item] = Resting(self._packed, unpack_item)
+        self._items: Resting[Item] = Resting(self._packed, unpack_item, keep_awake, HEAD)
         self._at_rest = StockAtRest(settings, self._items)
         self._rows = StockRows(self._items, self._at_rest, self._read, self._judge, windows.size_us, settings.currency)
         self._forget_us = BEGIN_OF_TIME_US

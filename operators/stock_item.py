@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 LEVEL = 1
 SEPARATOR = "\x1f"
+_NO_HISTORY = History()
 
 
 def item_key(sku: str, node: str) -> str:
@@ -152,6 +153,16 @@ class Item(msgspec.Struct, gc=False, array_like=True):
                 self.entries[system][:0] = entries
             self.older = None
         return self.entries
+
+    def pack_history(self) -> None:
+        """Pack all entries but the last of each system."""
+        older = self.older or _NO_HISTORY
+        self.older = older.with_more(
+            [(system, entry) for system, entries in self.entries.items() if len(entries) > 1 for entry in entries[:-1]]
+        )
+        for entries in self.entries.values():
+            if len(entries) > 1:
+                del entries[:-1]
 
     def quantity(self, system: str, instant_us: int) -> float | None:
         """A system's stock at `instant_us`, None where it is not known."""

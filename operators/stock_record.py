@@ -16,6 +16,7 @@ import msgspec
 
 from operators.inbound import Expected
 from operators.reservations import ReservationsState
+from operators.stock_awake import HEAD, wake
 from operators.stock_bytes import pack_joined, unpack_joined
 from operators.stock_history import (
     LEVEL_OF,
@@ -38,7 +39,6 @@ FOLDED, SAID, LENGTH, MORE = -4, -3, -2, -1
 RESERVATION = 128
 #: So many entries of a system are left at the end; more become a history that is read only when it is asked for.
 _MOST_RECENT = 3
-_NO_HISTORY = History()
 #: In order of name, as everywhere.
 _BY_NAME = tuple(sorted(SYSTEMS))
 #: Which flag says that a system's quantity is known; and those that say what else is there.
@@ -128,7 +128,7 @@ def pack_item(item: Item) -> bytes:  # noqa: C901, PLR0912 - calls are what pack
     entries, latest, moved, cost = item.entries, item.latest, item.moved, item.cost
     for of_system in entries.values():
         if len(of_system) > _MOST_RECENT:
-            _pack_history(item)
+            item.pack_history()
             break
     if item.holds is not None:
         item.packed_holds = item.holds.state()
@@ -172,7 +172,9 @@ def pack_item(item: Item) -> bytes:  # noqa: C901, PLR0912 - calls are what pack
 
 
 def unpack_item(packed: bytes) -> Item:
-    """And back."""
+    """And back, from what a snapshot kept of one that was awake as well."""
+    if packed.startswith(HEAD):
+        return wake(packed)
     its = shape_of(packed[:FLAGS])
     numbers, at = its.numbers_of(packed), its.size
     folded, said_us, length, more = numbers[FOLDED:]
@@ -229,13 +231,3 @@ def _said_reserved(item: Item, system: str) -> float:
     last = item.entries[system][-1]
     said = last[4] if last[1] == LEVEL else item.moved[system][2]
     return nan if said is None else said
-
-
-def _pack_history(item: Item) -> None:
-    older = item.older or _NO_HISTORY
-    item.older = older.with_more(
-        [(system, entry) for system, entries in item.entries.items() if len(entries) > 1 for entry in entries[:-1]]
-    )
-    for entries in item.entries.values():
-        if len(entries) > 1:
-            del entries[:-1]

@@ -16,8 +16,15 @@ def pack(record: list[int]) -> bytes:
     return msgspec.msgpack.encode(record)
 
 
+HEAD = b"kept"  # no array's first byte
+
+
+def keep(record: list[int]) -> bytes:
+    return HEAD + pack(record)
+
+
 def unpack(packed: bytes) -> list[int]:
-    return msgspec.msgpack.decode(packed, type=list[int])
+    return msgspec.msgpack.decode(packed.removeprefix(HEAD), type=list[int])
 
 
 class RestingMachine(RuleBasedStateMachine):
@@ -25,8 +32,11 @@ class RestingMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.resting: Resting[list[int]] = Resting(pack, unpack)
+        self.resting = self.fresh()
         self.model: dict[str, list[int]] = {}
+
+    def fresh(self) -> Resting[list[int]]:
+        return Resting(pack, unpack)
 
     @rule(key=KEYS, value=st.integers(0, 9))
     def change(self, key: str, value: int) -> None:
@@ -51,7 +61,7 @@ class RestingMachine(RuleBasedStateMachine):
     @rule()
     def take_up_again(self) -> None:
         encoded = msgspec.msgpack.encode(self.resting.snapshot())
-        self.resting = Resting(pack, unpack)
+        self.resting = self.fresh()
         self.resting.restore(msgspec.msgpack.decode(encoded, type=dict[str, bytes]))
 
     @rule()
@@ -69,6 +79,7 @@ class RestingMachine(RuleBasedStateMachine):
     def change_at_rest(self, key: str, value: int) -> None:
         packed = self.resting.at_rest(key)
         if packed is not None:
+            assert not packed.startswith(HEAD)
             assert (unpack(packed) if packed else None) == self.model.get(key)
             self.model[key] = [*self.model.get(key, []), value]
             self.resting.keep_at_rest(key, pack(self.model[key]))
@@ -89,8 +100,36 @@ class RestingMachine(RuleBasedStateMachine):
         assert [key for key in "abcdefg" if key in self.resting] == sorted(self.model)
 
 
+class KeepingMachine(RestingMachine):
+    """Where a snapshot keeps records that stay objects in another way."""
+
+    def fresh(self) -> Resting[list[int]]:
+        return Resting(pack, unpack, keep, HEAD)
+
+
 TestResting: Any = RestingMachine.TestCase
-TestResting.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestKeeping: Any = KeepingMachine.TestCase
+TestResting.settings = TestKeeping.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+
+
+def test_what_a_snapshot_only_kept_is_packed_when_it_is_let_go_of() -> None:
+    resting = Resting(pack, unpack, keep, HEAD)
+    resting.put("a", [1])
+    assert resting.snapshot() == {"a": keep([1])}
+    resting.rest()
+    assert resting.snapshot() == {"a": keep([1])}
+    resting.rest()
+    assert (resting.awake, resting.at_rest("a"), resting.snapshot()) == (0, pack([1]), {"a": pack([1])})
+
+
+def test_what_was_awake_when_it_was_kept_is_not_at_rest_until_it_was_asked_for_and_packed() -> None:
+    resting = Resting(pack, unpack, keep, HEAD)
+    resting.restore({"a": keep([1])})
+    assert resting.at_rest("a") is None
+    assert resting.get("a") == [1]
+    resting.rest()
+    resting.rest()
+    assert resting.at_rest("a") == pack([1])
 
 
 def test_what_is_not_asked_for_is_packed_by_the_second_rest() -> None:

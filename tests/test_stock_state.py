@@ -1,14 +1,18 @@
 """What an item comes to does not depend on when it was packed, kept, taken up again or brought up to date."""
 
+from collections.abc import Callable
 from typing import Any, get_args
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from operators import stock_awake
 from operators.reservations import Hold, Reservations, ReservationsState
 from operators.stock import StockReconciler, StockSettings, StockState
+from operators.stock_awake import keep_awake
 from operators.stock_bytes import shortest
 from operators.stock_history import SYSTEMS, Entry, History
 from operators.stock_item import Item, item_key, names_of
@@ -103,14 +107,25 @@ def test_rows_do_not_depend_on_when_items_rest_or_are_taken_up_again(
 
 
 @settings(max_examples=300, deadline=None)
-@given(first=st.lists(ENTRIES, max_size=8), second=st.lists(ENTRIES, max_size=8), third=st.lists(ENTRIES, max_size=4))
+@given(
+    first=st.lists(ENTRIES, max_size=8),
+    second=st.lists(ENTRIES, max_size=8),
+    third=st.lists(ENTRIES, max_size=4),
+    how=st.tuples(*[st.sampled_from([pack_item, keep_awake])] * 2),
+    open_entries=st.sampled_from([1, 2, 8]),
+)
 def test_packing_is_identity_however_often_and_whatever_comes_between(
-    first: list[tuple[str, Entry]], second: list[tuple[str, Entry]], third: list[tuple[str, Entry]]
+    first: list[tuple[str, Entry]],
+    second: list[tuple[str, Entry]],
+    third: list[tuple[str, Entry]],
+    how: tuple[Callable[[Item], bytes], ...],
+    open_entries: int,
 ) -> None:
     plain = item_of([*first, *second, *third])
     packed = item_of(first)
-    for more in (second, third):
-        packed = unpack_item(pack_item(packed))
+    for more, pack in zip((second, third), how, strict=True):
+        with patch.object(stock_awake, "_MOST_OPEN", open_entries):
+            packed = unpack_item(pack(packed))
         for system, entry in more:
             packed.note(system, entry, END_OF_TIME_US)
     again = unpack_item(pack_item(packed))
@@ -138,7 +153,7 @@ def test_forgetting_twice_is_forgetting_up_to_the_later(
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from("abc"),
-        st.sampled_from(["create", "close", "ask", "pack"]),
+        st.sampled_from(["create", "close", "ask", "pack", "keep"]),
         st.integers(-5, 30),
         QUANTITIES,
         st.none() | st.integers(0, 40),
@@ -158,6 +173,10 @@ def test_what_is_held_equals_adding_up_all_reservations(
         if what == "pack":
             kept = msgspec.msgpack.encode(reservations.state())
             reservations = Reservations(msgspec.msgpack.decode(kept, type=ReservationsState | None))
+            continue
+        if what == "keep":
+            opened = reservations.open_state()
+            reservations = Reservations() if opened is None else Reservations.opened(opened)
             continue
         if what == "ask":
             expected = sum(
@@ -225,3 +244,15 @@ def test_an_item_of_three_systems_rests_in_few_bytes() -> None:
     for number in range(10):
         item.note("wms", (START_US + 24 * HOUR_US + number, 0, f"wms:{number:08}", -1.0, None, None), END_OF_TIME_US)
     assert len(pack_item(item)) <= size + 10 * 24 + 40
+
+
+@pytest.mark.parametrize("first", [pack_item, keep_awake])
+@pytest.mark.parametrize("then", [pack_item, keep_awake])
+def test_reservations_that_nobody_asked_for_meanwhile_are_kept(
+    first: Callable[[Item], bytes], then: Callable[[Item], bytes]
+) -> None:
+    item = item_of([("wms", (0, 1, "e0", 9.0, None, None))])
+    item.reservations.create("r1", 3, 2.0, None)
+    item.reservations.create("r2", 5, 4.0, 8)
+    again = unpack_item(then(unpack_item(first(item))))
+    assert [again.held(instant) for instant in (2, 3, 5, 8)] == [0.0, 2.0, 6.0, 2.0]
