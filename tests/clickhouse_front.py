@@ -12,6 +12,7 @@ import argparse
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,7 +29,6 @@ from tests.readable import readable
 _PASSWORD = "FRONT_PASSWORD"  # noqa: S105 - the name of the variable, not a secret
 _LISTENING = "listening on 127.0.0.1:"
 _START_S = 60.0
-_STOPPING = {signal.SIGTERM, signal.SIGINT}
 _COMMAND = (sys.executable, "-m", "tests.clickhouse_front")
 
 
@@ -164,25 +164,29 @@ def main() -> None:
     parser.add_argument("--end-with-parent", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
     script = Script() if arguments.faults is None else msgspec.json.decode(arguments.faults.read_bytes(), type=Script)
-    # Blocked in every thread, the engine's too: one of those may be given the signal, and a main thread that
-    # waits for a lock does not hear of it then.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    # Whichever thread is given the signal (the engine has many), it is written here; a main thread that waits for a
+    # lock would not hear of it.
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     engine = Engine(arguments.path)
     server = Server(engine, arguments.port, script, os.environ.get(_PASSWORD))
     if arguments.end_with_parent:
-        threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
+        threading.Thread(target=_end_with, args=(sys.stdin.fileno(), told), daemon=True).start()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(f"{_LISTENING}{server.server_port}", flush=True)  # noqa: T201 - how whoever started it knows
-    signal.sigwait(_STOPPING)
+    heard.recv(1)
     server.shutdown()
     server.server_close()
     engine.close()
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int, told: socket.socket) -> None:
     while os.read(parent, 1):  # not through sys.stdin: its lock would be held when the interpreter ends
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    told.send(b"\0")
 
 
 if __name__ == "__main__":

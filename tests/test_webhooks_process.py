@@ -186,7 +186,10 @@ def test_the_command_line_from_a_dead_letter_to_its_delivery(tmp_path: Path, pro
         assert (dead["receiver"], dead["http_status"], dead["detail"]) == ("ops", 401, "HTTP 401: ok")
         assert andon("deliver", "dead", "replay", cwd=tmp_path, check=False).returncode == 2
         assert andon("deliver", "dead", "replay", "no-such-alert", cwd=tmp_path, check=False).returncode == 1
-        assert "1 alert will be delivered again" in andon("deliver", "dead", "replay", "--all", cwd=tmp_path).stdout
+        told = andon("deliver", "dead", "replay", "no-such-alert", dead["alert_id"], cwd=tmp_path, check=False)
+        assert (told.returncode, told.stdout) == (1, "1 alert will be delivered again\n")
+        assert "1 of those named: no dead letter" in told.stderr
+        assert "0 alerts" in andon("deliver", "dead", "replay", "--all", cwd=tmp_path, check=False).stdout
         assert "is enabled" in andon("deliver", "enable", "ops", cwd=tmp_path).stdout
         assert andon("deliver", "enable", "ops", cwd=tmp_path, check=False).returncode == 1
         andon("deliver", "--drain", cwd=tmp_path, **SECRETS)

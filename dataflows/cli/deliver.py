@@ -140,7 +140,10 @@ def dead_replay(
     with box:
         count = box.replay(time.time_ns() // 1_000, alert_ids=alert_ids or None, receiver=receiver)
     click.echo(f"{count:,} alert{'' if count == 1 else 's'} will be delivered again")
-    if not count:
+    missing = len(set(alert_ids)) - count
+    if missing > 0:
+        click.echo(f"{missing:,} of those named: no dead letter, see `andon deliver dead list`", err=True)
+    if missing > 0 or not count:
         raise click.exceptions.Exit(1)
 
 
