@@ -7,9 +7,9 @@ the engine; a value is a batch. Every state handed to the engine is bytes that n
 import copyreg
 import gc
 import shutil
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ from bytewax.testing import cluster_main, run_main
 from dataflows.crossing import Crossing, Sent, opened
 from dataflows.flow import Cluster, LaneReader, Pipeline, RowWriter
 from dataflows.huge_pages import HugePages
-from dataflows.kept import compressed, expanded
+from dataflows.kept import Compressor, expanded
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import spread, worker_of
 from dataflows.recovery import check_room, engine_refusal, parts_in, writing
@@ -128,9 +128,9 @@ class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
 class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
     """A key group. The engine does not tell a logic its key: it comes with the values, and with the kept state."""
 
-    def __init__(self, pipeline: Pipeline, kept: Kept | None, *, keeps: bool) -> None:
+    def __init__(self, pipeline: Pipeline, kept: Kept | None, compressor: Compressor | None) -> None:
         self._settings, self._stop, self._watch = pipeline.settings, pipeline.stop, pipeline.watch
-        self._keeps = keeps
+        self._compressor = compressor
         self._group: Group | None = None
         if kept is not None:
             self._group = make_group(kept[0], self._settings)
@@ -152,13 +152,12 @@ class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
         return [emitted], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Kept:
-        assert self._group is not None
-        if not self._keeps:
-            return self._group.name, b""
-        began = time.perf_counter()
-        kept = compressed(self._group.snapshot())
-        self._watch.group_kept(self._group, time.perf_counter() - began, len(kept))
-        return self._group.name, kept
+        group = self._group
+        assert group is not None
+        if self._compressor is None:
+            return group.name, b""
+        told = partial(self._watch.group_kept, group)
+        return self._compressor.keep(group.name, group.snapshot, told)  # type: ignore[return-value] # pickles as one
 
 
 class _Rows(list[Row]):
@@ -290,8 +289,10 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int
     def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, _Rows]]:
         return [(item[0], _Rows(item[1].rows))] if item[1].rows else []
 
+    compressor = Compressor() if keeps else None
+
     def logic(kept: Kept | None) -> _GroupLogic:
-        return _GroupLogic(pipeline, kept, keeps=keeps)
+        return _GroupLogic(pipeline, kept, compressor)
 
     flow = Dataflow(FLOW)
     lanes = op.input(LANES, flow, _LaneSource(pipeline, pace, epoch))

@@ -5,9 +5,8 @@ import gc
 import time
 from collections.abc import Callable
 
-#: So many objects since the last sweep are worth one; everything is swept so often.
-_YOUNG = 50_000
-_SWEEP_ALL_S = 300.0
+#: Everything is swept so often.
+_SWEEP_S = 300.0
 #: Pages that nobody uses are given back so often.
 _TRIM_S = 60.0
 #: `mallopt`'s names (malloc.h) for how many arenas the C library's allocator may have, and from which size on a piece
@@ -18,16 +17,16 @@ _MAPPED_FROM = 256 * 1024
 
 
 class Sweep:
-    """Takes away, once an epoch, what hangs together in cycles: clients leave such, with a block's columns on them.
+    """Takes away every few minutes what hangs together in cycles, should anything leave such: a running job does not.
 
-    By itself the collector waits for a million new objects, since it costs most while state grows, and so an hour's
-    growth was garbage. A sweep of all costs 0.4 µs for each object that may hold others; what rests is none.
-    Pages that the C library's allocator holds and nobody uses are given back every minute. All of it waits for a quiet
-    moment, since at an epoch's end the input waits in any case; but not for longer than to the next end.
+    By itself the collector waits for a million new objects, since it costs most while state grows. A sweep costs 0.4 µs
+    for each object that may hold others; what rests is none. Pages that the C library's allocator holds and nobody
+    uses are given back every minute. All of it waits for a quiet moment, since at an epoch's end the input waits in any
+    case; but not for longer than to the next end.
     """
 
     def __init__(self) -> None:
-        self._all_s = self._trimmed_s = time.monotonic()
+        self._swept_s = self._trimmed_s = time.monotonic()
         self._is_due = False
         self._trim = _library_function("malloc_trim")
 
@@ -44,13 +43,11 @@ class Sweep:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Sweep what is new, if it is much, and everything now and then."""
+        """Sweep and trim, each if its time has come."""
         now_s = time.monotonic()
-        if now_s - self._all_s >= _SWEEP_ALL_S:
-            self._all_s = now_s
+        if now_s - self._swept_s >= _SWEEP_S:
+            self._swept_s = now_s
             gc.collect()
-        elif gc.get_count()[0] > _YOUNG:
-            gc.collect(1)
         if self._trim is not None and now_s - self._trimmed_s >= _TRIM_S:
             self._trimmed_s = now_s
             self._trim(0)

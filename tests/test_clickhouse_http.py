@@ -1,5 +1,6 @@
 """The HTTP path with what goes wrong on it, by script, in a front over the real engine (tests/clickhouse_front.py)."""
 
+import gc
 import itertools
 import logging
 import os
@@ -74,6 +75,20 @@ def _told(front: ClickHouseFront) -> dict[str, list[str]]:
     for seen in front.seen():
         found.setdefault(seen.token, []).append(seen.step)
     return found
+
+
+def test_a_block_leaves_nothing_for_the_collector(store: Store) -> None:
+    writer = _writer(store, FakeTime(), max_rows=10)
+    gc.collect()
+    gc.disable()  # a running job sweeps only every few minutes
+    try:
+        for begin in range(0, 1_000, 10):
+            writer.write(_rows(range(begin, begin + 10)))
+        writer.flush()
+        assert gc.collect() < 50, "of 100 blocks"
+    finally:
+        gc.enable()
+    assert counts(store, TABLE) == (1_000, 1_000)
 
 
 @pytest.mark.parametrize("step", [*PASSING, *BROKEN])
