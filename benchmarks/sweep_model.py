@@ -1,8 +1,8 @@
 """The sizing model of docs/scale.md, worked out from what was measured: `python benchmarks/sweep_model.py`.
 
-It reads `build/bench.json` (make bench) and `build/sweep.json` (make bench-sweep) and prints two tables in Markdown:
-what things cost, and what two retailers need. Nothing in it is measured here, and nothing that is measured stands in it
-as a number; what is assumed of a retailer are the fields of `Load`.
+It reads `build/bench.json` (make bench), `build/sweep.json` and `build/snapshot.json` (make bench-sweep) and prints two
+tables in Markdown: what things cost, and what two retailers need. Nothing in it is measured here, and nothing that is
+measured stands in it as a number; what is assumed of a retailer are the fields of `Load`.
 """
 
 import argparse
@@ -24,7 +24,8 @@ LOADED = 0.5
 MEMORY_EACH = 8e9
 #: What snapshots may take.
 SNAPSHOT_SHARE = 0.1
-#: Groups of each key space for a process: with so many, those that hold the busiest keys don't decide alone.
+#: Groups of each key space for a process: so many that one more in some of the processes hardly matters, and that more
+#: processes can share them later.
 GROUPS_A_PROCESS = 16
 #: Tables that get rows in every second, each a block a process and second.
 TABLES = 5
@@ -33,18 +34,18 @@ HORIZONS = 1.5
 
 
 class KeyCost(msgspec.Struct, frozen=True):
-    """Of one key: bytes in memory, bytes in a snapshot, microseconds to put it there."""
+    """Of one key: bytes in memory, bytes in a snapshot before it is compressed."""
 
     resident: float
     kept: float
-    kept_us: float
 
 
 class Costs(msgspec.Struct, frozen=True):
     """What was measured. `message_us` is processor time of a message in one process, rows in ClickHouse and all.
 
     `groups_a_message` is to how many key groups a message goes, `sent_bytes` what it makes the processes send to one
-    another if all of it goes elsewhere, `scaling` how many times one process so many are, by processor time.
+    another if all of it goes elsewhere, `kept_ns` the time that a byte of a snapshot takes from the state of a group to
+    the recovery volume, `scaling` how many times one process so many are, by processor time.
     """
 
     message_us: float
@@ -54,6 +55,7 @@ class Costs(msgspec.Struct, frozen=True):
     item: KeyCost
     case: KeyCost
     id: KeyCost
+    kept_ns: float
     scaling: dict[int, float]
 
 
@@ -127,7 +129,8 @@ def need(load: Load, costs: Costs) -> Need:
     for_memory = math.ceil(resident / MEMORY_EACH)
     processes = max(for_load, for_memory)
     groups = max(engine.item_groups, GROUPS_A_PROCESS * processes)
-    kept_s = sum(count * key.kept_us for count, key in held) / 1e6 / processes
+    kept = sum(count * key.kept for count, key in held)
+    kept_s = kept * costs.kept_ns / 1e9 / processes
     return Need(
         busy_cores=busy,
         for_load=for_load,
@@ -138,7 +141,7 @@ def need(load: Load, costs: Costs) -> Need:
         cases=load.cases,
         ids=ids,
         resident_each=resident / processes,
-        kept=sum(count * key.kept for count, key in held),
+        kept=kept,
         kept_s_each=kept_s,
         epoch_s=kept_s / SNAPSHOT_SHARE,
         dedup_s=2 * groups * 2 * engine.dedup_max_ids / routed_s,
@@ -152,8 +155,8 @@ def need(load: Load, costs: Costs) -> Need:
 # --- what was measured ------------------------------------------------------------------------------------------------
 
 
-def costs_of(bench: Mapping[str, Any], sweep: Mapping[str, Any]) -> Costs:
-    """Costs from the two documents.
+def costs_of(bench: Mapping[str, Any], sweep: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Costs:
+    """Costs from the three documents.
 
     Raises:
         KeyError: a benchmark that is needed is not among them.
@@ -169,14 +172,18 @@ def costs_of(bench: Mapping[str, Any], sweep: Mapping[str, Any]) -> Costs:
         if count > 1
         for one in some
     ]
+    item, case, one_id = (_largest(sweep, operator) for operator in ("stock", "handoffs", "dedup"))
+    an_epoch_s = statistics.median(snapshot["lost_share"]) * Settings().engine.epoch.seconds
+    its_bytes = snapshot["keys"] / 2 * (item["snapshot_bytes"] + case["snapshot_bytes"])  # half of them are items
     return Costs(
         message_us=statistics.median(dearest["cpu_s"]) / dearest["messages"] * 1e6,
         rows_a_message=max(one["out"] / one["messages"] for one in replays),
         groups_a_message=of["day.route"]["out"] / of["day.route"]["events"],
         sent_bytes=statistics.median(sent),
-        item=_key(None, _largest(sweep, "stock")),
-        case=_key(of["day.snapshot_cases"], _largest(sweep, "handoffs")),
-        id=_key(None, _largest(sweep, "dedup")),
+        item=_key(item),
+        case=_key(case, of["day.snapshot_cases"]),
+        id=_key(one_id),
+        kept_ns=an_epoch_s / its_bytes * 1e9,
         scaling={count: busiest[1] / spent for count, spent in busiest.items()},
     )
 
@@ -189,13 +196,13 @@ def _largest(sweep: Mapping[str, Any], operator: str) -> Mapping[str, Any]:
     return found
 
 
-def _key(day: Mapping[str, Any] | None, sweep: Mapping[str, Any]) -> KeyCost:
+def _key(sweep: Mapping[str, Any], day: Mapping[str, Any] | None = None) -> KeyCost:
     """The sweep's key, or a simulated day's, its memory in the same proportion to its snapshot."""
-    kept, kept_us = sweep["snapshot_bytes"], sweep["snapshot_s"] / sweep["held"] * 1e6
+    kept = sweep["snapshot_bytes"]
     if day is None:
-        return KeyCost(sweep["resident_bytes"], kept, kept_us)
+        return KeyCost(sweep["resident_bytes"], kept)
     real = day["out"] / day["events"]
-    return KeyCost(sweep["resident_bytes"] * real / kept, real, statistics.median(day["seconds"]) / day["events"] * 1e6)
+    return KeyCost(sweep["resident_bytes"] * real / kept, real)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -211,10 +218,8 @@ def measured_table(costs: Costs) -> list[str]:
         f"| bytes between processes, where all of it goes elsewhere | {costs.sent_bytes:,.0f} |",
     ]
     for name, key in (("item", costs.item), ("open case", costs.case), ("event id", costs.id)):
-        lines.append(
-            f"| {name}: in memory, in a snapshot, time to put it there | {key.resident:,.0f} bytes, "
-            f"{key.kept:,.0f} bytes, {key.kept_us:.2f} µs |"
-        )
+        lines.append(f"| {name}: in memory, in a snapshot | {key.resident:,.0f} bytes, {key.kept:,.0f} bytes |")
+    lines.append(f"| a MB of a snapshot: taken, compressed, written | {costs.kept_ns:,.1f} ms |")
     lines += [
         f"| {count} processes, times one, by processor time | {times:.2f} |"
         for count, times in sorted(costs.scaling.items())
@@ -255,19 +260,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables."""
     parser = argparse.ArgumentParser(description="The sizing model of docs/scale.md from what was measured.")
     parser.add_argument("--bench", type=Path, default=BUILD / "bench.json", metavar="FILE", help="of make bench")
-    parser.add_argument("--sweep", type=Path, default=BUILD / "sweep.json", metavar="FILE", help="of make bench-sweep")
+    for name in ("sweep", "snapshot"):
+        parser.add_argument(
+            f"--{name}", type=Path, default=BUILD / f"{name}.json", metavar="FILE", help="of make bench-sweep"
+        )
     asked = parser.parse_args(arguments)
     missing = [f"{path} is not there: run make {what}" for path, what in _needed(asked) if not path.exists()]
     if missing:
         print("\n".join(missing), file=sys.stderr)
         return 2
-    bench, sweep = (msgspec.json.decode(path.read_bytes()) for path, _ in _needed(asked))
+    bench, sweep, snapshot = (msgspec.json.decode(path.read_bytes()) for path, _ in _needed(asked))
     try:
-        costs = costs_of(bench, sweep)
+        costs = costs_of(bench, sweep, snapshot)
     except KeyError as error:
         print(f"a benchmark is missing in these files: {error}; run all of them", file=sys.stderr)
         return 2
-    of = {name: document["machine"] for name, document in (("bench", bench), ("sweep", sweep))}
+    documents = (("bench", bench), ("sweep", sweep), ("snapshot", snapshot))
+    of = {name: document["machine"] for name, document in documents}
     for name, machine in of.items():
         print(
             f"{name}: {machine['cpu']}, {machine['cores']} cores, commit {machine['commit']}, load {machine['load_1m']}"
@@ -277,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _needed(asked: argparse.Namespace) -> list[tuple[Path, str]]:
-    return [(asked.bench, "bench"), (asked.sweep, "bench-sweep")]
+    return [(asked.bench, "bench"), (asked.sweep, "bench-sweep"), (asked.snapshot, "bench-sweep")]
 
 
 if __name__ == "__main__":

@@ -127,8 +127,8 @@ def test_latencies_are_those_between_two_looks() -> None:
 
 def test_the_model_is_its_formulas() -> None:
     """A million items and nothing else to hold, 10,000 messages a second of 25 us: a quarter of a core."""
-    key, nothing = KeyCost(resident=2_000.0, kept=400.0, kept_us=5.0), KeyCost(0.0, 0.0, 0.0)
-    costs = Costs(25.0, 0.5, 1.5, 700.0, key, nothing, nothing, {1: 1.0, 2: 1.6})
+    key, nothing = KeyCost(resident=2_000.0, kept=400.0), KeyCost(0.0, 0.0)
+    costs = Costs(25.0, 0.5, 1.5, 700.0, key, nothing, nothing, 12.5, {1: 1.0, 2: 1.6})
     one = need(Load("small", 20, 50_000, 10_000.0, order_share=0.0), costs)
     assert one.busy_cores == pytest.approx(0.25)
     assert one.for_load == one.for_memory == one.processes == 1  # 0.25 / 0.5 / 0.8, rounded up

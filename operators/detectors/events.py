@@ -230,7 +230,7 @@ class EventDetectors:
     def snapshot(self) -> EventDetectorsState:
         """Everything that is kept."""
         names = [detector.NAME for detector in self._detectors]
-        timers = sorted((due_us, names[index], key) for due_us, index, key in self._timers.all())
+        timers = [(due_us, names[index], key) for due_us, index, key in self._timers.all()]
         return EventDetectorsState(
             self.VERSION, {detector.NAME: detector.snapshot() for detector in self._detectors}, timers
         )
