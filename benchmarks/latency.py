@@ -45,7 +45,9 @@ WINDOWS = ("handoff_windows", "stock_windows")
 #: The soak's settings of a quarter of an hour: windows of seconds, epochs of 10 s.
 SCALE = Scale(15)
 _LOOK_S = 0.5
-_START_S, _DRAIN_S = 60.0, 600.0
+_START_S = 60.0
+#: Full load is what is taken in so long at most, should the backlog not be gone before.
+_BACKLOG_S = 60.0
 
 #: Upper bound → rows up to it, by table.
 Buckets: TypeAlias = dict[str, dict[float, float]]
@@ -222,15 +224,13 @@ def _full_rate(parts: Parts, processes: int, away_s: float, rate: float) -> floa
     parts.start_job()
     _wait_until_released(parts.job, processes)
     looks: list[tuple[float, float]] = []
-    end_s = time.monotonic() + _DRAIN_S
+    end_s = time.monotonic() + _BACKLOG_S
     while time.monotonic() < end_s:
         left = parts.job.left(processes)
         looks.append((time.monotonic(), parts.job.messages(processes)))
         if left is not None and left < rate:
             break
         time.sleep(_LOOK_S)
-    else:
-        raise RuntimeError(f"the backlog was not consumed within {_DRAIN_S:g} s: this rate is more than the job takes")
     (first_s, first), (last_s, last) = looks[0], looks[-1]
     if last <= first:
         raise RuntimeError("the backlog was gone at the first look: use a longer --away")
