@@ -284,9 +284,8 @@ class StockReconciler:
             self._out.append(late_stock_row(arrived, late[-1] - self._windows.size_us, event.system))
         if item.said_us >= pane + self._windows.slide_us:  # what is said since carries this on
             last = END_OF_TIME_US if until is None else until
-            for one in sorted({self._windows.pane(instant) for instant in item.times_since(pane)}):
-                if one <= last:
-                    self._schedule.touch(key, one, now)
+            for one in item.panes(pane, last, self._windows.slide_us):
+                self._schedule.touch(key, one, now)
         if self._inbound_us is not None and isinstance(event, InventoryAdjusted):
             self._receive(event, key, item, arrived)
         self._judge.judge(key, item, now)
@@ -355,7 +354,7 @@ class StockReconciler:
         if item.said_us < end and windows.size_us == windows.slide_us:
             self._schedule.touch_window(key, end, now)
         else:
-            for pane in sorted({self._windows.pane(instant) for instant in item.times_since(oldest)}):
+            for pane in item.panes(oldest, END_OF_TIME_US, windows.slide_us):
                 for end in self._windows.ends(pane):
                     if end > occurred:
                         self._schedule.touch_window(key, end, now)

@@ -10,7 +10,6 @@ may be packed (`older`, see operators/stock_record.py) and is unpacked only when
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -120,8 +119,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
             entries = self.all_entries()[system]
             at = _insert(entries, entry)
             if at + 1 < len(entries):
-                self._work_out(system)
-                return _superseded_us(entries, at)
+                return self._correct(system, at)
         if entry[1] == LEVEL:
             self.moved.pop(system, None)
             self._know(system, entry[3])
@@ -234,15 +232,26 @@ class Item(msgspec.Struct, gc=False, array_like=True):
             if instant_us < one.due_us <= instant_us + horizon_us and one.awaited_at(instant_us)
         )
 
-    def times_since(self, instant_us: int) -> Iterable[int]:
-        """The event times at or after `instant_us` at which something was said, in no order."""
-        if self.said_us < instant_us:
-            return ()
-        if self.older is not None and self.older.last_us >= instant_us:
+    def panes(self, since_us: int, until_us: int, slide_us: int) -> list[int]:
+        """The panes of `slide_us` in which something was said at or after `since_us`, in order, to that of `until_us`.
+
+        Cost: a search for each pane and system, however much was said in it.
+        """
+        if self.said_us < since_us:
+            return []
+        if self.older is not None and self.older.last_us >= since_us:
             self.all_entries()
-        return [
-            entry[0] for entries in self.entries.values() for entry in entries[bisect_left(entries, (instant_us,)) :]
-        ]
+        found = set()
+        for entries in self.entries.values():
+            at = bisect_left(entries, (since_us,))
+            while at < len(entries):
+                occurred = entries[at][0]
+                pane = occurred - occurred % slide_us
+                if pane > until_us:
+                    break
+                found.add(pane)
+                at = bisect_left(entries, (pane + slide_us,), at + 1)
+        return sorted(found)
 
     def forget(self, horizon_us: int) -> None:
         """Fold what happened before `horizon_us` into a level and an adjustment per system; drop what is over.
@@ -260,6 +269,26 @@ class Item(msgspec.Struct, gc=False, array_like=True):
             self.reservations.forget(horizon_us)
         if self.inbound is not None:
             self.inbound = {name: one for name, one in self.inbound.items() if one.last_us >= horizon_us} or None
+
+    def _correct(self, system: str, at: int) -> int | None:
+        """Something was said before what stands last of its system; from when on (event time) it changes nothing.
+
+        Cost: what was said from there to the next level; where none follows, what was said since the last one.
+        """
+        entries = self.entries[system]
+        entry = entries[at]
+        if system not in self.latest and entry[1] != LEVEL:
+            return None  # of adjustments alone no quantity is known
+        is_followed = False
+        for index in range(at + 1, len(entries)):
+            later = entries[index]
+            if later[1] == LEVEL:
+                if _states_all(later, entry):
+                    return later[0]
+                is_followed = True
+        if not is_followed:
+            self._work_out(system)
+        return None
 
     def _know(self, system: str, quantity: float) -> None:
         if system in self.latest:
@@ -317,10 +346,9 @@ def drop_outdated(entries: list[Entry], level: Entry, since_us: int) -> None:
 
 
 def _insert(entries: list[Entry], entry: Entry) -> int:
-    """Put an entry where it belongs, which is nearly always not far from the end; where that is."""
-    at, occurred = len(entries), entry[0]
-    while at and entries[at - 1][0] > occurred:
-        at -= 1
+    """Put an entry where it belongs; where that is."""
+    occurred = entry[0]
+    at = bisect_left(entries, (occurred + 1,))
     if at and entries[at - 1][0] == occurred:
         at = bisect_right(entries, _place(entry), key=_place)
     entries.insert(at, entry)
@@ -351,16 +379,6 @@ def _adjusted(entries: list[Entry]) -> float:
     for entry in entries:  # not sum(): it rounds otherwise from Python 3.12 on
         total += entry[3]
     return total
-
-
-def _superseded_us(entries: list[Entry], at: int) -> int | None:
-    """Event time of the next level that states all that the entry at `at` states; from there on that one counts."""
-    entry = entries[at]
-    for index in range(at + 1, len(entries)):
-        later = entries[index]
-        if later[1] == LEVEL and _states_all(later, entry):
-            return later[0]
-    return None
 
 
 def _states_all(later: Entry, entry: Entry) -> bool:

@@ -60,7 +60,7 @@ def answers(item: Item) -> list[Any]:
             item.quantities(instant),
             item.unit_cost(instant),
             [item.reserved(system, instant) for system in item.entries],
-            sorted(item.times_since(instant)),
+            item.panes(instant, END_OF_TIME_US, 1),
         )
         for instant in range(32, -2, -1)
     ] + [item.all_entries()]

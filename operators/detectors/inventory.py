@@ -5,7 +5,8 @@ judged here but whether two systems agree; the counts go to those who judge node
 (phantom.py) and items over all nodes (cover.py).
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping
 
 import msgspec
 
@@ -59,11 +60,16 @@ class Figure(msgspec.Struct, array_like=True, gc=False):
 
 
 class Told(msgspec.Struct, array_like=True, gc=False):
-    """An item: the figures by system, who leads, and what the leader's quantity was before its latest changes."""
+    """An item: the figures by system, who leads, and what the leader's quantity was before its latest changes.
+
+    Of those quantities, each with the time (arrival) of its change, `highs` has those above all later ones, `lows`
+    those below: the most and the least since any time are found in these.
+    """
 
     lead: str = ""
     figures: dict[str, Figure] = {}
-    past: list[tuple[int, float]] = []
+    highs: list[tuple[int, float]] = []
+    lows: list[tuple[int, float]] = []
     cost: float = 0.0
     released_us: int = 0
 
@@ -73,36 +79,33 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
     items: dict[str, bytes]
 
 
-def _follow(past: list[tuple[int, float]], now_us: int, quantity: float, before_us: int) -> None:
-    """Add a quantity to a past of which only the least and the most since any time are asked.
+def _follow(item: Told, now_us: int, quantity: float, before_us: int) -> None:
+    """What the leader's quantity was until `now_us`; what was not later than `before_us` goes.
 
-    What lies between two later ones (or equals one) is neither from any time on, and goes; so does what is not later
-    than `before_us`. An item that moves thousands of times within the lag keeps some dozens.
+    Cost: what goes was added once, so some look-ups, however much has moved within the lag.
     """
-    if not past:
-        past.append((now_us, quantity))
-        return
-    low = high = quantity
-    kept = [(now_us, quantity)]
-    for at_us, one in reversed(past):
-        if at_us <= before_us:
-            break
-        if not low <= one <= high:
-            kept.append((at_us, one))
-            low, high = min(low, one), max(high, one)
-    kept.reverse()
-    past[:] = kept
+    highs, lows = item.highs, item.lows
+    while highs and highs[-1][1] <= quantity:
+        highs.pop()
+    while lows and lows[-1][1] >= quantity:
+        lows.pop()
+    for ones in (highs, lows):
+        if ones and ones[0][0] <= before_us:
+            del ones[: _later(ones, before_us)]
+        ones.append((now_us, quantity))
 
 
-def _span(past: Sequence[tuple[int, float]], since_us: int, quantity: float) -> tuple[float, float]:
+def _later(ones: list[tuple[int, float]], since_us: int) -> int:
+    """The index of the first one later than `since_us`."""
+    return bisect_left(ones, (since_us + 1,))
+
+
+def _span(item: Told, since_us: int, quantity: float) -> tuple[float, float]:
     """Between which figures one is the same as the quantity, or as one since then."""
     low = high = quantity
-    for at_us, one in past:
-        if at_us > since_us:
-            if one < low:
-                low = one
-            elif one > high:
-                high = one
+    highs, lows = item.highs, item.lows
+    if highs and highs[-1][0] > since_us:  # the last change is in both
+        low, high = min(low, lows[_later(lows, since_us)][1]), max(high, highs[_later(highs, since_us)][1])
     return low - _SAME, high + _SAME
 
 
@@ -121,12 +124,14 @@ class Inventory(EventDetector):
     (picks; bad, so that it is named, is one of an item that was given back within a day), `count_down` (a count found
     fewer); (sku) `on_hand` (how much more there is), `taken` (units sold and picked).
 
-    Memory: some 60 bytes a packed item beside the 150 of `Resting`; none is dropped, as in the stock reconciler.
+    Memory: some 60 bytes a packed item beside the 150 of `Resting`, and the leading system's changes of the last
+    `lag_us` where it only falls or only rises, some dozens where it does both; none is dropped, as in the stock
+    reconciler.
     Cost: some microseconds a level or change.
     """
 
     NAME = "inventory"
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, lag_us: int) -> None:
         super().__init__()
@@ -175,7 +180,7 @@ class Inventory(EventDetector):
             self._led(item, before, event.on_hand, event.sku, now_us, out)
         elif _RANK.get(system, _NO_RANK) < _RANK.get(item.lead, _NO_RANK + 1):
             led = item.figures[item.lead].quantity if item.lead else None
-            item.lead, item.past = system, []
+            item.lead, item.highs, item.lows = system, [], []
             self._led(item, led, event.on_hand, event.sku, now_us, out)
         else:
             self._compare(item, figure, arrived, out)
@@ -185,7 +190,7 @@ class Inventory(EventDetector):
         if before is None:
             out.good("on_hand", self._sku[sku], now_us, after)
         elif after != before:
-            _follow(item.past, now_us, before, now_us - self._lag_us)
+            _follow(item, now_us, before, now_us - self._lag_us)
             out.good("on_hand", self._sku[sku], now_us, after - before)
 
     def _compare(self, item: Told, figure: Figure, arrived: Arrived, out: Collected) -> None:
@@ -196,7 +201,7 @@ class Inventory(EventDetector):
         if led is None:
             return
         metric, scope = _APART.get(event.system) or f"stock_apart:{event.system}", self._node[event.node]
-        low, high = _span(item.past, now_us - self._lag_us, led) if item.past else (led - _SAME, led + _SAME)
+        low, high = _span(item, now_us - self._lag_us, led)
         was, on_hand = figure.agreed, event.on_hand
         telling = was is not None and not figure.apart and not low <= was <= high
         if low <= on_hand <= high:
