@@ -1,6 +1,6 @@
 """The passes of a case: which there are, what tells them apart, when they are due, given up, and found wanting."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -11,6 +11,8 @@ from schemas.events import EventBase, field_of
 
 #: A case with more ids or scopes than this is looked through for those that nothing names any more.
 MANY = 32
+#: So many texts at the end of a case's list are looked through for one that comes again.
+_NEAR = 64
 #: The passes that an event touches: laid open, and as they showed before it (None where there was none).
 Touched: TypeAlias = dict[PassKey, tuple[Pass, Seen | None]]
 
@@ -105,39 +107,57 @@ def keep(case: Case, key: PassKey, current: Pass) -> None:
 
 
 def place_of(texts: list[str], text: str) -> int:
-    """Where `text` stands in a case's list; it is added where it does not."""
+    """Where `text` stands in a case's list; it is added where it does not.
+
+    Of a long list only the end is looked at: a text that stands before that is added again, until `tidy`.
+    """
     last = len(texts) - 1
     if texts[last] == text:  # one event is a part of several handoffs
         return last
-    if text in texts:
-        return texts.index(text)
+    if text == texts[0]:
+        return 0
+    near = last - _NEAR if last > _NEAR else 0
+    if text in (texts[near:] if near else texts):
+        return texts.index(text, near)
     texts.append(text)
     return last + 1
 
 
 def tidy(case: Case) -> None:
-    """Let go of the ids and scopes that none of the case's records names any more."""
+    """Let go of the ids and scopes that none of the case's records names any more, and of those that stand twice."""
     if len(case.ids) <= MANY and len(case.scopes) <= MANY:
         return
     named = len(case.passes) * 2 + len(case.times or ()) + len(case.marks or ()) * 2
     if len(case.ids) > 2 * named + 8:
-        ids, case.ids = case.ids, [""]
+        case.ids, moved = _renumbering(case.ids)
         for record in case.passes.values():
-            record.start_id = place_of(case.ids, ids[record.start_id])
-            record.end_id = place_of(case.ids, ids[record.end_id])
+            record.start_id, record.end_id = moved(record.start_id), moved(record.end_id)
         for mark in (case.marks or {}).values():
-            mark.after_id = place_of(case.ids, ids[mark.after_id])
-            mark.event_id = place_of(case.ids, ids[mark.event_id])
+            mark.after_id, mark.event_id = moved(mark.after_id), moved(mark.event_id)
         for name, (said_us, said_id, time_us) in (case.times or {}).items():
             assert case.times is not None
-            case.times[name] = (said_us, place_of(case.ids, ids[said_id]), time_us)
+            case.times[name] = (said_us, moved(said_id), time_us)
     if len(case.scopes) > 2 * named + 8:
-        scopes, case.scopes = case.scopes, [""]
+        case.scopes, moved = _renumbering(case.scopes)
         for record in case.passes.values():
-            record.start_scope = place_of(case.scopes, scopes[record.start_scope])
-            record.end_scope = place_of(case.scopes, scopes[record.end_scope])
+            record.start_scope, record.end_scope = moved(record.start_scope), moved(record.end_scope)
         for mark in (case.marks or {}).values():
-            mark.scope = place_of(case.scopes, scopes[mark.scope])
+            mark.scope = moved(mark.scope)
+
+
+def _renumbering(texts: list[str]) -> tuple[list[str], Callable[[int], int]]:
+    """An empty list, and what puts a text of the old one into it, once, and says where it stands now."""
+    now, places = [texts[0]], {texts[0]: 0}
+
+    def moved(place: int) -> int:
+        text = texts[place]
+        found = places.get(text)
+        if found is None:
+            found = places[text] = len(now)
+            now.append(text)
+        return found
+
+    return now, moved
 
 
 def touch(case: Case, key: PassKey, touched: Touched) -> Pass:
