@@ -5,30 +5,35 @@ begin and `grace` after its effects ended. Of several, the one of the right kind
 right kind, then the one with most of its orders, then the earliest.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
-from schemas.durations import DAY_US, HOUR_US, SECOND_US, Instant
+from schemas.durations import BEGIN_OF_TIME_US, DAY_US, HOUR_US, SECOND_US, Instant
 from schemas.errors import SettingsError
 from schemas.problems import Problem
 
 GRACE_US = 6 * HOUR_US
 #: An incident with that share of a breakdown's orders (or of its own) touches it.
 _TOUCHING = 0.2
+_DECIMAL = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
 class TruthCause(msgspec.Struct, frozen=True):
     """What broke, and where."""
 
     kind: str
-    scope: dict[str, str | list[str]] = {}
+    scope: dict[str, str | list[str] | None] = {}
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a truth file; unknown fields are ignored. Kind `none` is a clean period."""
+    """One line of a truth file; unknown fields are ignored, as is an optional one that is null.
+
+    Kind `none` is a clean period.
+    """
 
     breakdown_id: str
     kind: str
@@ -36,9 +41,9 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     effects_until: str | None = None
     cause: TruthCause | None = None
-    scope: dict[str, str | list[str]] = {}
+    scope: dict[str, str | list[str] | None] = {}
     orders: list[str] = []
-    cases: list[str] = []
+    cases: list[str] | None = None
     value_at_risk: str = "0"
     currency: str = ""
 
@@ -54,7 +59,8 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
     def values(self) -> dict[str, set[str]]:
         """The scope, each dimension as a set."""
-        return {name: {value} if isinstance(value, str) else set(value) for name, value in self.scope.items()}
+        given = {name: value for name, value in self.scope.items() if value is not None}
+        return {name: {value} if isinstance(value, str) else set(value) for name, value in given.items()}
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,9 +111,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """False incidents a day while nothing was broken."""
         return self.false_in_clean / self.clean_days if self.clean_days else None
 
-    def document(self) -> dict[str, object]:
-        """All of it for machines."""
-        return {"summary": self.summary(), "verdicts": self.verdicts, "false": self.false}
+    def as_json(self) -> str:
+        """All of it for machines: the same judgement is the same text."""
+        document = _Document(self.summary(), self.verdicts, self.false)
+        return msgspec.json.encode(document, order="deterministic").decode()
 
     def summary(self) -> dict[str, float | int | None]:
         """The figures that goals are set for."""
@@ -130,6 +137,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+class _Document(msgspec.Struct, frozen=True):
+    """A report as machines get it."""
+
+    summary: dict[str, float | int | None]
+    verdicts: list[Verdict]
+    false: list[Found]
+
+
 def read_truth(path: Path) -> list[Truth]:
     """A truth file, JSON lines.
 
@@ -148,13 +163,21 @@ def read_truth(path: Path) -> list[Truth]:
             continue
         try:
             truth = msgspec.json.decode(line, type=Truth)
-            _ = truth.begin_us, truth.over_us
+            _check(truth)
             out.append(truth)
         except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
             problems.append(Problem(str(path), "truth", "", str(error), number))
     if problems:
         raise SettingsError(problems)
     return out
+
+
+def _check(truth: Truth) -> None:
+    """Raise ValueError where a line can be read and can't be meant."""
+    if min(truth.over_us, Instant.parse(truth.end)) < truth.begin_us:
+        raise ValueError(f"end = {truth.end}: must not be before begin, {truth.begin}")
+    if not _DECIMAL.fullmatch(truth.value_at_risk):
+        raise ValueError(f'value_at_risk = "{truth.value_at_risk}": must be a decimal number such as "1234.50"')
 
 
 def judge(truths: Iterable[Truth], incidents: Sequence[Found], grace_us: int = GRACE_US) -> Report:
@@ -169,8 +192,16 @@ def judge(truths: Iterable[Truth], incidents: Sequence[Found], grace_us: int = G
         verdicts.append(_verdict(truth, hits))
     false = [found for found in incidents if found.incident_id not in explained]
     in_clean = [found for found in false if any(one.begin_us <= found.found_us < one.over_us for one in clean)]
-    days = sum(one.over_us - one.begin_us for one in clean) / DAY_US
-    return Report(verdicts=verdicts, false=false, false_in_clean=len(in_clean), clean_days=days)
+    return Report(verdicts=verdicts, false=false, false_in_clean=len(in_clean), clean_days=_covered_us(clean) / DAY_US)
+
+
+def _covered_us(periods: Iterable[Truth]) -> int:
+    """How long at least one of them goes on."""
+    covered, reached_us = 0, BEGIN_OF_TIME_US
+    for begin_us, over_us in sorted((one.begin_us, one.over_us) for one in periods):
+        covered += max(0, over_us - max(begin_us, reached_us))
+        reached_us = max(reached_us, over_us)
+    return covered
 
 
 def _touches(truth: Truth, found: Found, grace_us: int) -> bool:
@@ -185,7 +216,7 @@ def _touches(truth: Truth, found: Found, grace_us: int) -> bool:
 
 def _wanted(truth: Truth) -> frozenset[str]:
     """The orders of a breakdown; of one that touches none, its other cases."""
-    return frozenset(truth.orders or truth.cases)
+    return frozenset(truth.orders or truth.cases or ())
 
 
 def _named(truth: Truth, found: Found) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """What is judged, read from ClickHouse, and how a verdict is shown to a person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dataflows.evaluation import Found, Report, Truth, Verdict
+from dataflows.printable import printable
 from schemas.durations import SECOND_US, people_duration, people_time
 from sinks.clickhouse.store import Store
 
@@ -16,7 +17,10 @@ SELECT incident_id, kind, scope, toUnixTimestamp64Micro(opened_at), toUnixTimest
     toUnixTimestamp64Micro(closed_at), value_at_risk, summary, orders, cases
 FROM incidents
 LEFT JOIN (
-    SELECT incident_id, groupArray(order_id) AS orders, groupArrayIf(case_id, case_id != '') AS cases
+    SELECT
+        incident_id,
+        groupArrayIf(order_id, order_id != case_id) AS orders, -- a case without an order has its own id there
+        groupArrayIf(case_id, case_id != '') AS cases
     FROM incident_orders GROUP BY incident_id
 ) AS named USING (incident_id)
 WHERE signals > 0 -- one that was merged into another has none left
@@ -48,10 +52,10 @@ def render_report(report: Report, console: Console) -> None:
     """A line for each breakdown, what belongs to none, and the figures that goals are set for."""
     table = Table(box=SIMPLE_HEAD)
     for name in ("breakdown", "said to be", "found after", "scope", "orders", "recall", "precision", "incidents"):
-        table.add_column(name, justify="right" if name in _NUMBERS else "left")
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
     for verdict in report.verdicts:
         table.add_row(
-            verdict.breakdown_id,
+            printable(verdict.breakdown_id),
             verdict.said_kind or "not found",
             _after(verdict),
             "" if not verdict.found else "right" if verdict.right_scope else "other",
@@ -83,14 +87,16 @@ def render_side_by_side(truths: Sequence[Truth], report: Report, incidents: Sequ
 def _render_false(report: Report, console: Console) -> None:
     for found in report.false:
         console.print(
-            f"Belongs to nothing: {found.kind} ({_scope(found.scope)}), {people_time(found.found_us)}: {found.summary}",
+            f"Belongs to nothing: {found.kind} ({_scope(found.scope)}), {people_time(found.found_us)}: "
+            f"{printable(found.summary)}",
             highlight=False,
+            markup=False,
         )
 
 
 def _injected(truth: Truth) -> Text:
     text = Text(truth.kind, style="bold")
-    text.append(f"\n{truth.begin[11:16]} to {truth.end[11:16]}, {_scope(truth.scope)}", style="not bold")
+    text.append(f"\n{truth.begin[11:16]} to {truth.end[11:16]}, {_scope(truth.values())}", style="not bold")
     text.append(f"\n{len(truth.orders)} orders, {truth.value_at_risk} {truth.currency} at risk", style="not bold")
     return text
 
@@ -108,9 +114,10 @@ def _found(verdict: Verdict, incident: Found | None) -> Text:
     return text
 
 
-def _scope(scope: dict[str, str] | dict[str, str | list[str]]) -> str:
+def _scope(scope: Mapping[str, str | set[str]]) -> str:
     return ", ".join(
-        f"{name} {value if isinstance(value, str) else ', '.join(value)}" for name, value in sorted(scope.items())
+        printable(f"{name} {value if isinstance(value, str) else ', '.join(sorted(value))}")
+        for name, value in sorted(scope.items())
     )
 
 

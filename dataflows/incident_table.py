@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dataflows.printable import printable
 from schemas.durations import people_time
 from sinks.clickhouse.store import Store
 
@@ -29,7 +30,7 @@ def render_incidents(store: Store, run_id: str, console: Console) -> None:
     for priority, kind, status, orders, opened_us, summary in rows[:_MOST]:
         text = Text(kind, style="bold")
         text.append(f"{' (over)' if status == 'resolved' else ''}, since {people_time(opened_us)}\n", style="not bold")
-        table.add_row(str(priority), str(orders), text.append(summary, style="not bold"))
+        table.add_row(str(priority), str(orders), text.append(printable(summary), style="not bold"))
     console.print(table)
     if len(rows) > _MOST:
         console.print(f"and {len(rows) - _MOST} more in the view incidents", highlight=False)

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from dataflows.printable import printable
 from schemas.adapters.tabular import RowCounts
 from schemas.durations import SECOND_US, people_duration, rfc3339
 from sinks.clickhouse.store import Store
@@ -311,7 +312,7 @@ def _rejected_table(summary: Summary) -> Table:
     table = _table(("reason", False), ("messages", True), ("mostly at", False), ("for example", False))
     for entry in summary.rejected:
         place = f"{entry.path or '(whole message)'} ({entry.path_count:,})"
-        table.add_row(entry.reason, f"{entry.count:,}", Text(place), Text(_short(entry.detail)))
+        table.add_row(entry.reason, f"{entry.count:,}", Text(printable(place)), Text(_short(entry.detail)))
     return table
 
 
@@ -348,7 +349,7 @@ def _stock_table(summary: Summary) -> Table:
     for line in summary.stock:
         systems = ", ".join(f"{system} {quantity:g}" for system, quantity in sorted(line.on_hand.items()))
         value = _NOTHING if line.value_at_risk is None else f"{line.value_at_risk:,.2f} {line.currency}".rstrip()
-        table.add_row(Text(line.sku), Text(line.node), Text(systems), f"{line.delta:g}", value)
+        table.add_row(Text(printable(line.sku)), Text(printable(line.node)), Text(systems), f"{line.delta:g}", value)
     return table
 
 
@@ -364,4 +365,5 @@ def _duration(length_s: float | None) -> str:
 
 
 def _short(text: str, longest: int = 240) -> str:
+    text = printable(text)
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -118,6 +118,9 @@ def _lint_others(process: ProcessMap, handoff: Handoff, where: KeyPath, problem:
             yield problem((*where, "requires", number), other, f"must be a handoff of the same case ({handoff.case})")
     if _in_circle(handoff.name, {one.name: one.depends_on for one in process.handoff}):
         yield problem((*where, "depends_on"), handoff.depends_on, "makes a circle of dependencies")
+    required = {one.name: one.requires for one in process.handoff}
+    if handoff.name not in handoff.requires and _in_circle(handoff.name, required):
+        yield problem((*where, "requires"), handoff.requires, "makes a circle: each would have to be over first")
 
 
 def _lint_pattern(pattern: Pattern, case: str | None, where: KeyPath, problem: _Problems) -> Iterable[Problem]:
@@ -164,14 +167,14 @@ def _known(patterns: Iterable[Pattern]) -> list[Pattern]:
     return [pattern for pattern in patterns if pattern.type in EVENT_TYPES]
 
 
-def _in_circle(name: str, depends_on: dict[str, list[str]]) -> bool:
+def _in_circle(name: str, needs: dict[str, list[str]]) -> bool:
     seen: set[str] = set()
-    todo = list(depends_on.get(name, ()))
+    todo = list(needs.get(name, ()))
     while todo:
         current = todo.pop()
         if current == name:
             return True
         if current not in seen:
             seen.add(current)
-            todo.extend(depends_on.get(current, ()))
+            todo.extend(needs.get(current, ()))
     return False

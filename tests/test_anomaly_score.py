@@ -85,15 +85,77 @@ def test_an_offset_in_the_times_is_the_sites_clock(tmp_path: Path) -> None:
         ("a.csv", "when,value\n", "no column 'timestamp'"),
         ("a.csv", "", "no column 'timestamp'"),
         ("a.csv", "timestamp,value\n2026-01-01,x\n", "line 2: could not convert"),
+        ("a.csv", "timestamp,value\n2026-01-01\n\ninf,1\n", "line 4: inf is no time in seconds"),
+        ("a.csv", "timestamp,value\n1767225600000,1\n", "line 2: 1767225600000 is no time in seconds"),
+        ("a.csv", "timestamp,value\n0,-3.4e38\n", "line 2: -3.4e+38 is more than 1e+30"),
+        ("a.csv", "timestamp,value,\xe4\n", "must be UTF-8"),
+        ("a.csv", f"timestamp,value\n0,{'1' * 200_000}\n", "line 2: field larger than field limit"),
         ("a.txt", "", r"must be .csv or .npz"),
+        ("a.npz", "timestamp,value\n", "can't be read as an NPZ"),
+        ("a.npz", "", "can't be read as an NPZ"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, text: str, words: str) -> None:
     path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="latin-1")
     failure = run(path, "--out", tmp_path / "out").exception
     assert isinstance(failure, SourceError)
     assert words in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "words"),
+    [
+        (np.arange(3), np.arange(2.0), "3 times for 2 values"),
+        (np.array([0.0, np.nan]), np.arange(2.0), "nan is no time"),
+        (np.arange(2) * 1e12, np.arange(2.0), "1000000000000 is no time in seconds"),
+        (
+            np.arange(2).astype("datetime64[s]").astype("datetime64[ns]"),
+            np.arange(2.0),
+            "'timestamp_s' must be one row",
+        ),
+        (np.array(["a", "b"]), np.arange(2.0), "'timestamp_s' must be one row of numbers, is <U1"),
+        (np.arange(4), np.zeros((4, 1)), "'value' must be one row of numbers, is float64 of shape (4, 1)"),
+        (np.array(1.0), np.array(2.0), "must be one row"),
+        (np.arange(2), np.array([1, None]), "Object arrays"),
+        (np.arange(2), np.array([1.0, 1e200]), "1e+200 is more than"),
+    ],
+)
+def test_what_arrays_cannot_be_read_is_said(tmp_path: Path, times: object, values: object, words: str) -> None:
+    np.savez(tmp_path / "a.npz", timestamp_s=times, value=values, note=np.array([None]))  # type: ignore[arg-type]
+    failure = run(tmp_path / "a.npz", "--out", tmp_path / "out").exception
+    assert isinstance(failure, SourceError)
+    assert words in str(failure)
+
+
+def test_a_file_as_spreadsheets_write_it_is_read(tmp_path: Path) -> None:
+    """With a byte order mark, blank lines, and without the empty cells at a line's end."""
+    (tmp_path / "A.CSV").write_text("timestamp,value,note\n0,1,x\n\n60,2\n\n", encoding="utf-8-sig")
+    done = run(tmp_path, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "out" / "A.CSV").open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(row["timestamp"], row["value"], row["note"]) for row in rows] == [("0", "1", "x"), ("60", "2", "")]
+
+
+def test_results_are_no_series_and_replace_none(series: Path) -> None:
+    before = (series / "deep" / "one.csv").read_bytes()
+    told = [json.loads(run(series, "--out", series / "out", "--json").stdout) for _ in range(2)]
+    assert told[0] == told[1]
+    assert {one["series"] for one in told[0]} == {"deep/one.csv", "two.npz"}
+    for given, out in ((series, series), (series / "deep" / "one.csv", series / "deep")):
+        failure = run(given, "--out", out).exception
+        assert isinstance(failure, SourceError)
+        assert "would be replaced by its own result" in str(failure)
+    assert (series / "deep" / "one.csv").read_bytes() == before
+    assert run(series / "deep", "--out", series).exit_code == 0  # beside its folder
+    assert (series / "one.csv").exists()
+
+
+@pytest.mark.parametrize(("value", "step_s", "count"), [(5.0, 60, 300), (0.1, 3600, 300), (0.0, 300, 12_300)])
+def test_a_constant_is_no_news_however_it_is_rounded(value: float, step_s: int, count: int) -> None:
+    points = [(1_780_272_000_000_000 + number * step_s * 1_000_000, value, 0) for number in range(count)]
+    assert {one.anomaly_score for one in judged(points, 1.0, "both") if one is not None} == {0.0}
 
 
 def test_two_files_for_one_result_are_refused(series: Path, tmp_path: Path) -> None:

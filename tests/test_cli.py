@@ -2,13 +2,14 @@
 
 import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from dataflows.cli import run_command
-from tests.processes import andon, query
+from tests.processes import COMMAND, andon, environment, query
 
 ORDER = {
     "type": "order.created",
@@ -60,6 +61,39 @@ def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
     said = capfd.readouterr()
     assert words in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 1, "andon: [Errno 28] No space left on device\n"),
+        (">&-", 0, ""),
+        (">out", 0, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_or_not_every_letter(
+    redirection: str, code: int, said: str, tmp_path: Path
+) -> None:
+    """Full, closed, or of an encoding without arrows: told in a line, if at all."""
+    shell = ["bash", "-c", f'"$@" {redirection}', "andon"]
+    done = subprocess.run(
+        [*shell, *COMMAND, "process", "graph"],
+        cwd=tmp_path,
+        env=environment(PYTHONIOENCODING="latin-1"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+    if redirection == ">out":
+        assert r"order.created \u2192 order.approved" in (tmp_path / "out").read_text("latin-1")
+
+
+def test_what_the_system_refuses_is_told_without_a_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("timestamp,value\n", encoding="utf-8")
+    assert run_command(["score", str(tmp_path / "a.csv"), "--out", str(tmp_path / "a.csv" / "out")]) == 1
+    assert capfd.readouterr().err.startswith("andon: [Errno 20] Not a directory")
 
 
 def test_every_problem_of_the_settings_is_said_at_once(

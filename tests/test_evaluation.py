@@ -8,8 +8,14 @@ import pytest
 
 from dataflows.cli import run_command
 from dataflows.evaluation import Found, Truth, judge, read_truth
+from dataflows.evaluation_table import incidents_of
 from schemas.durations import HOUR_US, MINUTE_US, Instant
 from schemas.errors import SettingsError
+from schemas.incident_rows import Incident, IncidentOrder
+from sinks.clickhouse.migrate import migrate
+from sinks.clickhouse.store import open_store
+from sinks.clickhouse.writer import BlockWriter
+from tests.clickhouse_rows import ONE_OF_EACH
 
 BEGIN = Instant.parse("2026-03-02T10:00:00Z")
 BROKEN = Truth(
@@ -83,10 +89,39 @@ def test_false_incidents_a_clean_day() -> None:
     assert (summary["found"], summary["mean_recall"], summary["mean_precision"]) == (0.0, 0.0, None)
 
 
+def test_clean_time_counts_once() -> None:
+    twice = msgspec.structs.replace(CLEAN, breakdown_id="c2", begin="2026-03-03T12:00:00Z", end="2026-03-04T12:00:00Z")
+    within = msgspec.structs.replace(CLEAN, breakdown_id="c3", end="2026-03-03T06:00:00Z")
+    assert judge([twice, CLEAN, within, CLEAN], []).clean_days == 1.5
+
+
+def test_the_same_judgement_is_the_same_text() -> None:
+    orders = [f"o{number}" for number in range(30)]
+    texts = {
+        judge([CLEAN], [found(1, orders=" ".join(some))]).as_json()
+        for some in (orders, orders[::-1], orders[7:] + orders)
+    }
+    assert [json.loads(text)["false"][0]["orders"] for text in texts] == [sorted(orders)]
+
+
 def test_of_cases_that_are_no_orders() -> None:
     broken = Truth(**{**_fields(BROKEN), "orders": [], "cases": ["p1", "p2"]})
     (verdict,) = judge([broken], [msgspec.structs.replace(found(1, node="s1"), cases=frozenset({"p1"}))]).verdicts
     assert (verdict.recall, verdict.precision) == (0.5, 1.0)
+
+
+def test_a_case_that_belongs_to_no_order_is_none(tmp_path: Path) -> None:
+    (known,) = (row for row in ONE_OF_EACH if isinstance(row, Incident))
+    (order,) = (row for row in ONE_OF_EACH if isinstance(row, IncidentOrder))
+    named = [("O-1", ""), ("O-2", "R-2"), ("PO-3", "PO-3")]
+    with open_store(f"chdb://{tmp_path}/db") as store:
+        migrate(store)
+        writer = BlockWriter(store, "run-1")
+        writer.write([known])
+        writer.write([msgspec.structs.replace(order, order_id=one, case_id=case) for one, case in named])
+        writer.flush()
+        (incident,) = incidents_of(store)
+    assert (incident.orders, incident.cases) == ({"O-1", "O-2"}, {"R-2", "PO-3"})
 
 
 def test_a_truth_file_is_read_whole_or_refused_with_every_line(tmp_path: Path) -> None:
@@ -100,6 +135,44 @@ def test_a_truth_file_is_read_whole_or_refused_with_every_line(tmp_path: Path) -
     assert [problem.line for problem in error.value.problems] == [2, 3, 4]
     with pytest.raises(SettingsError, match="no such file"):
         read_truth(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"value_at_risk": "1,234.50"}, 'value_at_risk = "1,234.50": must be a decimal number'),
+        ({"value_at_risk": "nan"}, 'value_at_risk = "nan"'),
+        ({"end": "2026-03-02T09:00:00Z"}, "end = 2026-03-02T09:00:00Z: must not be before begin, 2026-03-02T10:00:00Z"),
+    ],
+)
+def test_a_line_that_cannot_be_meant_is_refused(changed: dict[str, str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "truth.jsonl").write_text(json.dumps(_fields(BROKEN) | changed))
+    with pytest.raises(SettingsError, match=r"truth\.jsonl:1") as error:
+        read_truth(tmp_path / "truth.jsonl")
+    assert words in str(error.value)
+
+
+def test_null_is_the_same_as_leaving_out(tmp_path: Path) -> None:
+    bare = {"effects_until": None, "cause": None, "cases": None, "scope": {"node": "s1", "sku": None}}
+    (tmp_path / "truth.jsonl").write_text(json.dumps(_fields(BROKEN) | bare))
+    (verdict,) = judge(read_truth(tmp_path / "truth.jsonl"), [found(1, node="s1", sku="a")]).verdicts
+    assert verdict.right_scope
+
+
+def test_the_table_holds_ids_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Written to a file, it is as wide as they are; and `[/x]` is no markup. A kind that there is none of is told."""
+    truth = tmp_path / "truth.jsonl"
+    broken = msgspec.structs.replace(BROKEN, breakdown_id="queue [/x] " + 90 * "b", kind="odd")
+    truth.write_text(json.dumps(_fields(broken)))
+    other = msgspec.structs.replace(found(1, "misrouting", sku="[/y]"), summary="At [dc-1]\x1b[2J.")
+    monkeypatch.setattr("dataflows.cli.evaluate._found", lambda *_: [other])  # instead of a database
+    assert run_command(["evaluate", "--truth", str(truth)]) == 0
+    said = capsys.readouterr()
+    assert broken.breakdown_id in said.out
+    assert "misrouting (sku [/y]), 2026-03-02 10:05:00Z: At [dc-1]\\x1b[2J." in said.out
+    assert 'truth.jsonl: kind = "odd": no incident is of that kind; there are queue_saturation, ' in said.err
 
 
 def test_the_command_refuses_what_does_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,7 @@ class Day:
         demand = scope_of(asked.scope_by, asked.scope)
         self.demand = changed(self.shift, signal_id="s-demand", kind="unusual_demand", handoff="", scope=demand)
         self.evil = changed(self.shift, signal_id="s-evil", explanation=EVIL)
+        self.steering = changed(self.unkept, signal_id="s-steering", explanation="At dc\x1b[2J\n1.")
         parted = log(1500, apart=True)
         self.site_rows = SeriesScores(models, small_map().handoff, STEP_US).update(parted)
         self.site = [one for one in self.site_rows if isinstance(one, Signal)][-1]
@@ -71,6 +72,7 @@ class Day:
                     self.unkept,
                     self.old_rule,
                     self.evil,
+                    self.steering,
                     self.demand,
                     told_of,
                 ]
@@ -191,6 +193,10 @@ def test_data_stay_text(day: Day, tmp_path: Path, capsys: pytest.CaptureFixture[
     root = tree(out.read_text(encoding="utf-8"))
     assert not [one for one in root.iter() if one.tag == f"{SVG}script"]
     assert next(one for one in root.iter() if one.tag == f"{SVG}title").text == EVIL
+
+
+def test_names_do_not_steer_the_terminal(day: Day, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(day, capsys, "s-steering").startswith(r"At dc\x1b[2J\n1.")
 
 
 # --- a rule's signal ---------------------------------------------------------------------------------------

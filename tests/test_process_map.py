@@ -152,6 +152,15 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     assert all(str(own) in line for line in str(caught.value).splitlines())
 
 
+@pytest.mark.parametrize("key", ["requires", "depends_on"])
+def test_handoffs_that_wait_for_each_other_are_refused(key: str) -> None:
+    """With `requires` each case of them would be a finding, whatever came first."""
+    second = _MINIMAL.partition("[[handoff]]")[2].replace('"pick"', '"pack"')
+    declared = read_process_map(f'{_MINIMAL}{key} = ["pack"]\n[[handoff]]{second}{key} = ["pick"]\n', "own.toml")
+    assert [problem.key for problem in declared.problems] == [f"handoff[0].{key}", f"handoff[1].{key}"]
+    assert all("makes a circle" in str(problem) for problem in declared.problems)
+
+
 def test_unknown_keys_are_refused_with_a_hint() -> None:
     declared = read_process_map(_MINIMAL + 'dedline = "2h"\n', "own.toml")
     (problem,) = declared.problems

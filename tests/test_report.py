@@ -12,7 +12,7 @@ from dataflows.cli import run_command
 from dataflows.reporting.heat import level, maps
 from dataflows.reporting.markup import Markup, tag, text
 from dataflows.reporting.page import page
-from dataflows.reporting.period import MOST_NODES, Cell, Period, read
+from dataflows.reporting.period import MOST_NODES, Cell, Period, read, work_end
 from dataflows.reporting.steps import Steps, ticks
 from operators.quantiles import sketch
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Instant
@@ -329,6 +329,21 @@ def test_wrong_usage_is_said(
 def test_without_a_period_it_is_the_last_day(dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["report", "--out", str(tmp_path / "r.html"), "--clickhouse", dsn]) == 0
     assert "2026-03-01 20:05:00Z to 2026-03-02 20:05:00Z, 3 incidents, 4 orders touched" in capsys.readouterr().out
+
+
+def test_a_deadline_that_passed_long_after_the_work_is_not_the_last_day(tmp_path: Path) -> None:
+    """As `andon replay --close-at end` lets them pass; where there was never any work, there is nothing else."""
+    with open_store(f"chdb://{tmp_path}/db") as store:
+        migrate(store)
+        writer = BlockWriter(store, "run-1")
+        for more, end in (
+            (window("n1", 60 * 24, [], overdue=1), DAY + 60 * DAY_US + 5 * MINUTE_US),
+            (window("n1", 9, [60.0]), DAY + 9 * HOUR_US + 5 * MINUTE_US),
+            (Health("orders/0", DAY + 10 * HOUR_US, 1, 1, 0, 1, 0.0, 1), DAY + 10 * HOUR_US + MINUTE_US),
+        ):
+            writer.write([more])
+            writer.flush()
+            assert work_end(store) == end
 
 
 # --- in a browser ------------------------------------------------------------------------------------------

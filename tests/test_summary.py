@@ -1,3 +1,4 @@
+import io
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +7,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from dataflows.summary import HandoffLine, Summary, render, summarise
+from dataflows.incident_table import render_incidents
+from dataflows.summary import Findings, HandoffLine, Rejected, StockLine, Summary, render, summarise
+from schemas.incident_rows import Incident
 from schemas.rows import DeadLetter, DuplicateEvent, HandoffPass, Health, LateEvent, Signal, StockWindow
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import Store, open_store
 from sinks.clickhouse.writer import BlockWriter
+from tests.clickhouse_rows import ONE_OF_EACH
 
 T0 = 1_511_222_400_000_000  # 2017-11-21: old input, as replays have it
 MINUTE = 60_000_000
@@ -164,3 +168,24 @@ def test_it_reads_well(store: Store, run: str, tmp_path: Path) -> None:
     else:
         assert text.startswith("Read 0 messages: 0 events")
     assert max(map(len, text.split("Look next", maxsplit=1)[0].splitlines())) <= 100
+
+
+def test_names_do_not_steer_the_terminal(store: Store) -> None:
+    """A partner's system names a node, a carrier, an item: `\x1b[2J` would clear the screen."""
+    name = "dc\x1b[2J\n1"
+    steering = msgspec.structs.replace(
+        summarise(store, "run-1"),
+        rejected=(Rejected("schema", 1, f"$.{name}", 1, name),),
+        findings=(Findings("overdue", 1, (f"At {name}.",)),),
+        stock=(StockLine(name, name, {"oms": 1.0}, 1.0, None, ""),),
+    )
+    (known,) = (row for row in ONE_OF_EACH if isinstance(row, Incident))
+    writer = BlockWriter(store, "run-3")
+    writer.write([msgspec.structs.replace(known, incident_id="i-steering", summary=name)])
+    writer.flush()
+    out = io.StringIO()
+    console = Console(file=out, width=100)
+    render(steering, console)
+    render_incidents(store, "run-3", console)
+    assert "\x1b" not in out.getvalue()
+    assert out.getvalue().count(r"dc\x1b[2J\n1") == 6

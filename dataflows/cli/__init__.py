@@ -1,7 +1,10 @@
 """The command line. Commands are loaded when they are called, so that `andon --help` answers at once."""
 
+import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 
 import click
 
@@ -62,11 +65,32 @@ def andon() -> None:
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
-    sys.exit(run_command(sys.argv[1:]))
+    _bear_any_output()
+    code = run_command(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or 1
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"andon: can't write to standard output: {error}", err=True)
+        # What can't be written stays buffered, and the interpreter would try, and complain, once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _bear_any_output() -> None:
+    """An output that is closed takes everything, and what one's encoding lacks is written as an escape."""
+    for name in ("stdout", "stderr"):
+        stream: TextIOWrapper | None = getattr(sys, name)
+        if stream is None:
+            closed = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open as long as we run
+            setattr(sys, name, closed)
+        else:
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run a command line and give its exit code; our own errors are printed, not traced."""
+    """Run a command line and give its exit code; our own errors, and the system's, are printed, not traced."""
     from schemas.errors import AndonError, SettingsError  # noqa: PLC0415 - loaded after --help has answered
 
     try:
@@ -86,7 +110,7 @@ def run_command(arguments: list[str]) -> int:
     except AndonError as error:
         click.echo(f"andon: {error}", err=True)
         return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except OSError as error:  # a full disk, a file that may not be written; click itself sees to a reader that left
+        click.echo(f"andon: {error}", err=True)
+        return 1
     return code if isinstance(code, int) else 0

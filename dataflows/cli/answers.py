@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dataflows.printable import printable
 from sinks.clickhouse.store import Answer
 
 _FORMAT = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
@@ -126,7 +127,7 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a column holds
         text = _instant(value)
     else:
         text = str(value)
-    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    text = printable(text)
     return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
 
 

@@ -20,7 +20,6 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
     """Simulate a small retailer's day with three breakdowns in it, run the job over it, show what was found."""
     import shutil  # noqa: PLC0415 - `andon --help` loads none of this
 
-    import msgspec  # noqa: PLC0415 - as above
     from rich.console import Console  # noqa: PLC0415 - as above
 
     from dataflows.cli.progress import reading, share_of  # noqa: PLC0415 - as above
@@ -51,7 +50,7 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
         truths, incidents = read_truth(events / "truth.jsonl"), incidents_of(store)
         report = judge(truths, incidents)
         if as_json:
-            sys.stdout.write(msgspec.json.encode(report.document()).decode() + "\n")
+            sys.stdout.write(report.as_json() + "\n")
             return
         console = Console()
         render(summary, console)

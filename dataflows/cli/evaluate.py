@@ -36,11 +36,11 @@ def evaluate(
 
     A replay goes into a database of its own that is thrown away. Exit code 0 whatever the figures are.
     """
-    import msgspec  # noqa: PLC0415 - `andon --help` loads none of this
-    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.console import Console  # noqa: PLC0415 - `andon --help` loads none of this
 
     from dataflows.evaluation import judge, read_truth  # noqa: PLC0415 - as above
     from dataflows.evaluation_table import render_report  # noqa: PLC0415 - as above
+    from operators.incidents.kinds import KINDS  # noqa: PLC0415 - as above
     from schemas.durations import Duration  # noqa: PLC0415 - as above
 
     try:
@@ -48,13 +48,15 @@ def evaluate(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--grace") from error
     truths = read_truth(Path(truth))
+    for kind in sorted({one.kind for one in truths} - {*KINDS, "none"}):
+        click.echo(f'{truth}: kind = "{kind}": no incident is of that kind; there are {", ".join(KINDS)}', err=True)
     if sources and clickhouse is not None:
         raise click.UsageError("give SOURCE files or --clickhouse, not both")
     report = judge(truths, _found(sources, clickhouse, config), grace_us)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(report.document()).decode() + "\n")
+        sys.stdout.write(report.as_json() + "\n")
     else:
-        render_report(report, Console())
+        render_report(report, Console(markup=False, width=None if sys.stdout.isatty() else 1_000))
 
 
 def _found(sources: tuple[str, ...], clickhouse: str | None, config: str | None) -> "list[Found]":

@@ -25,6 +25,7 @@ def explain(signal_id: str, out: Path | None, clickhouse: str | None, config: st
     from dataflows.explaining.picture import picture  # noqa: PLC0415 - `andon --help` loads none of this
     from dataflows.explaining.subject import read  # noqa: PLC0415 - as above
     from dataflows.explaining.terminal import told  # noqa: PLC0415 - as above
+    from dataflows.printable import printable  # noqa: PLC0415 - as above
     from schemas.errors import StoreRefused  # noqa: PLC0415 - as above
     from sinks.clickhouse.migrate import require_current  # noqa: PLC0415 - as above
 
@@ -36,7 +37,7 @@ def explain(signal_id: str, out: Path | None, clickhouse: str | None, config: st
         require_current(store)
         subject = read(store, signal_id)
     for line in told(subject, shutil.get_terminal_size((100, 24)).columns):
-        click.echo(line)
+        click.echo(printable(line))
     if out is None:
         return
     if not subject.points:

@@ -9,7 +9,7 @@ from dataflows.cli.store import clickhouse_option, config_option, store_from
 
 @click.command()
 @click.option("--from", "from_", metavar="TIME", help="Begin, RFC 3339 or a date (default: a day before the end).")
-@click.option("--to", "to", metavar="TIME", help="End, exclusive (default: where the data ends).")
+@click.option("--to", "to", metavar="TIME", help="End, exclusive (default: where the last work ends).")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
@@ -26,7 +26,7 @@ def report(from_: str | None, to: str | None, out: str, clickhouse: str | None, 
     """
     from dataflows.cli.progress import share_of  # noqa: PLC0415 - `andon --help` loads none of this
     from dataflows.reporting.page import page  # noqa: PLC0415 - as above
-    from dataflows.reporting.period import read, span  # noqa: PLC0415 - as above
+    from dataflows.reporting.period import read, work_end  # noqa: PLC0415 - as above
     from schemas.durations import DAY_US, people_time  # noqa: PLC0415 - as above
     from schemas.errors import StoreRefused  # noqa: PLC0415 - as above
     from sinks.clickhouse.migrate import require_current  # noqa: PLC0415 - as above
@@ -38,10 +38,9 @@ def report(from_: str | None, to: str | None, out: str, clickhouse: str | None, 
     with store_from(config, clickhouse, readonly=True) as store:
         require_current(store)
         if end_us is None:
-            whole = span(store)
-            if whole is None:
+            end_us = work_end(store)
+            if end_us is None:
                 raise StoreRefused(f"{store.target} is empty: `andon replay` or `andon run` fills it")
-            end_us = whole[1]
         if begin_us is None:
             begin_us = end_us - DAY_US
         if begin_us >= end_us:

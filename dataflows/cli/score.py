@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from zipfile import BadZipFile
 
 import click
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("anomaly_score", "expected", "lower", "upper", "confidence", "kind", "is_alarm")
 _SUFFIXES = (".csv", ".npz")
+_LARGEST = 1e30
+_YEAR_10000_S = 253_402_300_800
 
 
 class Summary(NamedTuple):
@@ -39,18 +42,19 @@ def score(series: tuple[Path, ...], out: Path, alarms_per_week: float, direction
 
     A CSV has columns timestamp and value, and comes out with its columns and anomaly_score, expected, lower, upper,
     confidence, kind and is_alarm; an NPZ has timestamp_s and value, and NAME.npy comes out with the scores. Times
-    without a zone are UTC. A point is judged before it is learnt; a missing value (empty or NaN) gets no score.
+    without a zone are UTC, numbers are seconds since 1970. A point is judged before it is learnt; a missing value
+    (empty or NaN) gets no score. What lies in DIR is no series, and no series is replaced by its result.
     """
     from dataflows.cli.progress import share_of  # noqa: PLC0415 - `andon --help` loads none of this
 
-    files = _files(series)
+    files = _files(series, out)
     summaries = []
     with share_of("scoring") as told:
         for number, (source, place) in enumerate(files):
             told(number / len(files))
             target = out / place
             target.parent.mkdir(parents=True, exist_ok=True)
-            judge = _csv if source.suffix == ".csv" else _npz
+            judge = _csv if source.suffix.lower() == ".csv" else _npz
             summaries.append(judge(source, target, str(place), alarms_per_week, direction))
     if as_json:
         sys.stdout.write(json.dumps([summary._asdict() for summary in summaries]) + "\n")
@@ -61,27 +65,38 @@ def score(series: tuple[Path, ...], out: Path, alarms_per_week: float, direction
         click.echo(f"{one.series.ljust(width)}  {words}" + (f"  {one.missing} missing" if one.missing else ""))
 
 
-def _files(series: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Every file to score, and where its result goes below DIR.
+def _files(series: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Every file to score, and where its result goes below DIR. What an earlier run wrote to DIR is no series.
 
     Raises:
-        SourceError: there is nothing to score, or two files would write the same result.
+        SourceError: there is nothing to score, or a result would replace another one or its own series.
     """
     from schemas.errors import SourceError  # noqa: PLC0415 - `andon --help` loads none of this
 
     found: dict[Path, Path] = {}
     for one in series:
-        inside = sorted(path for path in one.rglob("*") if path.suffix in _SUFFIXES) if one.is_dir() else [one]
+        inside = _inside(one, out) if one.is_dir() else [one]
         if not inside:
             raise SourceError(f"{one}: there is no .csv or .npz file in it")
         for path in inside:
-            if path.suffix not in _SUFFIXES:
+            if path.suffix.lower() not in _SUFFIXES:
                 raise SourceError(f"{path}: must be .csv or .npz")
             place = path.relative_to(one) if one.is_dir() else Path(path.name)
+            if path.suffix.lower() == ".csv" and path.resolve() == (out / place).resolve():
+                raise SourceError(
+                    f"{path} would be replaced by its own result: --out must be another folder than {out}"
+                )
             if place in found:
                 raise SourceError(f"{path} and {found[place]} would both be written to {place}")
             found[place] = path
     return [(path, place) for place, path in found.items()]
+
+
+def _inside(folder: Path, out: Path) -> list[Path]:
+    below = out.resolve()
+    results = below if folder.resolve() in below.parents else None
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    return sorted(path for path in found if results is None or not path.resolve().is_relative_to(results))
 
 
 def judged(
@@ -99,7 +114,7 @@ def judged(
 
 
 class Table(NamedTuple):
-    """A CSV: its columns, its rows as they are, and the points in them."""
+    """A CSV: its columns, its rows (cells that one lacks at its end are empty), and the points in them."""
 
     head: list[str]
     rows: list[list[str]]
@@ -114,19 +129,25 @@ def read_csv(source: Path) -> Table:
     """
     from schemas.errors import SourceError  # noqa: PLC0415 - `andon --help` loads none of this
 
-    with source.open(newline="", encoding="utf-8") as lines:
-        head, *rows = list(csv.reader(lines)) or [[]]
-    for column in ("timestamp", "value"):
-        if column not in head:
-            raise SourceError(f"{source}: there is no column {column!r} in its first line ({', '.join(head)})")
-    when, what = head.index("timestamp"), head.index("value")
-    points = []
-    for number, row in enumerate(rows, 2):
+    rows: list[list[str]] = []
+    points: list[tuple[int, float, int]] = []
+    with source.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.reader(lines)
         try:
-            at_us, offset_us = _time(row[when])
-            points.append((at_us, _value(row[what]), offset_us))
-        except (ValueError, IndexError) as error:
-            raise SourceError(f"{source}, line {number}: {error}") from None
+            head = next(reader, [])
+            for column in ("timestamp", "value"):
+                if column not in head:
+                    raise SourceError(f"{source}: there is no column {column!r} in its first line ({', '.join(head)})")
+            when, what = head.index("timestamp"), head.index("value")
+            for cells in filter(None, reader):  # a blank line is no row
+                row = cells + [""] * (len(head) - len(cells))
+                at_us, offset_us = _time(row[when])
+                points.append((at_us, _value(row[what]), offset_us))
+                rows.append(row)
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{source}: must be UTF-8: {error}") from None
+        except (ValueError, csv.Error) as error:
+            raise SourceError(f"{source}, line {reader.line_num}: {error}") from None
     return Table(head, rows, points)
 
 
@@ -148,12 +169,24 @@ def _npz(source: Path, target: Path, name: str, alarms_per_week: float, directio
 
     from schemas.errors import SourceError  # noqa: PLC0415 - as above
 
-    with np.load(source) as data:
-        for column in ("timestamp_s", "value"):
-            if column not in data:
-                raise SourceError(f"{source}: there is no array {column!r} in it ({', '.join(data)})")
-        times_us = np.rint(data["timestamp_s"].astype(float) * 1e6).astype(np.int64).tolist()
-        values = data["value"].astype(float).tolist()
+    arrays = {}
+    try:
+        with np.load(source) as data:
+            for column in ("timestamp_s", "value"):
+                if column not in data:
+                    raise SourceError(f"{source}: there is no array {column!r} in it ({', '.join(data)})")
+                arrays[column] = data[column]
+    except (OSError, EOFError, TypeError, ValueError, BadZipFile) as error:
+        raise SourceError(f"{source}: can't be read as an NPZ of numbers: {error}") from None
+    for column, array in arrays.items():
+        if array.ndim != 1 or array.dtype.kind not in "biuf":
+            found = f"{array.dtype} of shape {array.shape}"
+            raise SourceError(f"{source}: {column!r} must be one row of numbers, is {found}")
+    try:
+        times_us = [_since_1970(seconds) for seconds in arrays["timestamp_s"].astype(float).tolist()]
+        values = [_scorable(value) for value in arrays["value"].astype(float).tolist()]
+    except ValueError as error:
+        raise SourceError(f"{source}: {error}") from None
     if len(times_us) != len(values):
         raise SourceError(f"{source}: {len(times_us)} times for {len(values)} values")
     points = [(at_us, value, 0) for at_us, value in zip(times_us, values, strict=True)]
@@ -165,9 +198,11 @@ def _npz(source: Path, target: Path, name: str, alarms_per_week: float, directio
 def _time(text: str) -> tuple[int, int]:
     """Time and offset from UTC, in microseconds, of RFC 3339 (a space will do for the T), or seconds since 1970."""
     try:
-        return round(float(text) * 1e6), 0
+        seconds = float(text)
     except ValueError:
         moment = datetime.fromisoformat(text.strip())
+    else:
+        return _since_1970(seconds), 0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     offset = moment.utcoffset()
@@ -175,8 +210,22 @@ def _time(text: str) -> tuple[int, int]:
     return whole, 0 if offset is None else offset // datetime.resolution
 
 
+def _since_1970(seconds: float) -> int:
+    """Microseconds since 1970; raises ValueError where these can't be seconds."""
+    if not abs(seconds) < _YEAR_10000_S:
+        raise ValueError(f"{seconds:.15g} is no time in seconds since 1970")
+    return round(seconds * 1e6)
+
+
 def _value(text: str) -> float:
-    return float(text) if text.strip() else math.nan
+    return _scorable(float(text)) if text.strip() else math.nan
+
+
+def _scorable(value: float) -> float:
+    """The value; raises ValueError where the model, whose seasons are 32-bit floats, could never forget it."""
+    if _LARGEST < abs(value) < math.inf:
+        raise ValueError(f"{value:g} is more than {_LARGEST:g}; where it stands for a missing value, leave it empty")
+    return value
 
 
 def _cells(one: "Score | None") -> list[str]:

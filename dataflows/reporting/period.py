@@ -148,6 +148,13 @@ def span(store: Store) -> tuple[int, int] | None:
     return (begin, end) if rows else None
 
 
+def work_end(store: Store) -> int | None:
+    """Until when there was work, microseconds; where there was none, until when there is anything."""
+    end, rows = store.query(questions.WORK_END).rows[0]
+    whole = None if rows else span(store)
+    return end if rows else whole and whole[1]
+
+
 def read(store: Store, begin_us: int, end_us: int, told: Callable[[float], None]) -> Period:
     """Ask for everything; `told` hears the share that is done.
 

@@ -16,6 +16,18 @@ FROM
 )
 """
 
+# Until when there was work: deadlines that `--close-at` lets pass afterwards may lie months later.
+WORK_END = """
+SELECT max(ends), count()
+FROM
+(
+    SELECT toUnixTimestamp64Micro(max(window_end)) AS ends FROM handoff_latency WHERE started + completed > 0
+    HAVING count() > 0
+    UNION ALL
+    SELECT toUnixTimestamp64Micro(max(minute) + INTERVAL 1 MINUTE) FROM pipeline_health HAVING count() > 0
+)
+"""
+
 # Incidents that were open in the period, without those that turned out to be part of another one.
 _CHOSEN = """
     SELECT * FROM incidents

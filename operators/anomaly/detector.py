@@ -36,6 +36,7 @@ FLOOR = 0.1  # of the overall deviation, below the season's
 OUTLIER = 8.0  # a scale learns at most this many times itself
 WILDEST_LEAN = 4.0
 RECENT = math.exp(-1 / 150)  # the record to beat fades by a third in 60 points
+ROUNDING = 2.0**-22  # of a value: seasons are 32-bit floats, so what differs by less is as expected
 BACK = 0.25  # a step that leaves less than this share of the distance leads back to normal, and is no news
 STEP = 3.0 * INNOVATION  # a step rarer than one in a thousand is not what a drift does
 DRIFT_QUIET_DAYS = 3.0  # a drift is not told where an alarm has told of a step
@@ -120,7 +121,8 @@ class SeriesDetector:
         terms = self._terms(value, residual, 0.0 if is_gap else step_scale, part, up=up, down=down)
         surprise = terms.novelty + terms.innovation + terms.level + terms.sustained
         is_return = abs(residual) < BACK * abs(self.fast)
-        is_material = max(_bad(value - centre, up, down), _bad(residual, up, down)) >= least
+        off = max(_bad(value - centre, up, down), _bad(residual, up, down))
+        is_material = off >= least and off > ROUNDING * abs(value)
         counted = surprise if is_material and surprise > self.record and not is_return else 0.0
         self.record = max(surprise, self.record) if counted else self.record * RECENT
         is_alarm = seen >= BURN_IN and self.budget.spend(counted, cadence.per_week)

@@ -120,7 +120,8 @@ def score(
     novelty, innovation, level, sustained = said
     surprise = novelty + innovation + level + sustained
     is_return = np.abs(residual) < plain.BACK * np.abs(own[FAST])
-    is_material = greater(bad(value - centre, up, down), bad(residual, up, down)) >= points.least
+    off = greater(bad(value - centre, up, down), bad(residual, up, down))
+    is_material = (off >= points.least) & (off > plain.ROUNDING * np.abs(value))
     counted = np.where(is_material & (surprise > own[RECORD]) & ~is_return, surprise, 0.0)
     own[RECORD] = np.where(counted != 0.0, greater(surprise, own[RECORD]), own[RECORD] * plain.RECENT)
     is_alarm = _spend(own, counted, seen >= BURN_IN, pace.per_week, alarms_per_week)
