@@ -13,14 +13,18 @@ from dataflows.kafka.topics import Place
 from dataflows.logs import get_log
 from dataflows.telemetry import Telemetry
 from operators.groups import Group
+from operators.handoff_rows import STAGE as HANDOFF_WINDOWS
 from operators.lane_state import Merged
+from operators.stock_findings import STAGE as STOCK_WINDOWS
 from schemas import metrics
 from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, people_duration
 from schemas.errors import Stopped, StoreUnavailable
 from schemas.events import type_name
-from schemas.rows import DeadLetter, DuplicateEvent, LateEvent, Row
+from schemas.rows import ROW_TYPES, DeadLetter, DuplicateEvent, LateEvent, Row
 
 NOT_BEGUN = "stopped before it had begun"
+#: What late events are late for.
+LATE_STAGES = (HANDOFF_WINDOWS, STOCK_WINDOWS)
 _topic, _event = attrgetter("topic"), attrgetter("event")
 
 
@@ -54,6 +58,10 @@ class JobWatch:
         self._snapshot_bytes = 0
         self._missing: tuple[str, ...] = ()
         self._reachable: bool | None = None
+        for record in ROW_TYPES:  # the first refusal of a table is a rise then, which an alert can see
+            telemetry.count(metrics.ROWS_REFUSED, 0, record.TABLE)
+        for stage in LATE_STAGES:
+            telemetry.count(metrics.LATE_EVENTS, 0, stage)
 
     # --- the engine ---------------------------------------------------------------------------------------------------
 
@@ -177,6 +185,9 @@ class JobWatch:
         """Topics that don't exist yet."""
         now = tuple(topics)
         if now != self._missing:
+            self._telemetry.drop(metrics.TOPIC_MISSING)
+            for topic in now:
+                self._telemetry.set(metrics.TOPIC_MISSING, 1, topic)
             if now:
                 words = f"waiting for topics that do not exist yet: {', '.join(now)}"
                 self._source.info("topics_missing", words, topics=list(now))
@@ -275,6 +286,10 @@ class JobWatch:
         self.flowing = True
         words = f"reading {source} into {store}"
         processes = max(1, len(cluster.addresses))
+        if processes > 1:
+            others = [one for number, one in enumerate(cluster.addresses) if number != cluster.process]
+            why = f"until its state is read and all other processes are there: {', '.join(others)}"
+            self._telemetry.condition("resumed", ok=False, why=why)
         where = {"process": cluster.process, "processes": processes} if processes > 1 else {}
         self._engine.info("started", words, run_id=run_id, lanes=len(lanes), **where)
 

@@ -65,6 +65,14 @@ SOURCE_UP = Metric(
     "0: look at the broker, the network and the credentials; the log says which error it is. Nothing is lost, reading "
     "goes on by itself where it ended, but nothing is found meanwhile.",
 )
+TOPIC_MISSING = Metric(
+    "andon_topic_missing",
+    "gauge",
+    ("topic",),
+    "1 for a topic of `kafka.topics` that does not exist; none where all do.",
+    "A topic that comes later is read from its first message. One that should be there: the name in `kafka.topics` is "
+    "misspelt, or it is another broker's; nothing of it is found meanwhile, and no lag shows it.",
+)
 OFFSETS_COMMITTED = Metric(
     "andon_offsets_committed_total",
     "counter",
@@ -193,7 +201,7 @@ STATE_ENTRIES = Metric(
     "What operators keep, over all key groups of this process.",
     "cases, open_passes: work that does not end; see the `handoffs` view for where it stands. held: one lane or group "
     "is behind the others, see `andon_watermark_age_seconds`. windows: many late corrections. ids near "
-    "`engine.dedup_max_ids` in each group, or turned_early above 0: ids were let go before `time.dedup_horizon` and a "
+    "`engine.dedup_max_ids` in each group, or turned_early rises: ids were let go before `time.dedup_horizon` and a "
     "repeat may come through; raise `engine.dedup_max_ids` or the number of groups.",
 )
 
@@ -204,8 +212,8 @@ STORE_UP = Metric(
     "gauge",
     (),
     "1 while ClickHouse takes what it is given, 0 while Andon waits for it.",
-    "0: look at ClickHouse. Andon keeps what it has, stops reading, tries again, and ends only after minutes; nothing "
-    "is lost.",
+    "0: look at ClickHouse. Andon keeps what it has, stops reading and tries again for as long as it takes; nothing is "
+    "lost.",
 )
 ROWS_WRITTEN = Metric(
     "andon_rows_written_total",
@@ -402,7 +410,16 @@ INTAKE_AT = Metric(
 _JOB_AREAS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     (
         "What comes in",
-        (MESSAGES, EVENTS, SOURCE_UP, BUFFERED, SOURCE_PAUSED, OFFSETS_COMMITTED, OFFSET_COMMIT_FAILURES),
+        (
+            MESSAGES,
+            EVENTS,
+            SOURCE_UP,
+            TOPIC_MISSING,
+            BUFFERED,
+            SOURCE_PAUSED,
+            OFFSETS_COMMITTED,
+            OFFSET_COMMIT_FAILURES,
+        ),
     ),
     ("How far it has come", (LAG_MESSAGES, LAG_SECONDS, WATERMARK_AGE, HELD_BACK_BY)),
     (

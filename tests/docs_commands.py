@@ -51,7 +51,9 @@ def _apart(words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def arguments_of(words: Sequence[str]) -> list[str] | None:
-    """What is given to `andon`, None where another program is called."""
+    """What is given to `andon`, in a pod as well; None where another program is called."""
+    if words[:2] == ["kubectl", "exec"] and "--" in words:
+        words = words[words.index("--") + 1 :]
     return list(words[1:]) if words and words[0].rpartition("/")[2] == "andon" else None
 
 

@@ -6,7 +6,7 @@ from schemas.metrics import METRICS
 
 _KNOWN = {metric.name: metric for metric in METRICS}
 #: What prometheus_client itself reports of a process, and Prometheus of a target.
-_OTHERS = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
+_OTHERS = {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds"}
 _OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
 _TARGET_LABELS = {"instance", "job"}
 _NAME = re.compile(r"\b(andon_\w+|process_\w+)\b(?:\{([^}]*)\})?")

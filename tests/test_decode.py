@@ -3,7 +3,7 @@
 import json
 import random
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -35,6 +35,11 @@ def test_a_bad_message_gives_its_fault(bad: Bad) -> None:
     assert (fault.reason, fault.path) == (bad.reason, bad.path), fault
     assert bad.detail in fault.detail
     assert (fault.source, fault.channel) == (bad.source, bad.channel)
+
+
+def test_every_type_is_read_and_has_a_topic() -> None:
+    """A type that is read and has no topic would end the job: nobody knows which key group it goes to."""
+    assert set(get_args(Event)) == set(EVENT_TYPES.values()), "a new record goes into `Event` and into `TOPICS`"
 
 
 def test_good_and_bad_keep_their_places() -> None:

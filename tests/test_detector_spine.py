@@ -285,6 +285,16 @@ def test_overrides_can_change_what_detectors_ask_for_by_scope_and_nothing_else(m
         policy(settings, "demand.surge")
 
 
+def test_every_detector_has_a_name_of_its_own() -> None:
+    """Its state is kept and given back by it, and its findings are: one that was copied would take another's."""
+    process = load_process_map("default")
+    chosen = DetectorSettings()
+    firsts = case_detectors(chosen, process), item_detectors(chosen), interface_detectors(chosen)
+    for group in (*firsts, scope_detectors(chosen)):
+        names = [detector.NAME for detector in group]
+        assert sorted(names) == sorted(set(names))
+
+
 # --- the first part ------------------------------------------------------------------------------------------
 
 

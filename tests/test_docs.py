@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ from operators.incidents.kinds import KINDS
 from scenarios.settings import demo_settings
 from scenarios.settings import read_settings as read_simulation
 from scenarios.simulate import simulate
+from schemas.events import TOPICS, EventBase, field_names, type_name
 from schemas.metrics import METRICS
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import Store, open_store
@@ -216,6 +218,7 @@ def test_a_wrong_command_line_is_seen() -> None:
     assert wrong_with(["process", "draw"])
     assert wrong_with(["sql"])
     assert wrong_with(["process", "graph", "--format", "svg", "--out", "map.svg"]) == ""
+    assert arguments_of(["kubectl", "exec", "andon-0", "--", "andon", "status"]) == ["status"]
     assert names_what_exists(["dlq", "list|reply"])
     assert names_what_exists(["run", "--process", "4"])
     assert names_what_exists(["dlq", "list|replay", "--reason", "schema"]) == ""
@@ -225,6 +228,14 @@ def test_a_wrong_command_line_is_seen() -> None:
         ["andon", "run"],
         ["make", "x"],
     ]
+
+
+def test_commands_that_wait_say_for_how_long() -> None:
+    """kubectl gives up after 30 seconds by itself, and a first start takes minutes."""
+    texts = [text for page in PAGES for text in [*page.spans, *(block.text for block in page.blocks)]]
+    waits = [line for text in texts for line in text.splitlines() if "kubectl wait" in line]
+    assert waits
+    assert [line for line in waits if "--timeout" not in line] == []
 
 
 def test_targets_of_make_exist() -> None:
@@ -268,6 +279,26 @@ def test_settings_that_are_named_exist(page: Page) -> None:
     sections = "|".join({name.partition(".")[0] for name in known})
     spans = [span for span in page.spans if re.fullmatch(rf"(?:{sections})\.[a-z_]+", span)]
     assert set(spans) - known - NO_SETTINGS == set()
+
+
+def test_the_contracts_table_says_what_the_types_say() -> None:
+    text = (DOCS / "contract.md").read_text(encoding="utf-8")
+    common = field_names(EventBase)
+    said = {}
+    for topic, cell in re.findall(r"^\| `(\w+)` \| (.*\}) \|$", text, re.MULTILINE):
+        for names, fields in re.findall(r"((?:`[\w.]+`(?:, )?)+) \{((?:[^{}]|\{[^{}]*\})*)\}", cell):
+            own = re.sub(r": \[\{.*?\}\]", "", fields).split(", ")  # what is in a line is the type's own
+            for name in re.findall(r"`([\w.]+)`", names):
+                said[topic, name] = {field for field in own if field.rstrip("?") not in common}
+    types = {(topic, type_name(record)): record for topic, records in TOPICS.items() for record in records}
+    assert said == {
+        key: {
+            field.name if field.required else f"{field.name}?"
+            for field in msgspec.structs.fields(record)
+            if field.name not in common
+        }
+        for key, record in types.items()
+    }
 
 
 # --- the runbook ------------------------------------------------------------------------------------------------------

@@ -55,6 +55,9 @@ def test_the_newest_are_kept_and_what_was_broken_off_is_none_of_them(tmp_path: P
         del api.snapshots["recovery-andon-1-20260304t031700z"]
         back_up(api, now=NOW + timedelta(days=3))
         assert stamps(api) == {"20260303t031700z", "20260305t031700z"}
+        api.snapshots["recovery-andon-1-20260305t031700z"]["status"] = {"error": {"message": "could not be stored"}}
+        back_up(api, now=NOW + timedelta(days=4))
+        assert stamps(api) == {"20260303t031700z", "20260306t031700z"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,7 @@ def test_when_the_storage_can_not_the_job_goes_on(tmp_path: Path) -> None:
         with pytest.raises(BackupError, match="no space"):
             back_up(api)
         assert (api.replicas, api.annotations) == (2, {})
+        assert api.snapshots == {}, "the storage tries again, while the job runs"
 
 
 def test_when_pods_do_not_end_or_snapshots_are_not_taken_the_job_goes_on(tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_when_pods_do_not_end_or_snapshots_are_not_taken_the_job_goes_on(tmp_pat
         with KubernetesApi(tmp_path, 2, **never) as api:
             with pytest.raises(BackupError, match=r"waited 0\.3 s for"):
                 back_up(api, within_s=0.3)
-            assert (api.replicas, api.annotations) == (2, {})
+            assert (api.replicas, api.annotations, api.snapshots) == (2, {}, {})
 
 
 def test_an_api_that_is_overloaded_or_whose_answer_is_lost_is_asked_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from schemas.metrics import METRICS
+from schemas.metrics import DELIVERY_METRICS, JOB_METRICS, METRICS
 from sinks.clickhouse.store import Store, open_store
 from tests import infra_day
 from tests.infra_rules import problems_of
@@ -93,6 +93,9 @@ def test_figures_are_those_of_the_views(day: Store, incident: str) -> None:
     incidents = day.query("SELECT incident_id, currency, value_at_risk FROM incidents WHERE status != 'resolved'").rows
     assert shown["Open incidents"] == [(len(incidents),)]
     assert len(incidents) > 2
+    alone = day.query("SELECT count(), countIf(signals = 0) FROM incidents").rows
+    assert alone[0][1] > 0, "some were merged into another one"
+    assert sum(row[2] for row in shown["Found, by kind"]) == alone[0][0] - alone[0][1]
     orders: dict[str, float] = {}
     late = set()
     for found, order, value, breach in day.query(
@@ -115,6 +118,13 @@ def test_metrics_that_are_asked_for_are_reported_with_those_labels() -> None:
     assert len(expressions) > 25
     for title, _, expression in expressions:
         assert problems_of(expression) == [], title
+
+
+def test_processes_of_the_job_are_counted_without_the_delivery() -> None:
+    """Their number is held against the pods of the StatefulSet; the delivery reports of itself, too."""
+    (expression,) = [expression for title, _, expression in asked("expr") if title == "Processes"]
+    (counted,) = re.findall(r"andon_\w+", expression)
+    assert counted in {metric.name for metric in JOB_METRICS} - {metric.name for metric in DELIVERY_METRICS}
 
 
 def test_every_metric_is_on_the_platforms_dashboard() -> None:

@@ -17,6 +17,7 @@ import yaml
 from dataflows.live import check_live
 from dataflows.settings import Settings, load_settings
 from dataflows.status import split_address
+from tests.docs_pages import DOCS, page_of
 from tests.infra_manifests import (
     KUBERNETES,
     OVERLAYS,
@@ -87,6 +88,32 @@ def spec(resources: list[Resource], kind: str = "StatefulSet", name: str = "ando
 def container(resources: list[Resource]) -> Resource:
     first: Resource = spec(resources)["containers"][0]
     return first
+
+
+def test_an_own_authority_is_named_to_every_container_that_speaks_to_the_database() -> None:
+    page = page_of(DOCS / "security.md", (DOCS / "security.md").read_text(encoding="utf-8"))
+    (block,) = [block for block in page.blocks if block.language == "yaml"]
+    patches = [yaml.safe_load(one["patch"]) for one in yaml.safe_load(block.text)["patches"]]
+    told = {(where, one["name"], *map(str, one["env"])) for where, _, pod in pods(patches) for one in every(pod)}
+    authority = str({"name": "SSL_CERT_FILE", "value": "/run/secrets/andon/authorities.pem"})
+    read = pods(manifests("production"))
+    asking = {(where, one["name"]) for where, _, pod in read for one in every(pod) if "--config" in one["args"]}
+    assert told == {(*one, authority) for one in asking}
+
+
+def test_the_migrations_job_is_deleted_before_manifests_are_applied_again() -> None:
+    """Its template names the settings by their digest, and the API refuses to change a Job's template."""
+    resources = manifests("production")
+    named_settings = named(resources, "ConfigMap", "andon-settings")["metadata"]["name"]
+    assert named_settings in str(pod_of(named(resources, "Job", "andon-migrate")))
+    page = page_of(DOCS / "deploying.md", (DOCS / "deploying.md").read_text(encoding="utf-8"))
+    applying = [block.text for block in page.blocks if "kubectl apply -k" in block.text]
+    assert len(applying) > 2
+    assert [one for one in applying if "delete job andon-migrate" not in one.partition("kubectl apply -k")[0]] == []
+
+
+def every(pod: Resource) -> list[Resource]:
+    return [one for one, _ in containers(pod["spec"])]
 
 
 OPENED: dict[str, tuple[Callable[[list[Resource]], object], str]] = {

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from dataflows.delivery_telemetry import DeliveryTelemetry
+from dataflows.flow import Stop
+from dataflows.telemetry import Telemetry
+from dataflows.watch import JobWatch
 from tests.infra_rules import problems_of
 from tests.processes import ROOT
 from tests.test_infra_dashboards import asked
@@ -85,6 +89,16 @@ def test_rules_ask_for_metrics_that_are_reported() -> None:
 )
 def test_what_nobody_reports_is_found(expression: str, words: str) -> None:
     assert problems_of(expression) == [words]
+
+
+def test_counters_that_rules_watch_are_there_before_they_rise() -> None:
+    """A series that begins with its first rise has none for Prometheus, so that nobody would be told of it."""
+    job, delivery = Telemetry(0), DeliveryTelemetry(["duty"], intake=True, stalled_after_s=60)
+    JobWatch(job, Stop(), lambda: 0, 8.0)
+    reported = (job.render() + delivery.telemetry.render()).decode()
+    watched = {name for rule in rules() for name in re.findall(r"increase\((\w+_total)", rule["expr"])}
+    assert len(watched) > 4
+    assert {name for name in watched if not re.search(rf"^{name}[{{ ]", reported, re.MULTILINE)} == set()
 
 
 def test_rules_speak_to_a_person() -> None:

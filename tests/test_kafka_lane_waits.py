@@ -262,15 +262,18 @@ def test_topics_that_do_not_exist_yet_are_told_once_and_found(broker: Broker, ca
     topic, absent = made(broker, "there", minutes(1)), topic_of(broker, "absent")
     caplog.set_level("INFO", "andon.source")
     clock = Clock()
-    watch = JobWatch(Telemetry(0, stalled_after_s=60, limit=InputLimit(60, 1.0)), Stop(), clock.us, 8.0)
+    telemetry = Telemetry(0, stalled_after_s=60, limit=InputLimit(60, 1.0))
+    watch = JobWatch(telemetry, Stop(), clock.us, 8.0)
     with Job(broker.bootstrap, [topic, absent], told_of_topics=watch) as job:
         job.until_past(NOON + SECOND_US // 2)  # listed ten times
         assert caplog.messages == [f"waiting for topics that do not exist yet: {absent}"]
+        assert f'andon_topic_missing{{topic="{absent}"}} 1.0' in telemetry.render().decode()
         broker.create(absent, 1)
         write(broker, absent, 0, minutes(1))
         job.until(lambda: len(job.released) == 2, "the topic to be found")
         wait_for(lambda: len(caplog.messages) > 1, "the topic to be told of")
         assert caplog.messages[1:] == ["all topics exist now"]
+        assert "andon_topic_missing{" not in telemetry.render().decode()
 
 
 @pytest.mark.parametrize("away", ["frozen", "gone"])

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from dataflows.flow import Cluster, Stop
 from dataflows.input_limit import InputLimit
 from dataflows.observe import Server, serve
 from dataflows.telemetry import REQUIRED, Telemetry
+from dataflows.watch import JobWatch
+from operators.lane_state import Merged
 from schemas import metrics
 from schemas.errors import SettingsError
+from tests.logs import START_US
 
 
 class Clock:
@@ -87,6 +91,18 @@ def test_readyz_names_each_condition_that_fails_a_line_each(server: Server, tele
     telemetry.condition("store", ok=False, why="ClickHouse said\nno")
     telemetry.condition("source", ok=False)
     assert get(server, "/readyz")[::2] == (503, "source: fails\nstore: ClickHouse said no\n")
+
+
+def test_readyz_names_the_processes_that_a_start_waits_for(server: Server, telemetry: Telemetry) -> None:
+    """The engine tells nothing until all of them are there: one that can't be scheduled keeps all waiting."""
+    watch = JobWatch(telemetry, Stop(), lambda: 0, 8.0)
+    cluster = Cluster(1, ("andon-0:2101", "andon-1:2101", "andon-2:2101"))
+    watch.begun("r1", ["lane-0000"], cluster, "4 topics", "a store")
+    _, _, body = get(server, "/readyz")
+    waits = [line for line in body.splitlines() if line.startswith("resumed: ")]
+    assert waits == ["resumed: until its state is read and all other processes are there: andon-0:2101, andon-2:2101"]
+    watch.released("lane-0000", Merged([], [], [], START_US, START_US, final=False))
+    assert "resumed" not in get(server, "/readyz")[2]
 
 
 def test_bad_input_is_said_everywhere_but_is_no_reason_to_restart(server: Server, telemetry: Telemetry) -> None:

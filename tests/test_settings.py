@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from dataflows.settings import Settings, load_settings, read_settings, setting_fields, variable_of
+from operators.incidents.settings import IncidentSettings, find_problems
 from schemas.durations import MINUTE_US, SECOND_US, Duration, people_duration
 from schemas.errors import SettingsError
 from tests import thresholds
@@ -186,6 +187,23 @@ def test_the_guide_has_the_defaults_and_the_limits(key: str) -> None:
 def test_every_threshold_is_on_its_page() -> None:
     shown = Path("docs/detectors/thresholds.md").read_text(encoding="utf-8")
     assert shown == thresholds.page(), "python -m tests.thresholds > docs/detectors/thresholds.md"
+
+
+def test_the_guide_has_the_limits_of_incidents() -> None:
+    """They are no part of the types: who refuses a value says what is accepted."""
+    beyond = {
+        field.name: Duration(10**18) if isinstance(field.default, Duration) else -1
+        for field in msgspec.structs.fields(IncidentSettings)
+        if isinstance(field.default, int | float)
+    }
+    told = {one.key: one.expected for one in find_problems(msgspec.structs.replace(IncidentSettings(), **beyond))}
+    assert len(told) == len(beyond)
+    for key, expected in told.items():
+        least, most = re.findall(r"[\d.]+[mhd]?", _ROWS[key][0].replace("up to", "0m to"))
+        shown = [
+            f"{float(one):g}" if one[-1].isdigit() else people_duration(Duration.parse(one)) for one in (least, most)
+        ]
+        assert expected == f"must be between {shown[0]} and {shown[1]}", key
 
 
 def test_the_examples_of_the_guide_can_be_read(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def test_the_board_of_a_job_in_trouble(clock: Clock) -> None:
     second.set(metrics.STORE_UP, 0)
     second.set(metrics.SOURCE_UP, 0, "lane-0001")
     second.count(metrics.WRITE_RETRIES, 4)
+    second.set(metrics.TOPIC_MISSING, 1, "suply")
     second.count(metrics.ROWS_REFUSED, 2, "signal_log")
     second.observe(metrics.END_TO_END, 9_999, "signal_log")
     clock.now += 33

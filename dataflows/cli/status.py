@@ -150,12 +150,14 @@ def _state(found: ProcessStatus) -> tuple[str, str]:
 def _input(readings: Readings) -> Iterator[RenderableType]:
     """What comes in, and how far behind the end of the log it is processed."""
     events = sorted(readings[metrics.EVENTS.name], key=lambda one: (-(one.per_second or 0), one.labels["type"]))
+    missing = sorted(one.labels["topic"] for one in readings[metrics.TOPIC_MISSING.name])
     busiest = [f"{one.labels['type']} {_rate(one.per_second)}" for one in events[:_MOST_TYPES] if one.per_second]
     yield _heading(
         "Input",
         f"{_rate(_rates(readings, metrics.MESSAGES))} messages/s",
         f"{_rate(_rates(readings, metrics.EVENTS))} events/s",
         *([f"most: {', '.join(busiest)}"] if busiest else []),
+        *([f"no such topic: {', '.join(missing)}"] if missing else []),
     )
     lags = _by(readings[metrics.LAG_MESSAGES.name], "topic")
     ages = _by(readings[metrics.LAG_SECONDS.name], "topic")
@@ -223,11 +225,12 @@ def _output(readings: Readings) -> Iterator[RenderableType]:
 def _losses(readings: Readings) -> Iterator[RenderableType]:
     """What does not go through."""
     ratio = max((one.value or 0.0 for one in readings[metrics.DEAD_LETTER_RATIO.name]), default=0.0)
-    refused = readings[metrics.ROWS_REFUSED.name]
+    refused = [one for one in readings[metrics.ROWS_REFUSED.name] if one.value]
+    late = [one for one in readings[metrics.LATE_EVENTS.name] if one.value]
     yield _heading(
         "Not through",
         f"{_listed(readings[metrics.DEAD_LETTERS.name], 'reason', 'dead letters')}, {ratio:.2%} lately",
-        _listed(readings[metrics.LATE_EVENTS.name], "stage", "late"),
+        _listed(late, "stage", "late"),
         f"{_count(_sum(readings[metrics.DUPLICATES.name]))} duplicates",
         *([_listed(refused, "table", "rows refused")] if refused else []),
     )

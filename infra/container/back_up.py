@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -95,6 +95,19 @@ def back_up(cluster: Cluster, name: str, snapshot_class: str, *, keep: int, with
         BackupError: there is none; the job has been started again.
     """
     stamp = now.strftime("%Y%m%dt%H%M%Sz")
+    try:
+        volumes = _take(cluster, name, snapshot_class, stamp, within_s)
+    except BackupError:
+        # the storage goes on with what it was asked for: taken while the job runs, it would pass for a backup
+        with suppress(BackupError):
+            _drop(cluster, _made(cluster, name).get(stamp, []))
+        raise
+    dropped = _drop_old(cluster, name, keep)
+    return f"backup {stamp} of {volumes} volumes is made; {dropped} old snapshots dropped"
+
+
+def _take(cluster: Cluster, name: str, snapshot_class: str, stamp: str, within_s: float) -> int:
+    """Have all volumes of the stopped job snapshotted; gives how many."""
     with _stopped(cluster, name, within_s) as pods:
         claims = [f"recovery-{name}-{number}" for number in range(pods)]
         if not claims:
@@ -102,8 +115,7 @@ def back_up(cluster: Cluster, name: str, snapshot_class: str, *, keep: int, with
         for claim in claims:
             cluster.call("POST", _SNAPSHOTS, _snapshot(claim, stamp, name, snapshot_class, len(claims)))
         _wait(lambda: all(_taken(cluster, f"{claim}-{stamp}") for claim in claims), "snapshots", within_s)
-    dropped = _drop_old(cluster, name, keep)
-    return f"backup {stamp} of {len(claims)} volumes is made; {dropped} old snapshots dropped"
+    return len(claims)
 
 
 @contextmanager
@@ -165,16 +177,31 @@ def _taken(cluster: Cluster, snapshot: str) -> bool:
 
 
 def _drop_old(cluster: Cluster, name: str, keep: int) -> int:
-    """Drop all but the newest `keep` backups, and what is left of those that were broken off."""
-    found = cluster.call("GET", _SNAPSHOTS, labelSelector=f"{BACKUP}={name}")["items"]
-    made: dict[str, list[dict[str, Any]]] = {}
-    for one in found:
-        made.setdefault(one["metadata"]["annotations"][BACKUP], []).append(one["metadata"])
-    whole = sorted(stamp for stamp, parts in made.items() if len(parts) == int(parts[0]["annotations"][VOLUMES]))
+    """Drop all but the newest `keep` backups, and what is left of those that were broken off or that failed later."""
+    made = _made(cluster, name)
+    whole = sorted(stamp for stamp, parts in made.items() if _is_whole(parts))
     old = [part for stamp, parts in made.items() if stamp not in whole[-keep:] for part in parts]
-    for metadata in old:
-        cluster.call("DELETE", f"{_SNAPSHOTS}/{metadata['name']}")
+    _drop(cluster, old)
     return len(old)
+
+
+def _made(cluster: Cluster, name: str) -> dict[str, list[dict[str, Any]]]:
+    """The snapshots that there are of a job, by the backup that they are of."""
+    made: dict[str, list[dict[str, Any]]] = {}
+    for one in cluster.call("GET", _SNAPSHOTS, labelSelector=f"{BACKUP}={name}")["items"]:
+        made.setdefault(one["metadata"]["annotations"][BACKUP], []).append(one)
+    return made
+
+
+def _is_whole(parts: Sequence[dict[str, Any]]) -> bool:
+    """Whether all volumes are there; a snapshot whose moment was fixed may still have failed to be stored."""
+    failed = any((part.get("status") or {}).get("error") for part in parts)
+    return not failed and len(parts) == int(parts[0]["metadata"]["annotations"][VOLUMES])
+
+
+def _drop(cluster: Cluster, snapshots: Sequence[dict[str, Any]]) -> None:
+    for one in snapshots:
+        cluster.call("DELETE", f"{_SNAPSHOTS}/{one['metadata']['name']}")
 
 
 def _wait(done: Callable[[], bool], what: str, within_s: float) -> None:

@@ -69,9 +69,10 @@ LIMIT 200""",
             """
 SELECT $__timeInterval(found_at) AS time, kind, count() AS incidents
 FROM incidents
-WHERE $__timeFilter(found_at)
+WHERE $__timeFilter(found_at) AND signals > 0
 GROUP BY time, kind
 ORDER BY time""",
+            description="Without those that turned out to be part of another one.",
         ),
         Panel(
             "Value at risk in open incidents",

@@ -7,7 +7,7 @@ _STATE = Row(
     (
         Panel("Healthy", "stat", promql=(("min(andon_healthy)", "healthy"),), width=4, height=5),
         Panel("Ready", "stat", promql=(("min(andon_ready)", "ready"),), width=4, height=5),
-        Panel("Processes", "stat", promql=(("count(andon_build_info)", "processes"),), width=4, height=5),
+        Panel("Processes", "stat", promql=(("count(andon_healthy)", "processes"),), width=4, height=5),
         Panel("Source", "stat", promql=(("min(andon_source_up)", "source"),), width=4, height=5),
         Panel("Store", "stat", promql=(("min(andon_store_up)", "store"),), width=4, height=5),
         Panel(
@@ -24,6 +24,7 @@ _STATE = Row(
             promql=(("andon_condition == 0", ""),),
             description="/readyz and `andon status` say why, in words.",
         ),
+        Panel("Topics that do not exist", "table", promql=(("max by (topic) (andon_topic_missing)", ""),)),
         Panel("Versions", "table", promql=(("count by (version) (andon_build_info)", ""),)),
     ),
 )
