@@ -21,7 +21,7 @@ from schemas.adapters.tabular import TabularSource
 from schemas.errors import SettingsError, SourceError
 from schemas.problems import Problem, did_you_mean
 from schemas.toml_lines import line_of
-from sinks.clickhouse.dsn import parse_dsn, read_password
+from sinks.clickhouse.dsn import read_password
 from sinks.webhooks.lint import find_problems
 
 
@@ -73,20 +73,12 @@ def check_all(
 def check_settings(settings: ReadSettings) -> Checked:
     """The settings, the database's address and the password file among them. Nothing is connected to."""
     problems = [*settings.problems]
-    dsn, password_file = (
-        settings.setting("clickhouse", "dsn"),
-        settings.setting("clickhouse", "password_file"),
-    )
-    try:
-        if isinstance(dsn, str):
-            parse_dsn(dsn)
-    except SettingsError as error:
-        problems += (_moved(problem, settings, "dsn") for problem in error.problems)
+    password_file = settings.setting("clickhouse", "password_file")
     try:
         if isinstance(password_file, str):
             read_password(password_file)
     except SettingsError as error:
-        problems += (_moved(problem, settings, "password_file") for problem in error.problems)
+        problems += (_of_password(problem, settings) for problem in error.problems)
     try:
         if settings.value is not None:
             check_client(settings.value.kafka)
@@ -125,9 +117,9 @@ def _of_kafka(problem: Problem, settings: ReadSettings) -> Problem:
     return msgspec.structs.replace(problem, file=settings.file, key=f"kafka.{problem.key}", line=line)
 
 
-def _moved(problem: Problem, settings: ReadSettings, key: str) -> Problem:
-    """A problem of a part that doesn't know where its value was set; the value stays as shown (masked)."""
-    return msgspec.structs.replace(settings.problem("clickhouse", key, problem.expected), value=problem.value)
+def _of_password(problem: Problem, settings: ReadSettings) -> Problem:
+    """A problem with the file of the password, at the place that names it."""
+    return settings.problem("clickhouse", "password_file", problem.expected)
 
 
 def _once(seen: set[str], name: str, where: Problem) -> Iterator[Checked]:

@@ -28,12 +28,15 @@ from schemas.errors import SettingsError
 from schemas.events import TOPICS
 from schemas.problems import Problem, declare_document, did_you_mean, parse_toml
 from schemas.toml_lines import line_of
+from sinks.clickhouse.dsn import parse_dsn
 from sinks.webhooks.settings import DeliverySettings
 
 DEFAULT_FILE = "andon.toml"
 #: Variables that are ours but no settings: secrets, and what tests and benchmarks read.
 KAFKA_VARIABLES = "ANDON_KAFKA_SECRET_"
 _NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", KAFKA_VARIABLES, "ANDON_SECRET_", "ANDON_SHARED_DATA", "ANDON_TEST_")
+
+_DSN, _DSN_FOR_SHORT = "ANDON_CLICKHOUSE_DSN", "ANDON_CLICKHOUSE"
 
 
 class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -243,13 +246,25 @@ def read_settings(
             option = key if "__" in name else name
             origins[f"{section}.{key}"] = ("command line", f"--{option.replace('_', '-')}")
     declared = declare_document(document, Settings, file, text)
-    found = [*declared.problems]
+    found = [*declared.problems, *_of_database(document, file, text)]
     if declared.value is not None:
         detectors = declared.value.detectors
         found += find_override_problems(detectors, detectors.override, detectors.node_groups, file, text)
     problems += [_placed(_masked(problem), origins) for problem in found]
     value = None if problems else declared.value
     return ReadSettings(file, text, document, origins, value, tuple(problems))
+
+
+def _of_database(document: dict[str, Any], file: str, text: str) -> Iterator[Problem]:
+    """A DSN that is none: said here, where it is known what set it."""
+    dsn = _section(document, "clickhouse").get("dsn")
+    try:
+        if isinstance(dsn, str):
+            parse_dsn(dsn)
+    except SettingsError as error:
+        for problem in error.problems:
+            line = line_of(text, ("clickhouse", "dsn"))
+            yield msgspec.structs.replace(problem, file=file, key="clickhouse.dsn", line=line)
 
 
 def _masked(problem: Problem) -> Problem:
@@ -285,7 +300,9 @@ def _put_environment(
     document: dict[str, Any], environment: Mapping[str, str], origins: dict[str, tuple[str, str]]
 ) -> Iterable[Problem]:
     known = {variable_of(section, key.encode_name): (section, key) for section, key in setting_fields()}
-    known["ANDON_CLICKHOUSE"] = known["ANDON_CLICKHOUSE_DSN"]
+    known[_DSN_FOR_SHORT] = known[_DSN]
+    if len({environment[name] for name in (_DSN, _DSN_FOR_SHORT) if name in environment}) > 1:
+        yield Problem("environment", _DSN_FOR_SHORT, "", f"names another database than {_DSN}: set one of the two")
     for name in sorted(environment):
         if not name.startswith("ANDON_") or name.startswith(_NOT_SETTINGS):
             continue

@@ -349,7 +349,7 @@ def _stock_table(summary: Summary) -> Table:
     for line in summary.stock:
         systems = ", ".join(f"{system} {quantity:g}" for system, quantity in sorted(line.on_hand.items()))
         value = _NOTHING if line.value_at_risk is None else f"{line.value_at_risk:,.2f} {line.currency}".rstrip()
-        table.add_row(Text(printable(line.sku)), Text(printable(line.node)), Text(systems), f"{line.delta:g}", value)
+        table.add_row(Text(_short(line.sku)), Text(_short(line.node)), Text(systems), f"{line.delta:g}", value)
     return table
 
 

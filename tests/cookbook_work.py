@@ -59,10 +59,10 @@ def _accuracy(rows: Rows, day: Day) -> None:
         there = sum(max(one["on_hand"].values()) for one in own)
         assert row["units_apart"] == apart
         assert row["unit_accuracy_percent"] == pytest.approx(100 * (1 - apart / there), abs=0.006)
-        assert row["value_apart"] == pytest.approx(sum(one["value_at_risk"] or 0 for one in own), abs=0.01)
+        assert row["value_apart"] == {"EUR": pytest.approx(sum(one["value_at_risk"] or 0 for one in own), abs=0.01)}
     (broken,) = (row for row in truth(day) if row["kind"] == "adjustments_lost")
     assert rows[0]["node"] == broken["scope"]["node"]
-    assert rows[0]["value_apart"] > 0
+    assert rows[0]["value_apart"]["EUR"] > 0
 
 
 @fact("Which system is off")

@@ -49,6 +49,12 @@ def test_a_table_a_person_reads(dsn: str) -> None:
     assert found.stderr.startswith("1 row in 0.")
 
 
+def test_a_table_shows_money_with_its_cents(dsn: str) -> None:
+    found = _run(sql, ["SELECT arrayJoin([14365.37, 1234567.891, -100000, 99999.999, 1e14, 1e15, nan, 0.1]) AS v"], dsn)
+    shown = ["14365.37", "1234567.89", "-100000", "100000", "100000000000000", "1000000000000000.0", "nan", "0.1"]
+    assert [line.strip() for line in found.stdout.splitlines()[2:]] == shown
+
+
 def test_json_is_exact(dsn: str) -> None:
     query = (
         f"SELECT toUInt256('{2**256 - 1}') AS big, 18446744073709551615 AS u, "
@@ -98,6 +104,11 @@ def test_csv_quotes_and_leaves_null_empty(dsn: str) -> None:
     ]
 
 
+def test_csv_quotes_every_end_of_a_line(dsn: str) -> None:
+    found = _run(sql, ["SELECT 'a\\rb' AS x, 'c\\nd' AS y, 'e\\r\\n' AS z, 1 AS n", "--csv"], dsn)
+    assert found.stdout_bytes == b'x,y,z,n\n"a\rb","c\nd","e\r\n",1\n'
+
+
 def test_the_query_may_come_from_standard_input(dsn: str) -> None:
     found = _run(sql, ["-", "--json"], dsn, "-- a note\nSELECT 1 AS x;\n")
     assert found.exit_code == 0, found.stderr + repr(found)
@@ -127,10 +138,38 @@ def test_an_error_is_clickhouses_in_one_piece(dsn: str, query: str, words: str) 
     assert "Stack trace" not in str(found.exception)
 
 
-def test_format_is_refused_in_words(dsn: str) -> None:
-    found = _run(sql, ["SELECT 1 FORMAT JSON"], dsn)
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT 1 FORMAT JSON", "--json"),
+        ("SELECT 1 FORMAT JSON SETTINGS max_threads = 1; -- as JSON", "--json"),
+        ("SELECT 1 INTO OUTFILE 'out.csv'", "INTO OUTFILE"),
+        ("INSERT INTO FUNCTION file('out.csv', 'CSV') SELECT 1", "only reads"),
+        ("SELECT 1 AS a; SELECT 2 AS a", "several statements"),
+        ("SET max_threads = 1; SELECT 1", "several statements"),
+        ("; -- SELECT 1", "no query"),
+        ("SELECT 'gr\udcfcn'", "not UTF-8"),
+    ],
+)
+def test_what_is_not_one_query_is_refused_in_words(dsn: str, query: str, words: str) -> None:
+    found = _run(sql, [query], dsn)
     assert found.exit_code == 2
-    assert "--json" in found.stderr
+    assert words in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("SELECT 1 AS x WHERE 0; -- nothing; today", []),
+        ("SELECT ';' AS x /* a; b */ ; ;", [{"x": ";"}]),
+        ("SELECT 'it\\'s; FORMAT JSON' AS x -- FORMAT JSON", [{"x": "it's; FORMAT JSON"}]),
+        ("SELECT `a;b` AS x FROM (SELECT $$;'$$ AS `a;b`)", [{"x": ";'"}]),
+    ],
+)
+def test_only_what_sql_reads_as_words_counts(dsn: str, query: str, rows: list[object]) -> None:
+    found = _run(sql, [query, "--json"], dsn)
+    assert found.exit_code == 0, found.stderr + repr(found)
+    assert json.loads(found.stdout) == rows
 
 
 @pytest.mark.parametrize(

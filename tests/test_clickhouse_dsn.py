@@ -68,8 +68,9 @@ def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, monke
     monkeypatch.setenv(PASSWORD_VARIABLE, "from env")
     assert read_password() == "from env"
     file = tmp_path / "password"
-    file.write_text("from file\n")
-    assert read_password(str(file)) == "from file"
+    for content in (b"from file\n", b"\xef\xbb\xbffrom file\r\n"):  # as editors of Windows write it, too
+        file.write_bytes(content)
+        assert read_password(str(file)) == "from file"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])

@@ -80,8 +80,11 @@ def test_the_settings_that_matter_are_set_whatever_the_defaults_are(there: Place
 
 
 def test_a_missing_embedded_database_is_not_made_to_be_read(tmp_path: Path) -> None:
-    with pytest.raises(StoreRefused, match="there is no database"):
-        open_store(f"chdb://{tmp_path}/a", readonly=True)
+    (tmp_path / "b").mkdir()
+    for name in ("a", "b"):
+        with pytest.raises(StoreRefused, match=f"there is no database at {tmp_path}/{name} yet"):
+            open_store(f"chdb://{tmp_path}/{name}", readonly=True)
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["b"]
 
 
 def test_a_read_only_store_reads_only(there: Place) -> None:
@@ -151,6 +154,10 @@ def test_errors_are_sorted_by_what_helps() -> None:
         type(understood(DatabaseError("Code: 252. DB::Exception: Too many parts", code=252), inserting=True))
         is StoreUnavailable
     )
+    for code in (201, 241, 242):  # a quota's next interval, memory and a writable replica come by themselves
+        assert (
+            type(understood(DatabaseError("Code: 1. DB::Exception: no", code=code), inserting=True)) is StoreUnavailable
+        )
     assert type(understood(DatabaseError("Code: 117. DB::Exception: bad", code=117), inserting=True)) is BlockRejected
     assert type(understood(DatabaseError("Code: 117. DB::Exception: bad", code=117))) is StoreRefused
     assert type(understood(DatabaseError("Code: 497. DB::Exception: no", code=497), inserting=True)) is StoreRefused

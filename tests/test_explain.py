@@ -26,6 +26,7 @@ from tests.shifted_backlog import STOP, STOPPED, shifted_log
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = "</title><script>alert(1)</script> \N{PILE OF POO} & <b>"
+OBEYED = "\x1b[2J\x00"  # by terminals: clear the screen
 
 
 class Day:
@@ -49,7 +50,7 @@ class Day:
         asked = [row for row in self.rows if isinstance(row, SeriesScore) and row.metric == "demand"][-1]
         demand = scope_of(asked.scope_by, asked.scope)
         self.demand = changed(self.shift, signal_id="s-demand", kind="unusual_demand", handoff="", scope=demand)
-        self.evil = changed(self.shift, signal_id="s-evil", explanation=EVIL)
+        self.evil = changed(self.shift, signal_id="s-evil", explanation=EVIL + OBEYED)
         self.steering = changed(self.unkept, signal_id="s-steering", explanation="At dc\x1b[2J\n1.")
         parted = log(1500, apart=True)
         self.site_rows = SeriesScores(models, small_map().handoff, STEP_US).update(parted)
@@ -189,10 +190,14 @@ def _scores(day: Day, signal: Signal) -> list[SeriesScore]:
 
 def test_data_stay_text(day: Day, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "evil.svg"
-    explained(day, capsys, "s-evil", "--out", str(out))
+    said = explained(day, capsys, "s-evil", "--out", str(out))
+    assert said.startswith(EVIL + r"\x1b[2J\x00" + "\n")
     root = tree(out.read_text(encoding="utf-8"))
     assert not [one for one in root.iter() if one.tag == f"{SVG}script"]
-    assert next(one for one in root.iter() if one.tag == f"{SVG}title").text == EVIL
+    assert (
+        next(one for one in root.iter() if one.tag == f"{SVG}title").text
+        == EVIL + "\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def test_names_do_not_steer_the_terminal(day: Day, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from schemas.metrics import DELIVERY_METRICS, JOB_METRICS, METRICS
+from schemas.rows import StockWindow
+from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import Store, open_store
+from sinks.clickhouse.writer import BlockWriter
 from tests import infra_day
 from tests.infra_rules import problems_of
 from tests.processes import ROOT
@@ -57,6 +61,27 @@ def as_grafana_asks(sql: str, incident: str) -> str:
     filled = filled.replace("${incident:sqlstring}", f"'{incident}'")
     assert "$" not in filled, filled
     return filled
+
+
+def test_an_item_is_shown_as_it_was_last_seen(tmp_path: Path) -> None:
+    begin_us = FROM_S * 1_000_000
+    early = StockWindow("s", "n", begin_us, begin_us + 1, {"erp": 5.0, "wms": 1.0}, 4.0, 1.0, None, "", begin_us, 1)
+    later = msgspec.structs.replace(
+        early,
+        window_start_us=begin_us + 1,
+        window_end_us=begin_us + 2,
+        available_to_promise=None,
+        value_at_risk=36.0,
+        currency="EUR",
+    )
+    (sql,) = (sql for title, _, sql in asked("rawSql") if title == "Largest differences, as last seen")
+    with open_store(f"chdb://{tmp_path}/db") as store:
+        migrate(store)
+        writer = BlockWriter(store, "run-1")
+        writer.write([early, later])
+        writer.flush()
+        (row,) = store.query(as_grafana_asks(sql, "")).rows
+    assert row[4:7] == (None, 36.0, "EUR")
 
 
 @pytest.fixture(scope="module")

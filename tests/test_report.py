@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -19,10 +20,15 @@ from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Instant
 from schemas.errors import StoreRefused
 from schemas.incident_rows import AlertDecision, Incident, IncidentOrder
 from schemas.rows import HandoffPass, HandoffWindow, Health
+from sinks.clickhouse import store as store_module
+from sinks.clickhouse.dsn import Embedded
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import open_store
 from sinks.clickhouse.writer import BlockWriter
 from tests.browser import browser, installed
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 DAY = int(Instant.parse("2026-03-02"))
 NIGHT = DAY + DAY_US
@@ -176,6 +182,29 @@ def test_totals_count_an_order_once_and_leave_out_what_is_not_of_the_period(peri
     assert [one.incident_id for one in period.incidents] == ["i-long", "i-open", EVIL_ID]
 
 
+def test_a_profile_of_the_server_changes_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = store_module._embedded_client
+
+    def profiled(target: Embedded) -> "Client":
+        client = embedded(target)  # the embedded engine has no profiles: its session begins with one's settings
+        client.command(
+            "SET join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1"
+        )
+        return client
+
+    found = []
+    for client in (embedded, profiled):
+        monkeypatch.setattr(store_module, "_embedded_client", client)
+        with open_store(f"chdb://{tmp_path}/db") as store:
+            migrate(store)
+            writer = BlockWriter(store, "run-1")  # about stock, and so about no order
+            writer.write([incident("i-stock", 10, 14, values_at_risk={"EUR": 70.0}, value_at_risk=70.0)])
+            writer.flush()
+            found.append(read(store, DAY, NIGHT, lambda _: None))
+    assert found[0].totals.values == {"EUR": 70.0}
+    assert found[1] == found[0]
+
+
 def test_money_is_at_risk_from_when_order_and_incident_had_begun_until_it_was_over(period: Period) -> None:
     def at(hour: float, currency: str = "EUR") -> float:
         step = round(hour * HOUR_US) // period.money_steps.step_us
@@ -280,6 +309,27 @@ def test_incidents_and_orders_lead_to_each_other(period: Period) -> None:
     assert rows == links == {"incident-1", "incident-2", "incident-3"}
 
 
+@pytest.mark.parametrize(
+    ("begin_h", "end_h", "to_us", "said"),
+    [
+        (23.95, 30, NIGHT, "EUR: at most 500 EUR in 1 order at 3 Mar 00:00"),
+        (23.95, None, NIGHT, "EUR: at most 500 EUR in 1 order at 3 Mar 00:00"),
+        (23.95, 30, NIGHT - MINUTE_US, "EUR: at most 500 EUR in 1 order at 2 Mar 23:59"),
+        (23.91, 23.99, NIGHT, "What was at risk was over too soon to be drawn."),
+    ],
+)
+def test_money_that_is_at_risk_only_since_the_last_step_began_is_told(
+    tmp_path: Path, begin_h: float, end_h: float | None, to_us: int, said: str
+) -> None:
+    late = incident("i-late", begin_h, end_h, values_at_risk={"EUR": 500.0}, value_at_risk=500.0, arrival_us=NIGHT)
+    with open_store(f"chdb://{tmp_path}/db") as store:
+        migrate(store)
+        writer = BlockWriter(store, "run-1")
+        writer.write([late, order("i-late", "o-1", 500.0)])
+        writer.flush()
+        assert said in page(read(store, DAY, to_us, lambda _: None))
+
+
 def test_a_quiet_period_says_so(dsn: str) -> None:
     with open_store(dsn, readonly=True) as store:
         html = page(read(store, DAY - HOUR_US, DAY, lambda _: None))
@@ -324,6 +374,11 @@ def test_wrong_usage_is_said(
 ) -> None:
     assert run_command(["report", *arguments, "--clickhouse", dsn]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_page_that_can_not_be_written_is_said(dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["report", *FROM_TO, "--out", "/dev/full", "--clickhouse", dsn]) == 1
+    assert "'/dev/full': No space left on device" in capsys.readouterr().err
 
 
 def test_without_a_period_it_is_the_last_day(dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

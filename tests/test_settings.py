@@ -53,6 +53,26 @@ def test_environment_is_over_the_file_and_options_are_over_both(tmp_path: Path) 
     assert load_settings(config, environment).clickhouse.dsn == "chdb:///b"
 
 
+def test_two_variables_that_name_two_databases_are_refused() -> None:
+    both = {"ANDON_CLICKHOUSE": "chdb:///b", "ANDON_CLICKHOUSE_DSN": "chdb:///c"}
+    words = "environment: ANDON_CLICKHOUSE: names another database than ANDON_CLICKHOUSE_DSN: set one of the two"
+    assert _told(None, both) == [words]
+    both["ANDON_CLICKHOUSE"] = both["ANDON_CLICKHOUSE_DSN"]
+    assert load_settings(None, both).clickhouse.dsn == "chdb:///c"
+
+
+def test_a_dsn_that_is_none_is_told_where_it_was_written(tmp_path: Path) -> None:
+    config = _file(tmp_path, '[clickhouse]\nblock_rows = 7\ndsn = "chdb:/x?a=1"\n')
+    dsn = '"chdb:/x?***": must be "chdb:///PATH"'
+    for environment, clickhouse, place in (
+        ({}, None, f"{config}:3: clickhouse.dsn"),
+        ({"ANDON_CLICKHOUSE": "chdb:/x?a=1"}, None, "environment: ANDON_CLICKHOUSE"),
+        ({"ANDON_CLICKHOUSE": "chdb:///b"}, "chdb:/x?a=1", "command line: --clickhouse"),
+    ):
+        (problem,) = _told(config, environment, clickhouse=clickhouse)
+        assert problem.startswith(f"{place} = {dsn}")
+
+
 def test_variables_take_every_kind_of_value() -> None:
     settings = load_settings(
         None,

@@ -140,6 +140,19 @@ def test_it_says_what_this_run_saw_and_nothing_of_another(store: Store) -> None:
     ]
 
 
+def test_names_are_no_commands_to_the_terminal(store: Store) -> None:
+    evil = "\x1b[2J\x00"
+    found = msgspec.structs.replace(
+        summarise(store, "run-1"),
+        findings=(Findings("oversell", 1, (evil,)),),
+        stock=(StockLine(evil, evil, {"wms": 1.0}, 1.0, None, ""),),
+    )
+    out = io.StringIO()
+    render(found, Console(file=out, width=200))
+    assert out.getvalue().count(r"\x1b[2J\x00") == 3
+    assert "\x1b" not in out.getvalue()
+
+
 def test_it_survives_json(store: Store) -> None:
     found = summarise(store, "run-1")
     assert msgspec.json.decode(msgspec.json.encode(found), type=Summary) == found

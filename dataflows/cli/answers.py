@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,7 +26,14 @@ from rich.text import Text
 from dataflows.printable import printable
 from sinks.clickhouse.store import Answer
 
-_FORMAT = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
+#: What SQL does not read as words: texts, quoted names, comments.
+_UNREAD = re.compile(
+    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|\$(\w*)\$.*?\$\1\$|"
+    r"--[^\n]*|//[^\n]*|#[ !][^\n]*|/\*.*?\*/",
+    re.DOTALL,
+)
+_OUTPUT = re.compile(r"\bINTO\s+OUTFILE\b|\bFORMAT\s+\w+\s*(?:\bSETTINGS\b.*)?$", re.IGNORECASE | re.DOTALL)
+_WRITES = re.compile(r"\bINSERT\s+INTO\b", re.IGNORECASE)
 _NUMBER = re.compile(r"^(Nullable\(|LowCardinality\()*(U?Int|Float|BFloat|Decimal)")
 _LONGEST_CELL = 300
 _SANE_WIDTH = 40
@@ -33,14 +41,30 @@ _GAP = 3
 _NULL = "\N{EN DASH}"
 
 
-def refuse_format(query: str) -> None:
-    """Refuse a query that ends in FORMAT, which is the options' business here.
+def statement(query: str) -> str:
+    """The one statement of `query`, without the `;` and what comments follow it.
 
     Raises:
-        click.UsageError: it does.
+        click.UsageError: there is none, or more than one (the embedded engine would give the rows of all as those of
+            the first); it says where its answer goes (FORMAT, INTO OUTFILE), which is the options' business here; it
+            is an insert, which a read-only engine still carries out into files and URLs.
     """
-    if _FORMAT.search(query):
-        raise click.UsageError("leave FORMAT out; --json and --csv choose the form")
+    words = _UNREAD.sub(_hidden, query)
+    first, *others = words.split(";")
+    if not first.strip():
+        raise click.UsageError("there is no query; give one, or - and one on standard input")
+    if any(other.strip() for other in others):
+        raise click.UsageError("these are several statements; give them one at a time")
+    if _WRITES.search(first):
+        raise click.UsageError("this only reads; what writes goes through `andon replay` and `andon run`")
+    if _OUTPUT.search(first.rstrip()):
+        raise click.UsageError("leave FORMAT and INTO OUTFILE out; --json and --csv choose the form, > FILE the place")
+    return query[: len(first)]
+
+
+def _hidden(unread: re.Match[str]) -> str:
+    """As long as it was, so that places stay: a comment as blanks, a text or a name as something."""
+    return ("_" if unread[0][0] in "'\"`$" else " ") * len(unread[0])
 
 
 def as_table(answer: Answer, console: Console | None = None) -> None:
@@ -71,13 +95,32 @@ def as_json(answer: Answer) -> None:
     click.echo("[\n" + ",\n".join(lines) + "\n]" if lines else "[]")
 
 
+class _Lines(io.StringIO):
+    r"""Takes a line at a time. Python quotes only such ends of lines as its writer has; `\r` has to be among them."""
+
+    def write(self, line: str) -> int:
+        return super().write(line.removesuffix("\r\n") + "\n")
+
+
 def as_csv(answer: Answer) -> None:
     """Print CSV (RFC 4180 quoting, lines end with a newline) with a header line."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    out = _Lines()
+    writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(answer.names)
     writer.writerows([_csv_cell(value) for value in row] for row in answer.rows)
     click.echo(out.getvalue(), nl=False)
+
+
+def into_file(path: Path, text: str) -> None:
+    """Write what was asked for into `path`, replacing what is there.
+
+    Raises:
+        click.FileError: it can't be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror or str(error)) from None
 
 
 def footer(answer: Answer, what: str = "row") -> str:
@@ -118,7 +161,7 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a column holds
     if value is None:
         return _NULL
     if isinstance(value, float):
-        text = f"{value:.6g}" if abs(value) < 1e15 else repr(value)
+        text = _float(value)
     elif isinstance(value, (list, tuple, Mapping, dict)):
         text = _encoded(plain(value))
     elif isinstance(value, bytes):
@@ -129,6 +172,13 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a column holds
         text = str(value)
     text = printable(text)
     return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
+
+
+def _float(value: float) -> str:
+    """Six digits, and of what is large, such as money, cents at least."""
+    if not abs(value) < 1e15:
+        return repr(value)
+    return f"{value:.6g}" if abs(value) < 1e4 else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _csv_cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds

@@ -22,7 +22,8 @@ def explain(signal_id: str, out: Path | None, clickhouse: str | None, config: st
 
     All is read from the database; nothing is computed anew.
     """
-    from dataflows.explaining.picture import picture  # noqa: PLC0415 - `andon --help` loads none of this
+    from dataflows.cli.answers import into_file  # noqa: PLC0415 - `andon --help` loads none of this
+    from dataflows.explaining.picture import picture  # noqa: PLC0415 - as above
     from dataflows.explaining.subject import read  # noqa: PLC0415 - as above
     from dataflows.explaining.terminal import told  # noqa: PLC0415 - as above
     from dataflows.printable import printable  # noqa: PLC0415 - as above
@@ -42,5 +43,5 @@ def explain(signal_id: str, out: Path | None, clickhouse: str | None, config: st
         return
     if not subject.points:
         raise StoreRefused(f"nothing is drawn into {out}: of signal {signal_id} no series is kept")
-    out.write_text(picture(subject), encoding="utf-8")
+    into_file(out, picture(subject))
     click.echo(f"\n{out}: {len(subject.points):,} windows")

@@ -24,7 +24,8 @@ def report(from_: str | None, to: str | None, out: str, clickhouse: str | None, 
 
     The page is one file that loads nothing: mail it, print it, put it anywhere.
     """
-    from dataflows.cli.progress import share_of  # noqa: PLC0415 - `andon --help` loads none of this
+    from dataflows.cli.answers import into_file  # noqa: PLC0415 - `andon --help` loads none of this
+    from dataflows.cli.progress import share_of  # noqa: PLC0415 - as above
     from dataflows.reporting.page import page  # noqa: PLC0415 - as above
     from dataflows.reporting.period import read, work_end  # noqa: PLC0415 - as above
     from schemas.durations import DAY_US, people_time  # noqa: PLC0415 - as above
@@ -48,7 +49,7 @@ def report(from_: str | None, to: str | None, out: str, clickhouse: str | None, 
             raise click.BadParameter(words, param_hint="--from")
         with share_of("asking the database") as told:
             period = read(store, begin_us, end_us, told)
-    target.write_text(page(period), encoding="utf-8")
+    into_file(target, page(period))
     found = period.totals
     span_words = f"{people_time(begin_us)} to {people_time(end_us)}"
     click.echo(f"{out}: {span_words}, {found.incidents:,} incidents, {found.orders:,} orders touched")

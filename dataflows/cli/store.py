@@ -38,8 +38,7 @@ def _target_from(config: str | None, clickhouse: str | None) -> "tuple[Target, s
 
     overrides: dict[str, Any] = {} if clickhouse is None else {"clickhouse": clickhouse}
     settings = load_settings(config, **overrides)
-    target = parse_dsn(settings.clickhouse.dsn, "--clickhouse" if clickhouse else config or "settings")
-    return target, settings.clickhouse.password_file
+    return parse_dsn(settings.clickhouse.dsn), settings.clickhouse.password_file
 
 
 @click.command()
@@ -63,12 +62,13 @@ def sql(query: str, form: str | None, limit: int, clickhouse: str | None, config
     promotion_readiness, dead_letters, late_events, duplicate_events, pipeline_health. `DESCRIBE handoffs` explains the
     columns of one.
     """
-    from dataflows.cli.answers import as_csv, as_json, as_table, footer, refuse_format  # noqa: PLC0415 - as in store_from
+    from dataflows.cli.answers import as_csv, as_json, as_table, footer, statement  # noqa: PLC0415 - as in store_from
 
-    text = sys.stdin.read() if query == "-" else query
-    if not text.strip():
-        raise click.UsageError("there is no query; give one, or - and one on standard input")
-    refuse_format(text)
+    try:
+        text = statement(sys.stdin.read() if query == "-" else query)
+        text.encode()
+    except UnicodeError:
+        raise click.UsageError("the query is not UTF-8 text") from None
     with store_from(config, clickhouse, readonly=True) as store:
         answer = store.query(text, limit=None if form else limit, binary=True)
     if form == "json":

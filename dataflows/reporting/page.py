@@ -111,7 +111,13 @@ def _incidents(period: Period) -> Markup:
 def _money(period: Period) -> Markup:
     title = "Money at risk"
     if not period.money:
-        return _section("money", title, tag("p", "No incident of this period is about money.", class_="soft"))
+        too_short = any(period.totals.values.values())
+        words = (
+            "What was at risk was over too soon to be drawn."
+            if too_short
+            else "No incident of this period is about money."
+        )
+        return _section("money", title, tag("p", words, class_="soft"))
     parts: list[Child] = [
         tag(
             "p",
@@ -119,11 +125,11 @@ def _money(period: Period) -> Markup:
             class_="legend",
         )
     ]
-    begins = list(period.money_steps.begins())
+    looked_at = [*period.money_steps.begins(), period.money_steps.end_us]
     for currency in currencies(period.money):
         most = peak(period.money, currency)
         of = f" in {count(most.orders, 'order')}" if most.orders else ""
-        words = f"{money(most.value, currency)}{of} at {moment(begins[most.step])}"
+        words = f"{money(most.value, currency)}{of} at {moment(looked_at[most.step])}"
         parts.append(tag("h3", f"{currency or 'Without currency'}: at most {words}"))
         parts.append(money_plot(period.money, currency, period.money_steps))
     return _section("money", title, *parts)

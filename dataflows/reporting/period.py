@@ -79,7 +79,10 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Money(msgspec.Struct, frozen=True):
-    """What was at risk at one step's begin: orders, and stock that an incident is about beside them."""
+    """What was at risk at one step's begin: orders, and stock that an incident is about beside them.
+
+    The step after the last one is the end of the period.
+    """
 
     currency: str
     step: int

@@ -36,7 +36,7 @@ _CHOSEN = """
 """
 
 # What is at risk from when to when: an order from when its incident and itself had begun; beside orders, the money
-# that an incident is about (stock that systems disagree on).
+# that an incident is about (stock that systems disagree on). What is open is so at the last moment that is known, too.
 _AT_RISK = """
     SELECT
         order_id AS of,
@@ -44,7 +44,7 @@ _AT_RISK = """
         currency,
         value,
         greatest(toUnixTimestamp64Micro(opened_at), orders.began) AS since,
-        ifNull(toUnixTimestamp64Micro(closed_at), {now:Int64}) AS until
+        ifNull(toUnixTimestamp64Micro(closed_at), {now:Int64} + 1) AS until
     FROM incident_orders
     INNER JOIN (SELECT incident_id, opened_at, closed_at FROM chosen) AS them USING (incident_id)
     LEFT JOIN
@@ -60,7 +60,7 @@ _AT_RISK = """
         money.1,
         money.2 - in_orders.value,
         toUnixTimestamp64Micro(opened_at),
-        ifNull(toUnixTimestamp64Micro(closed_at), {now:Int64})
+        ifNull(toUnixTimestamp64Micro(closed_at), {now:Int64} + 1)
     FROM
     (
         SELECT *, arrayJoin(arrayZip(mapKeys(values_at_risk), mapValues(values_at_risk))) AS money FROM chosen
@@ -215,6 +215,7 @@ GROUP BY handoff, scope, at, counts, buckets, place
 ORDER BY handoff, scope, at
 """
 
+# Looked at where each step begins, and once more at the end of the period.
 MONEY = f"""
 {_WITH}
 SELECT currency, at, countIf(is_order), sum(value)
@@ -223,8 +224,8 @@ FROM
     SELECT of, is_order, currency, at, max(value) AS value
     FROM at_risk
     ARRAY JOIN arrayFilter(
-        number -> {{first:Int64}} + number * {{step:Int64}} >= since
-            AND {{first:Int64}} + number * {{step:Int64}} < until,
+        number -> least({{first:Int64}} + number * {{step:Int64}}, {{end:Int64}}) >= since
+            AND least({{first:Int64}} + number * {{step:Int64}}, {{end:Int64}}) < until,
         range(toUInt32({{steps:UInt32}}) + 1)
     ) AS at
     GROUP BY of, is_order, currency, at

@@ -210,8 +210,9 @@ ORDER BY time""",
             "table",
             """
 SELECT node, sku, argMax(delta, window_start) AS difference, argMax(on_hand, window_start) AS systems,
-    argMax(available_to_promise, window_start) AS to_promise, argMax(value_at_risk, window_start) AS at_risk,
-    any(currency) AS currency, max(window_end) AS as_of
+    argMax(tuple(available_to_promise), window_start).1 AS to_promise,
+    argMax(tuple(value_at_risk), window_start).1 AS at_risk,
+    argMax(currency, window_start) AS currency, max(window_end) AS as_of
 FROM stock_deltas
 WHERE $__timeFilter(window_start)
 GROUP BY node, sku

@@ -90,7 +90,7 @@ def read_password(password_file: str | None = None) -> str | None:
     if password_file is None:
         return os.environ.get(PASSWORD_VARIABLE)
     try:
-        lines = Path(password_file).read_text(encoding="utf-8").splitlines()
+        lines = Path(password_file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         words = f"can't be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
         raise _refused("clickhouse", password_file, words, "password_file") from None

@@ -26,6 +26,9 @@ READ: dict[str, str | int] = {
     "optimize_move_to_prewhere_if_final": 0,  # a filter on a value column must see the highest version only
     "apply_row_policy_after_final": 1,  # as above, for a server's row policies
     "use_skip_indexes_if_final_exact_mode": 1,  # as above, should someone add a skipping index
+    "join_use_nulls": 0,  # what a join or a sum does not find is empty or 0: the report and the cookbook count on it
+    "aggregate_functions_null_for_empty": 0,  # as above
+    "prefer_column_name_to_alias": 0,  # as above: a name is first what the query itself calls so
     "session_timezone": "UTC",  # times without a zone in a query mean UTC on every server
 }
 

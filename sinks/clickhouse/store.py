@@ -256,7 +256,7 @@ def open_store(
     target = parse_dsn(dsn) if isinstance(dsn, str) else dsn
     if isinstance(target, Server):
         client = _server_client(target, password, connect_timeout_s, answer_timeout_s)
-    elif readonly and not target.path.is_dir():
+    elif readonly and not (target.path / "metadata").is_dir():  # another directory is not to be made one, either
         raise StoreRefused(
             f"there is no database at {target.path} yet: `andon replay` or `andon migrate` makes one; "
             "`andon demo` makes its own, in demo-out/andon.db"
