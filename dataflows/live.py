@@ -23,6 +23,7 @@ from dataflows.logs import ROOT
 from dataflows.observe import serve
 from dataflows.recovery import RunRecord, held, parts_in
 from dataflows.settings import Settings
+from dataflows.status import split_address
 from dataflows.telemetry import Telemetry
 from dataflows.watch import NOT_BEGUN, JobWatch
 from operators.pipeline import PipelineSettings
@@ -90,21 +91,30 @@ def check_live(settings: Settings, file: str) -> None:
     if settings.kafka.bootstrap and not settings.engine.recovery:
         expected = "must name a directory to keep state in, so that nothing is lost or counted twice (--recovery DIR)"
         problems.append(Problem(file, "engine.recovery", "", expected))
-    processes = len(settings.engine.processes)
-    if processes > 1 and not settings.engine.recovery:
-        problems.append(Problem(file, "engine.recovery", "", "must name a directory when there are several processes"))
-    if processes > settings.engine.lanes:
-        expected = f"must be at least the number of processes ({processes}), or some of them would read nothing"
-        problems.append(Problem(file, "engine.lanes", str(settings.engine.lanes), expected))
-    if processes > 1 and isinstance(parse_dsn(settings.clickhouse.dsn), Embedded):
-        expected = "is embedded, which one process can open: several need a server (http://…)"
-        problems.append(Problem(file, "clickhouse.dsn", settings.clickhouse.dsn, expected))
+    problems += _of_processes(settings, file)
+    try:
+        split_address(settings.observe.listen or ":0")
+    except ValueError as error:
+        problems.append(Problem(file, "observe.listen", f'"{settings.observe.listen}"', str(error)))
     try:
         check_client(settings.kafka)
     except SettingsError as error:
         problems += error.problems
     if problems:
         raise SettingsError(problems)
+
+
+def _of_processes(settings: Settings, file: str) -> Iterator[Problem]:
+    """What several processes need, and one does not."""
+    processes = len(settings.engine.processes)
+    if processes > 1 and not settings.engine.recovery:
+        yield Problem(file, "engine.recovery", "", "must name a directory when there are several processes")
+    if processes > settings.engine.lanes:
+        expected = f"must be at least the number of processes ({processes}), or some of them would read nothing"
+        yield Problem(file, "engine.lanes", str(settings.engine.lanes), expected)
+    if processes > 1 and isinstance(parse_dsn(settings.clickhouse.dsn), Embedded):
+        expected = "is embedded, which one process can open: several need a server (http://…)"
+        yield Problem(file, "clickhouse.dsn", settings.clickhouse.dsn, expected)
 
 
 def run_live(settings: Settings, process: ProcessMap) -> None:

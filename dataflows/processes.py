@@ -72,7 +72,8 @@ def _environment(settings: Settings, addresses: list[str], number: int) -> dict[
         "ANDON_ENGINE_PROCESS": str(number),
     }
     if settings.observe.listen:
-        host, port = split_address(settings.observe.listen)
+        _, port = split_address(settings.observe.listen)
+        host = settings.observe.listen.rpartition(":")[0]  # with the brackets of IPv6
         told["ANDON_OBSERVE_LISTEN"] = f"{host}:{port + number if port else 0}"
     return {**os.environ, **told}
 

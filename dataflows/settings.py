@@ -39,6 +39,14 @@ _NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", KAFKA_VARIABLES, "ANDON_SECRET_", 
 _DSN, _DSN_FOR_SHORT = "ANDON_CLICKHOUSE_DSN", "ANDON_CLICKHOUSE"
 
 
+#: What Kafka takes as a topic's name: no pattern (`^orders.*`) is one, and it would be waited for without end.
+_TOPIC = r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"
+_TOPIC_WORDS = "made of 1 to 249 letters (a-z, A-Z), digits, dots, underscores and hyphens"
+_HOST = r"([^\s,:/\[\]]+|\[[^\s,/\[\]]+\])"
+#: What the client library can make a broker of; the rest it passes over.
+_BROKER = rf"((?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?{_HOST}(:[0-9]{{1,5}})?"
+
+
 class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where rows go.
 
@@ -81,16 +89,20 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ahead: Annotated[int, Meta(ge=1)] = 50_000
     dedup_max_ids: Annotated[int, Meta(ge=1)] = 1_000_000
     recovery: str = ""
-    processes: list[str] = []
+    processes: list[
+        Annotated[str, Meta(pattern=rf"^{_HOST}:[0-9]{{1,5}}$(?!\n)", description="in the form host:port")]
+    ] = []
     process: Annotated[int, Meta(ge=0)] = 0
     stop_within: Duration = Duration(8 * SECOND_US)
 
     def __post_init__(self) -> None:
-        """Refuse a process that is none of those listed.
+        """Refuse a process that is none of those listed, and to wait without end for one that is listed twice.
 
         Raises:
-            ValueError: `process` is beyond the list.
+            ValueError: `process` is beyond the list; an address is in it twice.
         """
+        if len({*self.processes}) < len(self.processes):
+            raise ValueError("processes can't name an address twice: each process needs one of its own")
         if self.process and self.process >= len(self.processes):
             raise ValueError(f"process {self.process} is not among the {len(self.processes)} of processes")
 
@@ -115,22 +127,29 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     (`"sasl.password.file"`) or the environment, never from here.
     """
 
-    bootstrap: str = ""
-    topics: tuple[str, ...] = tuple(TOPICS)
+    bootstrap: Annotated[
+        str,
+        Meta(
+            pattern=rf"^({_BROKER}(, *{_BROKER})*,?)?$(?!\n)",
+            description="in the form host:port, several separated by commas",
+        ),
+    ] = ""
+    topics: tuple[Annotated[str, Meta(pattern=f"^{_TOPIC}", description=_TOPIC_WORDS)], ...] = tuple(TOPICS)
     group: str = "andon"
     start: Literal["earliest", "latest", "stored", "timestamp"] = "earliest"
     start_at: Instant | None = None
     on_expired: Literal["stop", "earliest"] = "stop"
-    dead_letter_topic: str = ""
+    dead_letter_topic: Annotated[str, Meta(pattern=f"^$(?!\\n)|^{_TOPIC}", description=_TOPIC_WORDS)] = ""
     discover: Duration = Duration(5 * SECOND_US)
     buffer: Annotated[int, Meta(ge=100, le=10_000_000)] = 20_000
     client: dict[str, str | int | bool] = {}
 
     def __post_init__(self) -> None:
-        """Refuse a start by time without the time, to read nothing, and to read dead letters again, for ever.
+        """Refuse a start by time without the time, to read nothing, to read dead letters again, and to ask without end.
 
         Raises:
-            ValueError: `start` and `start_at`, or `topics` and `dead_letter_topic`, don't go together; no topic.
+            ValueError: `start` and `start_at`, or `topics` and `dead_letter_topic`, don't go together; no topic; a
+                `discover` of 0.
         """
         if (self.start == "timestamp") != (self.start_at is not None):
             raise ValueError('start = "timestamp" and start_at go together')
@@ -138,6 +157,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError("topics must name at least one")
         if self.dead_letter_topic in self.topics:
             raise ValueError("dead_letter_topic can't be one of topics: each dead letter would make another")
+        if not self.discover:
+            raise ValueError("discover must be longer than 0")
 
 
 class ObserveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

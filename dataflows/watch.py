@@ -56,7 +56,7 @@ class JobWatch:
         self._epoch_began_s = clock()
         self._snapshot_s = 0.0
         self._snapshot_bytes = 0
-        self._missing: tuple[str, ...] = ()
+        self._missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._reachable: bool | None = None
         for record in ROW_TYPES:  # the first refusal of a table is a rise then, which an alert can see
             telemetry.count(metrics.ROWS_REFUSED, 0, record.TABLE)
@@ -137,9 +137,12 @@ class JobWatch:
 
     @staticmethod
     def _behind(feed: Feed, report: LaneReport) -> int | None:
-        """Messages in the log that were not released yet; None while the broker has not said where it ends."""
-        end = feed.next_offset if feed.answered else report.ends[feed.place]
-        return max(feed.next_offset, end) - feed.queue.position if end >= 0 else None
+        """Messages in the log that were not released yet; None while the broker has not said where it ends.
+
+        What waits behind an open transaction is among them, although the broker answers that there is no more.
+        """
+        end = report.ends[feed.place]
+        return max(feed.next_offset, end) - feed.queue.position if feed.answered or end >= 0 else None
 
     def _tell_holding(self, lane: str, holding: Sequence[Place]) -> None:
         self._telemetry.drop(metrics.HELD_BACK_BY, lane)
@@ -170,30 +173,40 @@ class JobWatch:
             self._source.info("broker_back", "the broker answers again")
         self._reachable = True
         self._telemetry.condition("source", ok=True)
-        for lane in self._watermarks:
+        for lane in tuple(self._watermarks):  # we are in another thread than the lanes, which may begin meanwhile
             self._telemetry.set(metrics.SOURCE_UP, 1, lane)
 
     def unreachable(self, why: str) -> None:
         """It doesn't; the job waits."""
         self._reachable = False
         self._telemetry.condition("source", ok=False, why=f"the broker does not answer: {why}")
-        for lane in self._watermarks:
+        for lane in tuple(self._watermarks):  # as above
             self._telemetry.set(metrics.SOURCE_UP, 0, lane)
         self._source.warning("broker_unreachable", "the broker does not answer; the job waits for it", error=why)
 
-    def missing(self, topics: Iterable[str]) -> None:
-        """Topics that don't exist yet."""
-        now = tuple(topics)
-        if now != self._missing:
-            self._telemetry.drop(metrics.TOPIC_MISSING)
-            for topic in now:
-                self._telemetry.set(metrics.TOPIC_MISSING, 1, topic)
-            if now:
-                words = f"waiting for topics that do not exist yet: {', '.join(now)}"
-                self._source.info("topics_missing", words, topics=list(now))
-            else:
-                self._source.info("topics_found", "all topics exist now")
+    def missing(self, topics: Iterable[str], hidden: Iterable[str]) -> None:
+        """Topics that are not there (yet, or any more), and those that the broker keeps from us, there or not."""
+        before, now = self._missing, (tuple(topics), tuple(hidden))
         self._missing = now
+        if now == before:
+            return
+        away, unseen = now
+        self._telemetry.drop(metrics.TOPIC_MISSING)
+        for topic in away:
+            self._telemetry.set(metrics.TOPIC_MISSING, 1, topic)
+        waiting = [topic for topic in away if topic not in unseen]
+        gone = [topic for topic in waiting if before is not None and topic not in before[0]]
+        if unseen:
+            words = f"the broker does not let this job see {', '.join(unseen)}; grant READ and DESCRIBE on what is read"
+            self._source.warning("topics_hidden", words, key=str(unseen), topics=list(unseen))
+        if gone:
+            words = f"{', '.join(gone)}: no longer there; time stands still until they are back, or out of kafka.topics"
+            self._source.warning("topics_gone", words, key=str(gone), topics=gone)
+        elif waiting:
+            words = f"waiting for topics that do not exist yet: {', '.join(waiting)}"
+            self._source.info("topics_missing", words, topics=waiting)
+        elif before is not None and not away:
+            self._source.info("topics_found", "all topics exist now")
 
     # --- the store ----------------------------------------------------------------------------------------------------
 

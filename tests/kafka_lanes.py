@@ -84,7 +84,8 @@ class Told:
     def unreachable(self, why: str) -> None:
         self.unreached.append(why)
 
-    def missing(self, topics: Iterable[str]) -> None:
+    def missing(self, topics: Iterable[str], hidden: Iterable[str]) -> None:
+        assert not [*hidden]
         self.missed.append(list(topics))
 
     def committed(self, error: str | None) -> None:

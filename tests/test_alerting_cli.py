@@ -181,7 +181,9 @@ def test_a_broker_that_is_away_is_said(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setattr("dataflows.kafka.controls._ANSWER_S", 0.3)
     _settings(f"127.0.0.1:{free_port()}", "controls")
     assert run_command(["ack", "i1"]) == 1
-    assert "andon: 127.0.0.1:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "andon: 127.0.0.1:" in said
+    assert "Connection refused" in said
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------

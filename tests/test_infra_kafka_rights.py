@@ -115,3 +115,15 @@ def test_without_one_of_them_it_says_which_and_ends(
         assert job.code == code
         assert words in job.errors()
         assert "None" not in job.errors()
+
+
+def test_a_topic_that_it_has_no_right_to_is_not_taken_for_one_that_is_still_to_come(
+    tmp_path: Path, broker: ApacheWithRights
+) -> None:
+    """Without any right to a topic the job does not even see it in the list of all."""
+    broker.give(right for right in of_commands() if right.name != "erp")
+    with job_of(tmp_path / "job", broker) as job:
+        job.start()
+        wait_for(lambda: "does not let this job see erp; grant READ and DESCRIBE" in job.errors(), "a word of it")
+        job.stop()
+        assert "do not exist yet" not in job.errors()

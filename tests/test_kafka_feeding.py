@@ -20,6 +20,7 @@ from schemas.errors import SourceError
 from schemas.events import TOPICS
 from tests.kafka_broker import SERVER_VARIABLE, Broker
 from tests.processes import andon, start
+from tests.tcp_proxy import free_port
 
 SMALL = SimulationSettings(
     start=Instant.parse("2026-03-02T11:00:00Z"), stores=2, orders_per_day=600, duration=Duration(2 * HOUR_US)
@@ -114,10 +115,16 @@ def test_it_keeps_the_pace_it_is_asked_for_and_can_carry_the_present_time(
     assert _time(middle[0]) - wall_ms >= 900
 
 
-def test_missing_topics_are_named_and_a_broker_that_is_not_there_too(own_broker: Broker, day: SimulationResult) -> None:
+def test_missing_topics_are_named_and_a_broker_that_is_not_there_too(
+    own_broker: Broker, day: SimulationResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own_broker.create("orders", 1)
     with pytest.raises(SourceError, match=r"has no topic inventory, reservations, fulfillment.*--partitions"):
         _feed(own_broker, day).make_topics(0)
+    monkeypatch.setattr("dataflows.kafka.feeding._ANSWER_S", 0.3)
+    away = Feed(KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}"), {"orders": Path()}, speed_up=0)
+    with pytest.raises(SourceError, match=r"can't use 127\.0\.0\.1:\d+: .*Connection refused"):
+        away.make_topics(1)
 
 
 def test_a_line_that_is_no_message_is_named(own_broker: Broker, day: SimulationResult, tmp_path: Path) -> None:

@@ -289,6 +289,21 @@ def test_the_timestamp_of_what_is_refused_moves_its_partitions_time_but_not_one_
         assert seen == {(0, 0): DAY + HOUR_US, (0, 2): DAY + 2 * HOUR_US, (1, 0): 0}
 
 
+def test_timestamps_of_no_calendar_are_dead_letters_and_stop_nothing(broker: Broker) -> None:
+    """A producer whose library wants milliseconds, and got microseconds, nanoseconds, or anything."""
+    odd_ms = [NOON, NOON * 1_000, (1 << 63) - 1]
+    topic = topic_of(broker, "calendar")
+    broker.create(topic, 1)
+    broker.produce(topic, 0, [(event(number, DAY), at_ms) for number, at_ms in enumerate(odd_ms * 40)])
+    write(broker, topic, 0, [happened(DAY + SECOND_US)])
+    with Job(broker.bootstrap, [topic], batch=200) as job:
+        job.until(lambda: bool(job.released), "what comes behind them")
+        letters = job.dead[job.names[0]]
+        assert offsets(letters) == list(range(120))
+        assert offsets(job.released) == [120]
+        assert all("is ahead of the clock of the machine that reads it" in letter.detail for letter in letters)
+
+
 def test_messages_without_a_timestamp_arrive_when_they_say_that_they_were_recorded(broker: Broker) -> None:
     topic = made(broker, "timeless", [])
     producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})

@@ -6,9 +6,10 @@ where that is not at hand.
 
 import msgspec
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
 
 from dataflows.kafka import lane as lane_module
+from dataflows.kafka import topics as topics_module
 from dataflows.kafka.lane import KafkaLaneState
 from dataflows.lane import lane_names
 from operators.lane_state import LaneState, PartitionState
@@ -83,6 +84,28 @@ def test_a_time_begins_with_the_first_message_from_then_on(apache: ApacheKafka, 
         write(apache, topic, 0, [happened(job.clock.us() // 1_000 * 1_000)])
         job.until(lambda: 5 in offsets(job.released), "what came since")
         assert offsets(job.released) == [*range(first, 6)]
+
+
+def test_a_time_passes_over_nothing_that_comes_while_the_broker_is_asked_for_it(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker has nothing from that time on yet, and gets it before it is asked anything else.
+
+    Tansu knows no offsets by time; for the end of the log, see above.
+    """
+
+    class Meanwhile(Consumer):
+        def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+            del timeout
+            write(broker, topic, 0, [happened(DAY + 2 * HOUR_US), happened(DAY + 3 * HOUR_US)])
+            return [TopicPartition(one.topic, one.partition, OFFSET_END) for one in partitions]
+
+    topic = made(broker, "meanwhile", [happened(DAY)])
+    write(broker, topic, 0, [happened(DAY + MINUTE_US)])
+    monkeypatch.setattr(topics_module, "Consumer", Meanwhile)
+    with Job(broker.bootstrap, [topic], begin="timestamp", begin_at_us=DAY + HOUR_US) as job:
+        job.until_past(NOON)
+        assert {2, 3} <= {*offsets(job.released)}
 
 
 def test_partitions_that_are_added_are_read_from_their_first_message(apache: ApacheKafka) -> None:
@@ -166,6 +189,50 @@ def test_a_position_beyond_the_end_of_the_log_stops_the_job_with_words(
     words = f"{topic}/0: the job stands at offset 100, but the log ends at 5: .*another kafka.group"
     with Job(broker.bootstrap, [topic], kept=state_at(topic, 100)) as job, pytest.raises(SourceError, match=words):
         job.until(lambda: False, "the end to be seen")
+
+
+def remade(broker: Broker | ApacheKafka, topic: str, count: int) -> None:
+    """Delete a topic and make it again, with so many messages."""
+    broker.admin.delete_topics([topic], request_timeout=30)[topic].result()
+    del broker._topics[topic]
+    wait_for(lambda: topic not in broker.admin.list_topics(timeout=10).topics, "the topic to be gone")
+    broker.create(topic, 1)
+    write(broker, topic, 0, minutes(count, DAY + HOUR_US))
+
+
+def test_a_topic_that_was_made_anew_stops_the_job_however_long_it_is_by_now(broker: Broker) -> None:
+    topic = made(broker, "anew", minutes(5))
+    with Job(broker.bootstrap, [topic]) as job:
+        job.until(lambda: len(job.released) == 5, "all of it")
+        kept = job.snapshots()
+    remade(broker, topic, 8)
+    words = f"{topic}: the topic was deleted and made anew since the job has read it, .*another kafka.group"
+    with Job(broker.bootstrap, [topic], kept=kept) as job, pytest.raises(SourceError, match=words):
+        job.until(lambda: bool(job.released), "what must not be")
+    (lane, state), *_ = kept.items()
+    of_before = msgspec.msgpack.encode(msgspec.msgpack.decode(state)[:2])  # it did not keep what tells topics apart
+    with Job(broker.bootstrap, [topic], kept={lane: of_before}) as job:
+        job.until(lambda: offsets(job.released) == [5, 6, 7], "what is new as far as can be seen")
+
+
+def test_a_topic_that_was_made_anew_before_anything_was_in_it_is_read(broker: Broker) -> None:
+    topic = made(broker, "empty", [])
+    with Job(broker.bootstrap, [topic]) as job:
+        job.until_past(NOON)
+        kept = job.snapshots()
+    remade(broker, topic, 2)
+    with Job(broker.bootstrap, [topic], kept=kept) as job:
+        job.until(lambda: offsets(job.released) == [0, 1], "all of it")
+        assert job.snapshots() != kept
+
+
+def test_a_topic_that_is_made_anew_under_a_job_that_reads_stops_it(apache: ApacheKafka) -> None:
+    topic = made(apache, "under", minutes(5))
+    with Job(apache.bootstrap, [topic]) as job:
+        job.until(lambda: len(job.released) == 5, "all of it")
+        remade(apache, topic, 5)
+        with pytest.raises(SourceError, match=f"{topic}: the topic was deleted and made anew"):
+            job.until(lambda: False, "the other topic to be seen")
 
 
 def test_a_position_at_the_end_of_the_log_is_no_error_however_long_nothing_comes(

@@ -14,9 +14,12 @@ from dataflows.flow import Stop
 from dataflows.input_limit import InputLimit
 from dataflows.kafka import topics as topics_module
 from dataflows.kafka.lane import KafkaLane, KafkaLaneState
+from dataflows.status import ProcessStatus
 from dataflows.telemetry import Telemetry
 from dataflows.watch import JobWatch
+from operators.lane_state import Merged
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from schemas.metrics import LAG_MESSAGES, SOURCE_UP, Metric
 from tests import kafka_fixtures as fixtures
 from tests.kafka_broker import ApacheKafka, Broker
 from tests.kafka_lanes import (
@@ -205,6 +208,35 @@ def test_ends_of_transactions_are_no_messages_and_hold_nothing_back(apache: Apac
         assert kept.lane.partitions[f"{topic}/0"].position == 8
 
 
+def test_what_waits_behind_an_open_transaction_holds_nothing_back_and_counts_as_behind(apache: ApacheKafka) -> None:
+    """Its producer may have died: the broker says that there is no more, and has it."""
+    topic = made(apache, "open", minutes(2), minutes(1, DAY + HOUR_US))
+    producer = Producer({"bootstrap.servers": apache.bootstrap, "transactional.id": topic, "log_level": 0})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, event(0, DAY), partition=0, timestamp=DAY // 1_000)
+    assert producer.flush(30) == 0
+    write(apache, topic, 0, minutes(3, DAY + HOUR_US))
+    telemetry = Telemetry()
+    with Job(apache.bootstrap, [topic]) as job:
+        watch = JobWatch(telemetry, Stop(), job.clock.us, 8.0)
+
+        def behind() -> set[tuple[str, float | None]]:
+            if job.told.reports:
+                watch.lane_state(job.told.reports[job.names[0]])
+            lags = msgspec.convert(telemetry.status(), ProcessStatus).metrics[LAG_MESSAGES.name]
+            return {(one.labels["partition"], one.value) for one in lags}
+
+        job.until_past(NOON)
+        assert len(job.released) == 3
+        job.until(lambda: behind() == {("0", 4), ("1", 0)}, "what waits to be told")
+        job.until(lambda: all(feed.answered for feed in job.told.reports[job.names[0]].feeds), "the broker to say so")
+        assert behind() == {("0", 4), ("1", 0)}
+        producer.abort_transaction()
+        job.until(lambda: len(job.released) == 6, "what waited behind it")
+        job.until(lambda: behind() == {("0", 0), ("1", 0)}, "that nothing waits")
+
+
 def test_a_lane_that_waits_for_others_takes_nothing_but_begins_new_partitions(broker: Broker) -> None:
     topic = made(broker, "waits", minutes(3))
     with Job(broker.bootstrap, [topic]) as job:
@@ -236,6 +268,21 @@ def test_a_lane_without_partitions_goes_with_the_clock_no_further_than_the_topic
         job.until_past(job.clock.us() - SECOND_US)
 
 
+def test_a_clock_that_is_put_back_holds_time_back_and_that_is_told(broker: Broker) -> None:
+    """What has been said of a time can't be taken back."""
+    topic = made(broker, "back", minutes(3))
+    with Job(broker.bootstrap, [topic]) as job:
+        job.until_past(NOON)
+        job.clock.ahead_us -= HOUR_US
+        write(broker, topic, 0, [happened(job.clock.us() // 1_000 * 1_000)])
+        job.until(lambda: bool(job.told.troubles), "a word of it")
+        assert "further than this machine's clock, which was put back" in job.told.troubles[0]
+        assert job.told.reports[job.names[0]].now_us < NOON, "how it stands is told on"
+        assert len(job.released) == 3
+        job.clock.ahead_us += HOUR_US
+        job.until(lambda: len(job.released) == 4, "what came meanwhile")
+
+
 # --- the broker is away ----------------------------------------------------------------------------------------------
 
 
@@ -250,12 +297,33 @@ def test_a_broker_that_is_down_at_first_is_waited_for(monkeypatch: pytest.Monkey
         assert not job.told.answers
         assert not job.released
         job.until(lambda: bool(job.told.troubles), "the client library to tell of it")
+        job.until(lambda: "Connection refused" in job.told.unreached[-1], "the reason to be told")
         with late:
             late.create(topic, 1)
             write(late, topic, 0, minutes(3))
             job.until(lambda: len(job.released) == 3, "the messages")
             assert offsets(job.released) == [0, 1, 2]
             assert job.told.answers
+
+
+def test_lanes_that_begin_while_the_broker_is_told_of_are_no_error() -> None:
+    """Lanes and the one who lists the topics run in threads of their own; it would end, and the job stand still."""
+
+    class Slow(Telemetry):
+        """Between what is told of two lanes another one begins."""
+
+        def set(self, metric: Metric, value: float, *labels: str | int) -> None:
+            super().set(metric, value, *labels)
+            begins = next(late, None) if metric is SOURCE_UP else None
+            if begins is not None:
+                watch.released(begins, nothing)
+
+    nothing, late = Merged([], [], [], NOON, NOON, final=False), iter(["lane-0001", "lane-0002"])
+    watch = JobWatch(Slow(), Stop(), Clock().us, 8.0)
+    watch.released("lane-0000", nothing)
+    watch.reachable()
+    watch.unreachable("it is away")
+    assert next(late, None) is None, "both began while that was told"
 
 
 def test_topics_that_do_not_exist_yet_are_told_once_and_found(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
@@ -274,6 +342,22 @@ def test_topics_that_do_not_exist_yet_are_told_once_and_found(broker: Broker, ca
         wait_for(lambda: len(caplog.messages) > 1, "the topic to be told of")
         assert caplog.messages[1:] == ["all topics exist now"]
         assert "andon_topic_missing{" not in telemetry.render().decode()
+
+
+def test_topics_that_go_away_and_those_that_may_not_be_seen_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "andon.source")
+    watch = JobWatch(Telemetry(), Stop(), Clock().us, 8.0)
+    rounds: list[tuple[list[str], list[str]]] = [(["erp", "supply"], ["erp"]), (["erp"], ["erp"]), ([], [])]
+    for topics, hidden in [*rounds, (["orders"], []), (["orders"], []), ([], [])]:
+        watch.missing(topics, hidden)
+    seen = "the broker does not let this job see erp; grant READ and DESCRIBE on what is read"
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("WARNING", seen),
+        ("INFO", "waiting for topics that do not exist yet: supply"),
+        ("INFO", "all topics exist now"),
+        ("WARNING", "orders: no longer there; time stands still until they are back, or out of kafka.topics"),
+        ("INFO", "all topics exist now"),
+    ]
 
 
 @pytest.mark.parametrize("away", ["frozen", "gone"])

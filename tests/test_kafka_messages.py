@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.kafka.messages import by_place, claims_us, values_of
+from schemas.durations import END_OF_TIME_US
 
 _ERROR = KafkaError(KafkaError._PARTITION_EOF)
 
@@ -19,7 +20,8 @@ def some_messages(draw: st.DrawFn) -> list[Message]:
         offset=st.integers(0, 1 << 40),
         value=st.none() | st.binary(max_size=3),
         timestamp=st.tuples(
-            st.sampled_from([TIMESTAMP_NOT_AVAILABLE, TIMESTAMP_CREATE_TIME]), st.integers(-1, 1 << 41)
+            st.sampled_from([TIMESTAMP_NOT_AVAILABLE, TIMESTAMP_CREATE_TIME]),
+            st.integers(-1, 1 << 41) | st.integers(-1, (1 << 63) - 1),
         ),
         error=st.sampled_from([None, None, None, _ERROR]),
     )
@@ -47,5 +49,5 @@ def test_columns_say_what_the_messages_say(messages: list[Message]) -> None:
     for message in messages:
         kind, at_ms = message.timestamp()
         known = kind != TIMESTAMP_NOT_AVAILABLE and at_ms >= 0
-        expected.append((message.value() or b"", at_ms * 1_000 if known else None))
+        expected.append((message.value() or b"", min(at_ms * 1_000, END_OF_TIME_US) if known else None))
     assert list(zip(values_of(messages), claims_us(messages), strict=True)) == expected

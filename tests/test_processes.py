@@ -16,10 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows import live
+from dataflows import live, processes
+from dataflows.cli import run_command
 from dataflows.engine import _Mark, _Rows
 from dataflows.flow import Stop
+from dataflows.settings import ObserveSettings, Settings, load_settings
 from scenarios.simulate import demo_settings, simulate
+from schemas.errors import SettingsError
 from schemas.events import BUSINESS_TOPICS
 from schemas.rows import Row
 from tests.clickhouse_front import ClickHouseFront
@@ -192,6 +195,36 @@ def test_refused_before_any_process_is_started(tmp_path: Path, dsn: str, process
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1, "said once"
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("listen", "second"),
+    [
+        ("127.0.0.1:9000", "127.0.0.1:9001"),
+        ("[::1]:9000", "[::1]:9001"),
+        (":9000", ":9001"),
+        ("[::]:0", "[::]:0"),
+    ],
+)
+def test_processes_answer_at_the_ports_after_the_first_ones(listen: str, second: str) -> None:
+    settings = Settings(observe=ObserveSettings(listen=listen))
+    told = [processes._environment(settings, ["a:1", "b:1"], number)["ANDON_OBSERVE_LISTEN"] for number in (0, 1)]
+    assert told == [listen, second]
+
+
+def test_where_to_answer_is_refused_in_words_before_any_process_is_started() -> None:
+    settings = load_settings(None, {"ANDON_OBSERVE_LISTEN": "9000", "ANDON_SOURCE_FILES": '["orders.jsonl"]'})
+    with pytest.raises(SettingsError, match=r'observe\.listen = "9000": must be a host and a port'):
+        processes.run_processes(["run"], settings, 2)
+
+
+def test_one_process_waits_for_no_others_whatever_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Settings] = []
+    monkeypatch.setattr(live, "run_live", lambda settings, _: begun.append(settings))
+    (tmp_path / "andon.toml").write_text('[engine]\nprocesses = ["a:1", "b:1"]\nprocess = 1\n')
+    for more in ([], ["--processes", "1"]):
+        assert run_command(["run", "--config", str(tmp_path / "andon.toml"), *more]) == 0
+    assert [(one.engine.processes, one.engine.process) for one in begun] == [(["a:1", "b:1"], 1), ([], 0)]
 
 
 @given(st.permutations(ONE_OF_EACH))

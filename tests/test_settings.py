@@ -1,5 +1,6 @@
 """Settings: file, environment and options in their order; every problem at once, where it was written."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -131,6 +132,7 @@ def test_what_a_record_refuses_is_told_at_its_section(tmp_path: Path) -> None:
             "kafka: dead_letter_topic can't be one of topics: each dead letter would make another",
         ),
         ("[kafka]\ntopics = []\n", "kafka: topics must name at least one"),
+        ('[kafka]\ndiscover = "0s"\n', "kafka: discover must be longer than 0"),
         ('[observe]\nstalled_after = "0s"\n', "observe: stalled_after and dead_letter_window must be longer than 0"),
         (
             '[observe]\ndead_letter_window = "0s"\n',
@@ -142,6 +144,46 @@ def test_settings_that_would_read_nothing_or_for_ever_or_call_every_job_stalled(
     tmp_path: Path, text: str, words: str
 ) -> None:
     config = _file(tmp_path, text)
+    assert _told(config, {}) == [f"{config}:1: {words}"]
+
+
+@pytest.mark.parametrize("name", ["^orders.*", "my orders", "orders\n", "", ".", "..", "ordres-ä", "o" * 250])
+def test_a_name_that_no_topic_can_have_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    quoted = json.dumps(name)
+    config = _file(tmp_path, f"[kafka]\ntopics = [{quoted}]\ndead_letter_topic = {quoted}\n")
+    told = [one.partition(" = ")[0] for one in _told(config, {})]
+    dead = [f"{config}:3: kafka.dead_letter_topic"] if name else []  # empty: none
+    assert told == [f"{config}:2: kafka.topics[0]", *dead]
+
+
+@pytest.mark.parametrize(
+    "bootstrap",
+    ["http://kafka:9092", "kafka:port", "kafka:9092;other:9092", "kafka:9092 other:9092", ":9092", " ", ","],
+)
+def test_an_address_of_which_the_client_library_would_make_no_broker_is_told(tmp_path: Path, bootstrap: str) -> None:
+    config = _file(tmp_path, f'[kafka]\nbootstrap = "{bootstrap}"\n')
+    expected = "must be in the form host:port, several separated by commas"
+    assert _told(config, {}) == [f'{config}:2: kafka.bootstrap = "{bootstrap}": {expected}']
+
+
+@pytest.mark.parametrize(
+    "bootstrap", ["", "kafka-1:9092,kafka_2.example.com:9092, [::1]:9092", "kafka,", "sasl_ssl://kafka:9092"]
+)
+def test_addresses_and_names_that_the_client_library_takes(tmp_path: Path, bootstrap: str) -> None:
+    topics = ["eu.orders_v2-1", "...", "o" * 249]
+    config = _file(tmp_path, f'[kafka]\nbootstrap = "{bootstrap}"\ntopics = {topics}\ndead_letter_topic = ""\n')
+    read = load_settings(config, {}).kafka
+    assert (read.bootstrap, list(read.topics)) == (bootstrap, topics)
+
+
+def test_processes_are_addresses_each_of_its_own(tmp_path: Path) -> None:
+    config = _file(tmp_path, '[engine]\nprocesses = ["pod-0.pods:4000", "[::1]:4000", "pod-1", "b:port", "c:1"]\n')
+    assert _told(config, {}) == [
+        f'{config}:2: engine.processes[2] = "pod-1": must be in the form host:port',
+        f'{config}:2: engine.processes[3] = "b:port": must be in the form host:port',
+    ]
+    config = _file(tmp_path, '[engine]\nprocesses = ["a:1", "b:1", "a:1"]\n')
+    words = "engine: processes can't name an address twice: each process needs one of its own"
     assert _told(config, {}) == [f"{config}:1: {words}"]
 
 

@@ -42,10 +42,13 @@ def run(
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from schemas.errors import Stopped  # noqa: PLC0415 - as above
 
+    alone = processes == 1
     settings = load_settings(
         config,
         clickhouse=clickhouse,
         engine__recovery=recovery,
+        engine__processes=[] if alone else None,
+        engine__process=0 if alone else None,
         kafka__on_expired=on_expired,
         source__files=list(sources) or None,
     )

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from dataflows.kafka.client import admin_properties, producer_properties
+from dataflows.kafka.topics import Trouble
 from dataflows.settings import KafkaSettings
 from schemas.durations import SECOND_US, Instant
 from schemas.errors import SourceError, Stopped
@@ -89,7 +90,8 @@ class Feed:
         Raises:
             SourceError: the broker can't be asked, a topic is missing, or it could not be made.
         """
-        admin = AdminClient({**admin_properties(self._settings)})
+        trouble = Trouble()
+        admin = AdminClient({**admin_properties(self._settings), "error_cb": trouble})  # type: ignore[dict-item] # callbacks, too
         try:
             there = admin.list_topics(timeout=_ANSWER_S).topics
             missing = [topic for topic in self._files if topic not in there]
@@ -102,7 +104,8 @@ class Feed:
             for done in admin.create_topics(made, request_timeout=_ANSWER_S).values() if made else ():
                 done.result()
         except KafkaException as error:
-            raise SourceError(f"can't use {self._settings.bootstrap}: {_words(error)}") from error
+            admin.poll(0)  # the library says why
+            raise SourceError(f"can't use {self._settings.bootstrap}: {trouble.words_of(error)}") from error
 
     def run(self, span_us: tuple[int, int], progress: Callable[[float], None] | None = None) -> int:
         """Send everything; gives the number of messages. `span_us` is the log's begin and end.
@@ -174,8 +177,3 @@ def _timed(number: int, topic: str, path: Path) -> Iterator[_Timed]:
             except (msgspec.DecodeError, ValueError) as error:
                 raise SourceError(f"{path}, line {at}: {error}") from error
             yield int(recorded), number, topic, head.key().encode(), line.rstrip(b"\n")
-
-
-def _words(error: KafkaException) -> str:
-    found = error.args[0] if error.args else error
-    return found.str() if isinstance(found, KafkaError) else str(found)

@@ -84,6 +84,14 @@ def positions_of(partitions: Mapping[str, PartitionState]) -> dict[Place, int]:
     return found
 
 
+def made_anew(topic: str) -> str:
+    """What is said when the topic is another one than the job has read."""
+    return (
+        f"{topic}: the topic was deleted and made anew since the job has read it, so its kept positions mean nothing. "
+        f"To read it from its beginning, start with a new recovery directory and another kafka.group"
+    )
+
+
 def beyond(name: str, offset: int, end: int) -> str:
     """What is said when the log has become shorter than what was read of it."""
     return (

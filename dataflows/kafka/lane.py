@@ -32,18 +32,19 @@ from dataflows.kafka.feeds import (
     beyond,
     expired_letter,
     lane_of,
+    made_anew,
     name_of,
     positions_of,
 )
 from dataflows.kafka.messages import by_place, claims_us, values_of
 from dataflows.kafka.pieces import Pieces
-from dataflows.kafka.topics import Begin, Place, TopicWatch
+from dataflows.kafka.topics import Begin, Listing, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
 from operators.lane_state import LaneState, Merged, PartitionState, Reads, TimeRules
 from operators.lanes import LaneMerge
 from operators.partitions import PartitionQueue
 from schemas.decode import EventDecoder
-from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, to_us
+from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, people_duration, to_us
 from schemas.errors import SourceError
 from schemas.rows import DeadLetter
 
@@ -74,10 +75,14 @@ class KafkaInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KafkaLaneState(msgspec.Struct, frozen=True, array_like=True):
-    """Where a lane is resumed, and the topics it had listed by then: for one that is new, `kafka.start` holds."""
+    """Where a lane is resumed, and the topics it had listed by then: for one that is new, `kafka.start` holds.
+
+    `ids` is what the broker called them: positions in a topic are none in another one of its name.
+    """
 
     lane: LaneState
     topics: list[str]
+    ids: dict[str, str] = {}
 
 
 class KafkaLane:
@@ -101,10 +106,11 @@ class KafkaLane:
         self._pieces = Pieces(source.batch)
         self._kept: dict[str, PartitionState] = {}
         self._known: frozenset[str] = frozenset()
+        self._ids: dict[str, str] = {}
         if resume is not None:
             state = lane_state(resume, KafkaLaneState)
             self._kept = dict(self._merge.restore(state.lane))
-            self._known = frozenset(state.topics)
+            self._known, self._ids = frozenset(state.topics), state.ids
         self._feeds: dict[Place, Feed] = {}
         self._by_queue: dict[int, Feed] = {}
         self._decoder = EventDecoder()
@@ -154,7 +160,7 @@ class KafkaLane:
         waiting = {name: kept for name, kept in self._kept.items() if name not in state.partitions}
         state = msgspec.structs.replace(state, partitions=state.partitions | waiting)
         self._durable = positions_of(state.partitions)
-        return msgspec.msgpack.encode(KafkaLaneState(state, sorted(self._known)))
+        return msgspec.msgpack.encode(KafkaLaneState(state, sorted(self._known), self._ids))
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -162,9 +168,13 @@ class KafkaLane:
 
     def _report(self, now_us: int) -> None:
         """Tell how the lane stands, twice a second."""
-        if now_us - self._reported_us < _REPORT_US:
+        if 0 <= now_us - self._reported_us < _REPORT_US:
             return
         self._reported_us = now_us
+        ahead_us = self._merge.released_us - now_us
+        if ahead_us > self._source.discover_us:  # further than any ceiling was, by this clock
+            words = f"time has come {people_duration(ahead_us)} further than this machine's clock, which was put back"
+            self._source.watch.trouble(self._name, f"{words}: nothing is found until the clock is there again")
         feeds = list(self._feeds.values())
         holding = [self._by_queue[id(queue)].place for queue in self._merge.wanting()]
         ends = {feed.place: self._consumer.get_watermark_offsets(feed.partition(), cached=True)[1] for feed in feeds}
@@ -179,6 +189,7 @@ class KafkaLane:
         listing = self._topics.listing
         if listing is None or listing.asked_us == self._listed_us:
             return
+        self._check_ids(listing)
         complete = True
         for topic, count in listing.partitions.items():
             for number in range(count):
@@ -188,6 +199,21 @@ class KafkaLane:
         if complete:
             self._listed_us = listing.asked_us
             self._known = frozenset(self._source.topics)
+
+    def _check_ids(self, listing: Listing) -> None:
+        """Some of its messages would be passed over in silence where the new topic is as long as the former was.
+
+        Raises:
+            SourceError: a topic of which something was read is not the one any more that it was.
+        """
+        for topic, found in listing.ids.items():
+            if self._ids.get(topic, found) != found and self._has_read(topic):
+                raise SourceError(made_anew(topic))
+        self._ids = self._ids | listing.ids
+
+    def _has_read(self, topic: str) -> bool:
+        places = positions_of(self._kept) | {place: feed.next_offset for place, feed in self._feeds.items()}
+        return any(offset > 0 for place, offset in places.items() if place[0] == topic)
 
     def _open(self, place: Place, now_us: int) -> bool:
         """Begin a partition where it was left, or where the broker says; False while it has not said."""

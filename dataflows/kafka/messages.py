@@ -5,6 +5,10 @@ from collections.abc import Iterable
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 
 from dataflows.kafka.topics import Place
+from schemas.durations import END_OF_TIME_US
+
+#: A producer's clock may say any 64 bits: nanoseconds taken for milliseconds are more microseconds than those hold.
+_LAST_MS = END_OF_TIME_US // 1_000
 
 
 def by_place(messages: Iterable[Message]) -> tuple[dict[Place, list[Message]], list[tuple[Message, KafkaError]]]:
@@ -33,8 +37,8 @@ def values_of(messages: Iterable[Message]) -> list[bytes]:
 
 
 def claims_us(messages: Iterable[Message]) -> list[int | None]:
-    """The messages' timestamps in microseconds, where they have one."""
+    """The messages' timestamps in microseconds, where they have one; at most `END_OF_TIME_US`."""
     return [
-        None if kind == TIMESTAMP_NOT_AVAILABLE or at_ms < 0 else at_ms * 1_000
+        None if kind == TIMESTAMP_NOT_AVAILABLE or at_ms < 0 else at_ms * 1_000 if at_ms <= _LAST_MS else END_OF_TIME_US
         for kind, at_ms in map(Message.timestamp, messages)
     ]

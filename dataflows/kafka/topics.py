@@ -10,7 +10,16 @@ from logging import Logger
 from typing import Literal, Protocol
 
 import msgspec
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+    Uuid,
+)
+from confluent_kafka.admin import AdminClient
 
 from dataflows.kafka.client import Properties
 from schemas.durations import SECOND_US
@@ -22,6 +31,9 @@ _RETRY_S = 1.0
 _LOOK_S = 0.1
 #: How long closing waits for an answer that is under way.
 _LEAVE_S = 1.0
+
+#: What an old broker says.
+_NO_ID = str(Uuid(0, 0))
 
 #: How a partition is begun that has no kept position.
 Begin = Literal["earliest", "latest", "stored", "timestamp"]
@@ -37,18 +49,42 @@ class Told(Protocol):
     def unreachable(self, why: str) -> None:
         """It doesn't; the job waits."""
 
-    def missing(self, topics: Iterable[str]) -> None:
-        """Topics that don't exist yet; empty when all do."""
+    def missing(self, topics: Iterable[str], hidden: Iterable[str]) -> None:
+        """Topics that are not there; empty when all are. Of those `hidden` the broker does not say whether they are."""
 
     def committed(self, error: str | None) -> None:
         """Offsets went to the consumer group, or why not."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What there was when the broker was last asked: the wall clock then (µs), and topic → number of partitions."""
+    """What there was when the broker was last asked: the wall clock then (µs), and topic → number of partitions.
+
+    `ids` is what the broker calls a topic beside its name, where it says: one that was made anew has another.
+    """
 
     asked_us: int
     partitions: dict[str, int]
+    ids: dict[str, str] = {}
+
+
+class Trouble:
+    """Why a client gets no answer: the request says that it failed, the client library why (to its `error_cb`)."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, error: KafkaError) -> None:
+        """The library tells of a connection."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - the library's name; says less than those before
+            self._said = error.str()
+
+    def words_of(self, error: KafkaException) -> str:
+        """Why a request failed, and what was the matter with the connection, if that is known."""
+        return f"{words_of(error)}: {self._said}" if self._said else words_of(error)
+
+    def clear(self) -> None:
+        """The broker answers."""
+        self._said = ""
 
 
 class TopicWatch:
@@ -77,10 +113,16 @@ class TopicWatch:
         begin_at_us: int | None = None,
     ) -> None:
         self.listing: Listing | None = None
-        self._topics = list(topics)
+        self._topics = list(dict.fromkeys(topics))
         self._every_s, self._now, self._told = every_s, now, told
         self._begin_at_us = begin_at_us
-        self._consumer = Consumer({**properties, "on_commit": self._answered}, logger=logger)
+        self._trouble = Trouble()
+        callbacks = {"on_commit": self._answered, "error_cb": self._trouble}
+        self._consumer = Consumer({**properties, **callbacks}, logger=logger)
+        # It logs nothing (nobody takes that from it), and leaves out those properties that are none of its own.
+        self._admin = AdminClient(
+            {**{name: properties[name] for name in properties if name != "debug"}, "log_level": 0}
+        )
         self._offsets: dict[Place, int] = {}
         self._under_way: dict[Place, int] | None = None
         self._wanted: dict[Place, Begin] = {}
@@ -132,11 +174,14 @@ class TopicWatch:
                 self._list()
                 while self._wanted and not self._closed:
                     self._find()
+                self._consumer.poll(0)  # what was the matter before is over
+                self._trouble.clear()
                 self._told.reachable()
                 answers = True
                 self._commit()
             except KafkaException as error:
-                self._told.unreachable(words_of(error))
+                self._consumer.poll(0)  # the library says why
+                self._told.unreachable(self._trouble.words_of(error))
                 answers = False
                 wait_s = min(_RETRY_S, self._every_s)
             self._wake.wait(wait_s)
@@ -157,8 +202,24 @@ class TopicWatch:
                 raise_unless_passing(listed.error)
         with self._lock:  # nobody can answer for a partition that has gone
             self._wanted = {place: begin for place, begin in self._wanted.items() if place[1] < found.get(place[0], 0)}
-        self.listing = Listing(asked_us, found)
-        self._told.missing([topic for topic in self._topics if topic not in found])
+        ids, hidden = self._described()
+        self.listing = Listing(asked_us, found, ids)
+        self._told.missing([topic for topic in self._topics if topic not in found], hidden)
+
+    def _described(self) -> tuple[dict[str, str], list[str]]:
+        """The topics' ids, where the broker is not too old to have any, and the topics that it does not let us see."""
+        ids, hidden = dict[str, str](), list[str]()
+        asked = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_ANSWER_S)
+        for topic, answer in asked.items():
+            try:
+                found = str(answer.result().topic_id)
+            except KafkaException as error:  # there is none, mostly; what else is the matter shows where it is listed
+                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    hidden.append(topic)
+                continue
+            if found != _NO_ID:
+                ids[topic] = found
+        return ids, hidden
 
     def _find(self) -> None:
         """Answer what is wanted, one partition at a time where the protocol has it so."""
@@ -213,16 +274,14 @@ class TopicWatch:
             if committed.offset != OFFSET_INVALID and committed.offset >= 0:
                 return int(committed.offset)
             begin = "earliest"
-        if begin == "timestamp":
+        low, high = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER_S)
+        if begin == "timestamp":  # asked after the end of the log: what is written between the two answers is not older
             assert self._begin_at_us is not None
             partition.offset = self._begin_at_us * 1_000 // SECOND_US
             found = self._consumer.offsets_for_times([partition], timeout=_ANSWER_S)[0]
             if found.error is not None:
                 raise KafkaException(found.error)
-            if found.offset >= 0:
-                return int(found.offset)
-            begin = "latest"  # everything is older
-        low, high = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER_S)
+            return int(found.offset if found.offset >= 0 else high)  # everything before it is older
         return int(low if begin == "earliest" else high)
 
 
