@@ -262,7 +262,7 @@ class CarriedTimes:
             elif per and all(field_of(event, name) for name in per):
                 key = f"{place}/{pass_key_of(one, event)}"
             known = times.get(key)
-            if known is None or (known[0], case.ids[known[1]]) < (occurred_us, event_id):
+            if known is None or (known[0], case.ids[known[1]], known[2]) < (occurred_us, event_id, time_us):
                 times[key] = (occurred_us, place_of(case.ids, event_id), time_us)
 
     def said(self, case: Case, entry: int, handoff: Handoff, pass_key: str) -> int | None:

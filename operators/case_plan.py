@@ -105,8 +105,9 @@ def compile_plans(process: ProcessMap) -> dict[type[EventBase], EventPlan]:
     for index, handoff in enumerate(process.handoff):
         plans.add_handoff(index, handoff)
     for index, rule in enumerate(process.forbidden):
-        plans.of(rule.event.type, rule.case, rule.case).marks.append(Mark(index, rule.event, is_after=False))
-        plans.of(rule.after.type, rule.case, rule.case).marks.append(Mark(index, rule.after, is_after=True))
+        event_field, after_field = rule.event_case or rule.case, rule.after_case or rule.case
+        plans.of(rule.event.type, rule.case, event_field).marks.append(Mark(index, rule.event, is_after=False))
+        plans.of(rule.after.type, rule.case, after_field).marks.append(Mark(index, rule.after, is_after=True))
     for kind, case in process.case.items():
         for pattern in case.begins_with:
             plans.of(pattern.type, kind, kind).begins.append(pattern)

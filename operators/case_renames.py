@@ -20,8 +20,13 @@ class Names(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, entries: Sequence[Handoff], rules: Sequence[Forbidden], times: list[str]) -> "Names":
         """Those of a process map."""
-        handoffs = [f"{handoff.name}|{handoff.start}|{handoff.end}" for handoff in entries]
-        return cls(handoffs, [rule.name for rule in rules], times)
+        return cls([handoff.identity for handoff in entries], [rule.name for rule in rules], times)
+
+    def handoffs_of(self, names: Sequence[str], version: int) -> list[str]:
+        """The names of handoffs in a state; those of version 4 say less, and are taken for what they are now."""
+        if version > 4:
+            return list(names)
+        return [next((now for now in self.handoffs if now.startswith(f"{was}|")), was) for was in names]
 
 
 def renamed(kept: Mapping[str, bytes], old: Names, new: Names) -> dict[str, bytes]:

@@ -94,13 +94,15 @@ class CaseRules:
             current.abandoned_us = earlier(current.abandoned_us, occurred)
             return
         is_start = step.is_start
-        known, known_id = (current.start_us, current.start_id) if is_start else (current.end_us, current.end_id)
+        scope = field_of(event, handoff.scope) if handoff.scope else ""
+        known, known_id, known_scope = current.start_us, current.start_id, current.start_scope
+        if not is_start:
+            known, known_id, known_scope = current.end_us, current.end_id, current.end_scope
         if known is not None:
             if handoff.repeat in ("flag", f"flag_{step.part}"):
                 self.out.extend(duplicate_findings(handoff, case_id, pass_key, known_id, arrived, is_start=is_start))
-            if (occurred, event.event_id) >= (known, known_id):
-                return
-        scope = field_of(event, handoff.scope) if handoff.scope else ""
+            if (occurred, event.event_id, scope) >= (known, known_id, known_scope):
+                return  # ids are unique only within a source: of two that are the same, the scope decides
         if is_start:
             current.start_us, current.start_id, current.start_scope = occurred, event.event_id, scope
         else:

@@ -107,9 +107,10 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
 
 def _repeated(case: Case, record: PassRecord, event: EventBase, scope_field: str) -> bool:
     """Two ends at the same time, an order's lines reserved at once: the end is the one whose id is less."""
-    if case.ids[record.end_id] <= event.event_id:
+    known_id = case.ids[record.end_id]
+    if known_id < event.event_id:
         return True
-    if record.start_us is None or (scope_field and not record.start_scope):
+    if known_id == event.event_id or record.start_us is None or (scope_field and not record.start_scope):
         return False  # the end may say where the pass is counted
     scope = getattr(event, scope_field) if scope_field else None
     record.end_id = place_of(case.ids, event.event_id)

@@ -85,7 +85,7 @@ class CaseGroup:
         self._input = _Input(settings)
         groups, mine = settings.case_groups, int(name.rpartition(":")[2])
         windows = settings.handoff_windows
-        self._changes = PassChanges(settings.site_groups, self._site_of, max(windows.retention_us, windows.grace_us))
+        self._changes = PassChanges(settings.site_groups, self._site_of, windows.kept_us)
         self._handoffs = HandoffTracker(
             settings.process, lambda case_id: bucket_of(case_id, groups) == mine, self._changes
         )

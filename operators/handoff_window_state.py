@@ -9,6 +9,7 @@ from operators.handoff_changes import PassRun
 from operators.handoff_open import OpenPasses
 from operators.handoff_series import Pane, Series
 from operators.windows import ScheduleState
+from schemas.durations import BEGIN_OF_TIME_US
 
 
 class PaneState(msgspec.Struct, frozen=True, array_like=True):
@@ -35,7 +36,11 @@ class SeriesState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of `HandoffWindows`."""
+    """Snapshot of `HandoffWindows`.
+
+    `handoffs` are the identities of those that series are of, `size_us` and `slide_us` the shape of the windows (none
+    in states of before), which could be corrected for `kept_us`. Those that ended before `closed_us` no longer can.
+    """
 
     version: int
     clock_us: int
@@ -43,6 +48,11 @@ class HandoffWindowsState(msgspec.Struct, frozen=True, array_like=True):
     held: list[PassRun]
     schedule: ScheduleState
     series: list[SeriesState]
+    handoffs: list[str] = []
+    size_us: int = 0
+    slide_us: int = 0
+    kept_us: int = 0
+    closed_us: int = BEGIN_OF_TIME_US
 
 
 def series_state(series: Series, slide_us: int) -> SeriesState:

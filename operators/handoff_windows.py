@@ -30,7 +30,7 @@ from operators.handoff_series import (
 from operators.handoff_window_state import HandoffWindowsState, series_of, series_state
 from operators.process_map import Handoff
 from operators.windows import Key, WindowSchedule, WindowSettings
-from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, people_duration
 from schemas.errors import StateError
 from schemas.rows import HandoffWindow, LateEvent
 
@@ -292,7 +292,7 @@ class HandoffWindows:
     def _touch_coverage(self, key: Key, series: Series, begin: int, end: int, now: int) -> None:
         """Windows already written whose end lies in (begin, end]: their backlog has changed."""
         slide, idle = self._settings.slide_us, self._idle_step_us
-        oldest = now - max(self._settings.retention_us, self._settings.grace_us)
+        oldest = now - self._settings.kept_us
         first = max(self._settings.first_end(begin), -(-oldest // slide) * slide)
         if first > end or not self._schedule.is_written(first, now):
             return
@@ -358,7 +358,7 @@ class HandoffWindows:
         """Let go of what can no longer be corrected; looked at once every `IDLE_PANES` slides."""
         if (tick - self._settings.grace_us) % self._idle_step_us:
             return
-        horizon = tick - max(self._settings.retention_us, self._settings.grace_us) - self._settings.size_us
+        horizon = tick - self._settings.kept_us - self._settings.size_us
         for key, series in list(self._series.items()):
             if not series.forget(horizon):
                 del self._series[key]
@@ -378,23 +378,45 @@ class HandoffWindows:
     def snapshot(self) -> HandoffWindowsState:
         """Every series, the schedule, and the changes held back."""
         series = [series_state(one, self._settings.slide_us) for one in self._series.values()]
+        settings, identities = self._settings, [handoff.identity for handoff in self._handoffs]
         return HandoffWindowsState(
-            self.VERSION, self._clock_us, self._idle_us, self._held, self._schedule.snapshot(), series
+            self.VERSION,
+            self._clock_us,
+            self._idle_us,
+            self._held,
+            self._schedule.snapshot(),
+            series,
+            identities,
+            int(settings.size_us),
+            int(settings.slide_us),
+            int(settings.kept_us),
+            self._schedule.closed_us,
         )
 
     def restore(self, state: HandoffWindowsState) -> None:
-        """Take over a snapshot.
+        """Take over a snapshot; series of handoffs that are no longer in the map as they were are let go.
 
         Raises:
-            StateError: it is of another version.
+            StateError: it is of another version, or of windows of another shape.
         """
         if state.version != self.VERSION:
             raise StateError(f"handoff window state of version {state.version}; this code reads {self.VERSION}")
+        now, kept_us = self._settings, (state.size_us, state.slide_us)
+        if state.slide_us and kept_us != (now.size_us, now.slide_us):
+            raise StateError(
+                f"window and slide of the process map are {people_duration(now.size_us)} and "
+                f"{people_duration(now.slide_us)}, but the state was kept with "
+                f"{' and '.join(map(people_duration, kept_us))}: set them back, or start with a new recovery directory"
+            )
         self._clock_us, self._idle_us = state.clock_us, BEGIN_OF_TIME_US
         self._pass_idle(state.idle_us, idle=True)
         self._held = list(state.held)
         self._schedule.restore(state.schedule)
-        kept = [series_of(one, self._settings.slide_us) for one in state.series]
+        self._schedule.closed_us = state.closed_us
+        if state.slide_us and state.kept_us < now.kept_us:  # what windows counted that could not be corrected is gone
+            self._schedule.closed_us = max(state.closed_us, state.clock_us - state.kept_us)
+        same = {one.name for one in self._handoffs if not state.handoffs or one.identity in state.handoffs}
+        kept = [series_of(one, self._settings.slide_us) for one in state.series if one.handoff in same]
         self._series = {one.key: one for one in kept}
         self._numbers, self._placed = {}, []
         self._backlogged = {one.key for one in kept if one.opened}

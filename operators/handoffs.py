@@ -64,7 +64,7 @@ class HandoffTracker:
     is packed. Cost: O(handoffs of the event's type) per event, O(passes of the case) when something runs out.
     """
 
-    VERSION = 4
+    VERSION = 5
 
     def __init__(
         self, process: ProcessMap, owns: Callable[[str], bool] = _owns_all, changes: PassChanges | None = None
@@ -223,14 +223,14 @@ class HandoffTracker:
         return HandoffState(self.VERSION, names.handoffs, names.rules, names.times, self._rules.open_passes, cases)
 
     def restore(self, state: HandoffState) -> None:
-        """Take over a snapshot; passes through handoffs that are no longer in the map are let go.
+        """Take over a snapshot; passes through handoffs that are no longer in the map as they were are let go.
 
         Raises:
             StateError: it is of another version.
         """
-        if state.version != self.VERSION:
-            raise StateError(f"handoff state of version {state.version}; this code reads {self.VERSION}")
-        names = Names(state.handoffs, state.rules, state.times)
+        if state.version not in (4, self.VERSION):
+            raise StateError(f"handoff state of version {state.version}; this code reads 4 and {self.VERSION}")
+        names = Names(self._names.handoffs_of(state.handoffs, state.version), state.rules, state.times)
         self._rules.open_passes = state.open_passes
         for name, kind in self._kinds.items():
             kept = state.cases.get(name, {})

@@ -43,8 +43,9 @@ def lint(process: ProcessMap, file: str, text: str) -> Iterable[Problem]:
         yield from _lint_deadline(handoff, ("handoff", index), problem)
         yield from _lint_others(process, handoff, ("handoff", index), problem)
     for index, forbidden in enumerate(process.forbidden):
-        yield from _lint_pattern(forbidden.event, forbidden.case, ("forbidden", index, "event"), problem)
-        yield from _lint_pattern(forbidden.after, forbidden.case, ("forbidden", index, "after"), problem)
+        event_case, after_case = forbidden.event_case or forbidden.case, forbidden.after_case or forbidden.case
+        yield from _lint_pattern(forbidden.event, event_case, ("forbidden", index, "event"), problem)
+        yield from _lint_pattern(forbidden.after, after_case, ("forbidden", index, "after"), problem)
         yield from _lint_scope(forbidden.scope, [forbidden.event, forbidden.after], ("forbidden", index), problem)
     for index, exception in enumerate(process.exception):
         yield from _lint_pattern(exception.event, exception.case, ("exception", index, "event"), problem)

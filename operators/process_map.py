@@ -94,6 +94,12 @@ class Handoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     depends_on: list[str] = []
     severity: Severity = "medium"
 
+    @property
+    def identity(self) -> str:
+        """What makes a pass one of this handoff's, and where it is counted: under another it is something else."""
+        cases = self.case, self.start_case or self.case, self.end_case or self.case
+        return "|".join((self.name, str(self.start), str(self.end), *cases, ",".join(self.per), self.scope))
+
 
 class Forbidden(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An impossible state: `event` happened (event time) after `after` had."""
@@ -102,6 +108,8 @@ class Forbidden(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     case: CaseField
     event: Pattern
     after: Pattern
+    event_case: CaseField | None = None
+    after_case: CaseField | None = None
     title: str = ""
     scope: str = ""
     severity: Severity = "high"

@@ -373,7 +373,7 @@ class StockReconciler:
         if self._forget_us < before < END_OF_TIME_US:
             period = self._fold_period_us()
             if self._forget_us > BEGIN_OF_TIME_US:
-                self._folded = before // period
+                self._folded = before - before % period
             self._forget_us = before - before % period + period
 
     def _write_due(self) -> None:
@@ -395,8 +395,7 @@ class StockReconciler:
         """Bring the folding of an item up to date."""
         if self._folded is not None:
             windows = self._windows
-            kept_us = max(windows.retention_us, windows.grace_us) + windows.size_us + 2 * windows.slide_us
-            item.forget(self._folded * self._fold_period_us() - kept_us)
+            item.forget(self._folded - windows.kept_us - windows.size_us - 2 * windows.slide_us)
         item.folded = self._folded
 
     def _packed(self, item: Item) -> bytes:
@@ -412,7 +411,17 @@ class StockReconciler:
         """Every item, timers and schedule."""
         items = dict(self._items.snapshot())
         timers, schedule = self._judge.timers.snapshot(), self._schedule.snapshot()
-        return StockState(self.VERSION, self._forget_us, self._folded, items, timers, schedule)
+        return StockState(
+            self.VERSION,
+            self._forget_us,
+            self._folded,
+            items,
+            timers,
+            schedule,
+            int(self._windows.kept_us),
+            self._schedule.closed_us,
+            self._judge.settles_us,
+        )
 
     def restore(self, state: StockState) -> None:
         """Take over a snapshot.
@@ -424,8 +433,11 @@ class StockReconciler:
             raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
         self._forget_us, self._folded = state.forget_us, state.folded
         self._items.restore(state.items)
-        self._judge.timers.restore(list(state.timers))
+        self._judge.restore(state.timers, state.settles_us)
         self._schedule.restore(state.schedule)
+        self._schedule.closed_us = state.closed_us
+        if self._folded is not None and 0 <= state.kept_us < self._windows.kept_us:  # what was said before is folded
+            self._schedule.closed_us = max(state.closed_us, self._folded - state.kept_us)
 
     def _take(self) -> list[StockOutput]:
         if len(self._items.young) > self.MOST_AWAKE:

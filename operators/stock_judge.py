@@ -5,6 +5,7 @@ promise. A condition becomes a finding when it has held, in arrival time, for it
 closes when the condition ends.
 """
 
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import TypeAlias
 
@@ -33,7 +34,13 @@ class StockJudge:
         self.margin_units, self.margin_share = settings.margin_units, settings.margin_share
         self._book, self._by_node = settings.book, settings.safety_stock_by_node
         self._safety_stock, self._inbound_us = settings.safety_stock, settings.inbound_horizon
+        self.settles_us: dict[int, int] = {SHORT: int(settings.oversell_settle), DIFFERS: int(settings.settle)}
         self._margins = f"{settings.margin_units:g} units or {settings.margin_share:.0%}"
+
+    def restore(self, timers: Sequence[Timer], settles_us: Mapping[int, int]) -> None:
+        """Take over timers; what has to hold longer now than when they were set is asked for later."""
+        more_us = {kind: max(0, self.settles_us[kind] - settle_us) for kind, settle_us in settles_us.items()}
+        self.timers.restore([(at_us + more_us.get(kind, 0), kind, key) for at_us, kind, key in timers])
 
     def judge(self, key: str, item: Item, now: int) -> None:
         """Start or end the conditions of an item, whatever of it has changed."""
@@ -131,7 +138,7 @@ class StockJudge:
             self.judge(key, item, at)
             return
         condition = item.differs if kind == DIFFERS else item.short
-        if condition is None or condition.size is not None or condition.since_us != at - self._settle_us(kind):
+        if condition is None or condition.size is not None or condition.since_us > at - self.settles_us[kind]:
             return
         if kind == DIFFERS:
             size = max(item.latest.values()) - min(item.latest.values())
@@ -143,18 +150,15 @@ class StockJudge:
     def _changed(self, kind: int, key: str, item: Item, condition: Condition | None, now: int) -> Condition | None:
         """A condition that didn't hold begins; one that did is over, and so is its finding."""
         if condition is None:
-            self.timers.put(now + self._settle_us(kind), kind, key)
+            self.timers.put(now + self.settles_us[kind], kind, key)
             return Condition(now)
         if condition.size is not None:
             self._tell(kind, key, item, condition.since_us, condition.size, now, closed=True)
         return None
 
-    def _settle_us(self, kind: int) -> int:
-        return self.settings.settle if kind == DIFFERS else self.settings.oversell_settle
-
     def _tell(self, kind: int, key: str, item: Item, since_us: int, size: float, now: int, *, closed: bool) -> None:
         name = "stock_delta" if kind == DIFFERS else "negative_atp"
-        settle_us = self._settle_us(kind)
+        settle_us = self.settles_us[kind]
         opened = (since_us, size)
         self._out.append(
             stock_signal(

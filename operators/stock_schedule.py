@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from operators.windows import NEVER_US, WindowSettings
+from schemas.durations import BEGIN_OF_TIME_US
 
 #: (tick, [(window end, keys)])
 ScheduleState: TypeAlias = list[tuple[int, list[tuple[int, list[str]]]]]
@@ -21,12 +22,15 @@ _NONE: list[int] = []
 
 
 class StockSchedule:
-    """What is to be written at which tick; `next_us` is the earliest, `NEVER_US` where there is none."""
+    """What is to be written at which tick; `next_us` is the earliest, `NEVER_US` where there is none.
+
+    Windows that ended before `closed_us` are late, however long the retention is: they were when it was shorter.
+    """
 
     def __init__(self, settings: WindowSettings) -> None:
-        self.next_us = NEVER_US
+        self.next_us, self.closed_us = NEVER_US, BEGIN_OF_TIME_US
         self._slide_us, self._size_us, self._grace_us = settings.slide_us, settings.size_us, settings.grace_us
-        self._kept_us = max(settings.retention_us, settings.grace_us)
+        self._kept_us = settings.kept_us
         self._due: dict[int, dict[int, dict[str, None]]] = {}
         self._ticks: list[int] = []
 
@@ -45,7 +49,7 @@ class StockSchedule:
         """Schedule one window of `key`; False where it is too old to be corrected."""
         tick = end_us + self._grace_us
         if tick < now_us:
-            if now_us > end_us + self._kept_us:
+            if now_us > end_us + self._kept_us or end_us < self.closed_us:
                 return False
             slide = self._slide_us
             tick = -(-(now_us - self._grace_us) // slide) * slide + self._grace_us

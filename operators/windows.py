@@ -17,6 +17,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from schemas.durations import BEGIN_OF_TIME_US
+
 Key: TypeAlias = tuple[str, ...]
 Due: TypeAlias = tuple[int, list[tuple[int, Key]]]
 ScheduleState: TypeAlias = list[tuple[int, list[tuple[int, tuple[str, ...]]]]]
@@ -45,6 +47,11 @@ class WindowSettings(msgspec.Struct, frozen=True):
         if self.grace_us < 0 or self.retention_us < 0:
             raise ValueError("window grace and retention can't be negative")
 
+    @property
+    def kept_us(self) -> int:
+        """How long after its end a window can be corrected."""
+        return max(self.retention_us, self.grace_us)
+
     def pane(self, instant_us: int) -> int:
         """The start of the pane that `instant_us` falls into."""
         return instant_us - instant_us % self.slide_us
@@ -66,12 +73,14 @@ class WindowSettings(msgspec.Struct, frozen=True):
 class WindowSchedule:
     """What is to be written at which tick. Snapshots are plain lists; restoring gives identical results.
 
-    `next_us` is the earliest tick at which something is to be written, `NEVER_US` where nothing is.
+    `next_us` is the earliest tick at which something is to be written, `NEVER_US` where nothing is. Windows that ended
+    before `closed_us` are late, however long the retention is: they were when it was shorter.
     """
 
     def __init__(self, settings: WindowSettings) -> None:
         self.settings = settings
         self.next_us = NEVER_US
+        self.closed_us = BEGIN_OF_TIME_US
         self._due: dict[int, set[tuple[int, Key]]] = {}
         self._ticks: list[int] = []
 
@@ -108,7 +117,7 @@ class WindowSchedule:
 
     def is_late(self, end_us: int, now_us: int) -> bool:
         """Whether the window that ends at `end_us` can no longer be corrected at arrival time `now_us`."""
-        return now_us > end_us + max(self.settings.retention_us, self.settings.grace_us)
+        return end_us < self.closed_us or now_us > end_us + self.settings.kept_us
 
     def is_written(self, end_us: int, now_us: int) -> bool:
         """Whether the window that ends at `end_us` has had its first writing at arrival time `now_us`."""

@@ -197,8 +197,8 @@ class PurePipeline:
                 self.step(lane)
         return self.rows
 
-    def keep_and_restore(self) -> None:
-        """As if the process had been killed right after a snapshot."""
+    def keep_and_restore(self, settings: PipelineSettings | None = None) -> None:
+        """As if the process had been killed right after a snapshot, and resumed, maybe with other settings."""
         kept = {name: group.snapshot() for name, group in self.groups.items()}
         states = {
             reader.queue.topic: msgspec.msgpack.decode(
@@ -207,6 +207,8 @@ class PurePipeline:
             for reader in self._readers
         }
         ended = set(self._ended)
+        if settings is not None:
+            self.settings, self._router = settings, Router(settings)
         self._open(states)
         self._ended = ended
         self.groups = {}

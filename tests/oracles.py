@@ -309,13 +309,13 @@ def duplicates(events: Sequence[Event], process: ProcessMap) -> "Counter[tuple[s
 def forbidden(events: Sequence[Event], process: ProcessMap) -> set[tuple[str, str]]:
     """rule, case of every impossible state."""
     return {
-        (rule.name, _text(after, rule.case))
+        (rule.name, _text(after, rule.after_case or rule.case))
         for rule in process.forbidden
         for after in events
         for event in events
         if _fits(after, rule.after)
         and _fits(event, rule.event)
-        and _text(after, rule.case) == _text(event, rule.case) != ""
+        and _text(after, rule.after_case or rule.case) == _text(event, rule.event_case or rule.case) != ""
         and _at(event) > _at(after)
     }
 

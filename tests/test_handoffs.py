@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from dataflows.process_maps import load_process_map
 from operators.case_state import HandoffState
 from operators.findings import Output, PassChange
 from operators.handoffs import HandoffTracker
@@ -204,6 +205,20 @@ def test_the_promise_said_last_counts_in_whichever_order_it_arrives() -> None:
     play.send("10:31", "order.promise_changed", order_id="o1", promised_at="12:00", occurred="10:10")
     assert found(play.reach("14:01")) == []
     assert found(play.reach("14:02")) == ["overdue promise o1 since 14:01"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_sources_that_give_the_same_id_at_the_same_time_end_up_the_same_in_either_order(first: int) -> None:
+    ids = {"occurred": "10:00", "order_id": "o1", "event_id": "7"}
+    sources = [{"source": f"oms-{place}", "channel": f"c{place}"} for place in (1, 2)]
+    starts, ends = script(PROMISE.replace("deadline_at", 'scope = "channel"\ndeadline_at')), script(APPROVAL)
+    for arrival, place in (("10:01", first), ("10:02", 1 - first)):
+        starts.send(arrival, "order.created", lines=[], promised_at=f"1{place + 1}:00", **ids, **sources[place])
+        ends.send(arrival, "order.approved", **ids, **sources[place])
+    overdue = signals(starts.reach("15:00"))
+    assert [(one.scope, clock(one.opened_at_us)) for one in overdue] == [({"channel": "c1"}, "12:01")]
+    (done,) = created(ends, "10:03", occurred="09:55")[:1]
+    assert (done.status, done.scope) == ("done", "c1")
 
 
 def test_each_shipment_has_its_own_expected_time() -> None:
@@ -414,6 +429,15 @@ scope = "node"
     before = script(rule)
     allocated(before, "10:00")
     assert found(before.send("10:01", "order.cancelled", order_id="o1", occurred="10:00")) == []
+
+
+@pytest.mark.parametrize("own", [{}, {"order_id": "o1"}])
+def test_an_invoice_after_a_cancellation_is_found_by_the_order_in_its_reference(own: dict[str, str]) -> None:
+    play = Script(HandoffTracker(load_process_map("default")))
+    created(play, "10:00")
+    play.send("10:01", "order.cancelled", order_id="o1")
+    posted = play.send("10:05", "posting.recorded", posting_id="p1", posting_type="invoice", reference="o1", **own)
+    assert found(posted) == ["impossible_state invoiced_after_cancelled o1 since 10:05"]
 
 
 def test_an_exception_is_a_finding_by_itself() -> None:
