@@ -89,6 +89,8 @@ class JsonLinesReader:
 
     Raises (on making, and while a file is followed):
         SourceError: it can't be read, or is shorter than what was read of it.
+
+    `lost` is the path once a followed file was renamed or removed: whatever is written under its name is not read.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class JsonLinesReader:
             raise SourceError(f"{source.path}: can't be read: {error}") from error
         at = self.queue.position, self.queue.offset
         self._blocks = LineBlocks(self._file, *at, longest=MAX_LINE_BYTES, grows=now is not None)
+        self.lost = ""
         self._check_length()
 
     def _check_length(self) -> None:
@@ -146,11 +149,18 @@ class JsonLinesReader:
             raws.extend(self._kept(block.lines))
         if at_end and self._now is not None:
             self._check_length()
+            self.lost = "" if self._has_its_name() else str(self._path)
         ended = at_end and self._now is None
         self.queue.read_to(self._blocks.position, self._blocks.number)
         latest_us = END_OF_TIME_US if self._now is None else self._now() + self._rules.max_future_us
         self.queue.add(Reads(offsets, positions, raws, decoded), ended=ended, latest_us=latest_us)
         return bool(offsets) or ended
+
+    def _has_its_name(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._raw.fileno()))
+        except OSError:
+            return False
 
     def _next(self, most: int) -> Block | None:
         try:

@@ -12,7 +12,7 @@ from types import FrameType
 import msgspec
 
 from dataflows.engine import run_flow
-from dataflows.files import partitions_of
+from dataflows.files import FilePartition, partitions_of
 from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
@@ -72,26 +72,27 @@ def process_map_of(settings: Settings, mapping: Mapping | None, chosen: str | No
     return load_process_map(named)
 
 
-def run_record(settings: Settings, recovery: Path | None, mapping: Mapping | None = None) -> RunRecord:
-    """The identity of this run, or of the run that is resumed from `recovery`.
+def run_record(
+    settings: Settings, recovery: Path | None, mapping: Mapping | None = None, files: Sequence[FilePartition] = ()
+) -> RunRecord:
+    """The identity of this run, or of the run that is resumed from `recovery`; with a mapping `files` are tables.
 
     Raises:
-        StateError: the work was cut otherwise when the state was kept, or tables were read through another mapping;
-            or the directory can't be written to.
+        StateError: the work was cut otherwise when the state was kept, or tables were others, or read through another
+            mapping; or the directory can't be written to.
     """
     engine = settings.engine
     said = b"" if mapping is None else msgspec.json.encode(tomllib.loads(mapping.text))  # whatever its comments say
     read_as = hashlib.sha256(said).hexdigest() if said else ""
     groups = engine.case_groups, engine.item_groups, engine.site_groups
-    fresh = RunRecord(uuid.uuid4().hex[:12], engine.lanes, *groups, read_as)
     if recovery is None:
-        return fresh
+        return RunRecord(uuid.uuid4().hex[:12], engine.lanes, *groups)
+    tables = {} if mapping is None else {file.name: _digest(file.path) for file in files}
+    fresh = RunRecord(uuid.uuid4().hex[:12], engine.lanes, *groups, read_as, tables)
     path = RunRecord.path(recovery)
     with writing(recovery):
         if not path.exists():
-            made = path.with_suffix(".new")
-            made.write_bytes(msgspec.json.encode(fresh))
-            made.replace(path)
+            _keep(path, fresh)
             return fresh
         text = path.read_bytes()
     try:
@@ -109,7 +110,30 @@ def run_record(settings: Settings, recovery: Path | None, mapping: Mapping | Non
             f"{mapping.file} is not as it was when the state in {recovery} was kept, and what was read through it "
             "would not be read again: take the change back, or replay with --fresh and a new recovery directory"
         )
+    changed = [file.path for file in files if kept.tables.get(file.name, "") not in ("", tables.get(file.name))]
+    if changed:
+        raise StateError(
+            f"{', '.join(changed)} is not as it was when the state in {recovery} was kept, and rows of it that were "
+            "read would be left out or read again: take the change back (what is new can come in a table of another "
+            "name), or replay with --fresh and a new recovery directory"
+        )
+    if tables.keys() - kept.tables.keys():
+        kept = msgspec.structs.replace(kept, mapping=read_as, tables=kept.tables | tables)
+        with writing(recovery):
+            _keep(path, kept)
     return kept
+
+
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as table:
+        return hashlib.file_digest(table, "sha256").hexdigest()
+
+
+def _keep(path: Path, record: RunRecord) -> None:
+    """Whole or not at all."""
+    made = path.with_suffix(".new")
+    made.write_bytes(msgspec.json.encode(record))
+    made.replace(path)
 
 
 class StoreWriter:
@@ -180,7 +204,7 @@ def run_job(
     with ExitStack() as open_now:
         if recovery is not None:
             open_now.enter_context(held(recovery))
-        record = run_record(settings, recovery, mapping)
+        record = run_record(settings, recovery, mapping, partitions)
         blocks = BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)
         writer = StoreWriter(open_now.enter_context(closing(blocks)))
         open_now.enter_context(_stopping(stop))

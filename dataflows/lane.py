@@ -57,6 +57,7 @@ class FileLane:
     Args:
         resume: what `snapshot` gave: the position of each file by its name. Files that are new are read from the start.
         on_progress: told how far the lane's input has been read, 0 to 1.
+        on_lost: told which of its followed files are no longer to be found under their names.
     """
 
     def __init__(
@@ -66,10 +67,12 @@ class FileLane:
         source: LaneInput,
         resume: bytes | None,
         on_progress: Callable[[str, float], None],
+        on_lost: Callable[[str, Sequence[str]], None] | None = None,
     ) -> None:
         self._name = name
         self._source = source
         self._on_progress = on_progress
+        self._on_lost = on_lost
         self._merge = LaneMerge()
         kept = self._merge.restore(lane_state(resume, LaneState)) if resume else {}
         self._mine: dict[str, Reader] = {
@@ -106,6 +109,7 @@ class FileLane:
         for queue in self._merge.wanting():
             news = self._readers[id(queue)].fetch(self._source.batch) or news
         self._quiet = self._source.clock is not None and not news
+        self._tell_lost()
         if self._quiet:
             idle = self._now() - self._source.idle_grace_us
             for queue in self._merge.wanting():
@@ -124,6 +128,11 @@ class FileLane:
         """How far the lane's input has been read; a table tells it while it is being sorted, too."""
         readers = list(self._mine.values())
         self._on_progress(self._name, sum(reader.progress() for reader in readers) / len(readers) if readers else 1.0)
+
+    def _tell_lost(self) -> None:
+        if self._on_lost is not None and self._source.clock is not None:
+            readers = [reader for reader in self._mine.values() if isinstance(reader, JsonLinesReader)]
+            self._on_lost(self._name, [reader.lost for reader in readers if reader.lost])
 
     def next_awake(self) -> datetime | None:
         """After a poll that found nothing new, when to look again."""

@@ -224,7 +224,7 @@ def _lanes(
             idle_grace_us=settings.time.idle_grace,
             clock=wall_clock,
         )
-        return lambda name, resume: FileLane(name, groups.lanes, source, resume, watch.file_lane)
+        return lambda name, resume: FileLane(name, groups.lanes, source, resume, watch.file_lane, watch.files_lost)
     kafka, logger = settings.kafka, _client_logger()
     properties = consumer_properties(kafka)
     topics = TopicWatch(

@@ -31,7 +31,8 @@ _SAID = re.compile(r'SqliteFailure\(.*?Some\("(.*?)"\)\)')
 class RunRecord(msgspec.Struct, frozen=True):
     """What is kept beside the engine's recovery files: whose they are, and with which cut of the work.
 
-    `mapping` is a hash of what tables were read through: their positions count the messages that it made of them.
+    `mapping` is a hash of what tables were read through, `tables` has one of each table by its partition's name: their
+    positions count the messages that the mapping made of them, in the order of their times.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     item_groups: int
     site_groups: int
     mapping: str = ""
+    tables: dict[str, str] = {}
 
     @staticmethod
     def path(recovery: Path) -> Path:

@@ -58,6 +58,7 @@ class JobWatch:
         self._snapshot_bytes = 0
         self._missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._reachable: bool | None = None
+        self._lost_files: dict[str, Sequence[str]] = {}
         for record in ROW_TYPES:  # the first refusal of a table is a rise then, which an alert can see
             telemetry.count(metrics.ROWS_REFUSED, 0, record.TABLE)
         for stage in LATE_STAGES:
@@ -108,9 +109,16 @@ class JobWatch:
     def file_lane(self, lane: str, share: float) -> None:
         """A lane over files was looked at, and read up to `share` of them."""
         del share
-        self._telemetry.condition("source", ok=True)
+        lost = [path for paths in self._lost_files.values() for path in paths]
+        self._telemetry.condition("source", ok=not lost, why=_not_followed(lost))
         self._telemetry.set(metrics.SOURCE_UP, 1, lane)
         self._age(lane, self._now_us())
+
+    def files_lost(self, lane: str, paths: Sequence[str]) -> None:
+        """These of a lane's files were renamed or removed since they were opened; none: all are there (again)."""
+        self._lost_files[lane] = paths
+        for path in paths:
+            self._source.warning("file_lost", _not_followed([path]), key=path, lane=lane)
 
     def _age(self, lane: str, now_us: int) -> None:
         watermark_us = self._watermarks.get(lane, BEGIN_OF_TIME_US)
@@ -309,3 +317,13 @@ class JobWatch:
     def ended(self, *, kept: bool) -> None:
         """It has ended as it was asked to."""
         self._engine.info("stopped", "stopped at a snapshot" if kept else "stopped; nothing was kept to go on from")
+
+
+def _not_followed(paths: Sequence[str]) -> str:
+    """What is wrong with them, and the remedy."""
+    return (
+        f"{', '.join(paths)}: is no longer the file that is followed (it was renamed or removed): what is written "
+        "under that name is not read; rename it back, and give what is new a file of another name"
+        if paths
+        else ""
+    )

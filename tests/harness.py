@@ -1,6 +1,7 @@
 """Driving the pure pipeline without an engine: partitions in memory, any cut of the work, kept and restored at will."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 
@@ -75,6 +76,7 @@ scope = "node"
 """
 
 
+@cache  # reading it takes longer than most logs of a property do
 def small_map() -> ProcessMap:
     declared = read_process_map(MAP, "small.toml")
     assert declared.value is not None, declared.problems

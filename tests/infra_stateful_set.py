@@ -252,8 +252,8 @@ def _toml(document: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def wait(condition: Callable[[], bool], what: str, deadline_s: float = 90.0) -> None:
+def wait(condition: Callable[[], bool], what: str, deadline_s: float = 90.0, every_s: float = _LOOK_S) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"waited {deadline_s} s for {what}"
-        time.sleep(_LOOK_S)
+        time.sleep(every_s)

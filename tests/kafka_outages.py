@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import ApacheKafka, Broker
-from tests.kafka_job import Job, Log, wait_for
+from tests.kafka_job import SELDOM_S, Job, Log, wait_for
 
 #: As long as it must be seen that nothing moves.
 STILL_S = 1.5
@@ -36,7 +36,7 @@ def job_of(
 
 def to_end(job: Job, log: Log) -> None:
     """Let it come to the end of the log and stop."""
-    wait_for(lambda: job.at_end(log), "the end of the log", 180)
+    wait_for(lambda: job.at_end(log), "the end of the log", 180, SELDOM_S)
     job.stop()
 
 
@@ -49,7 +49,7 @@ def to_end_by_clock(job: Job, log: Log) -> None:
         lags = job.metric("andon_lag_messages")
         return len(lags) == len(log.messages) and not any(lags.values()) and len(ages) == 4 and max(ages.values()) < 60
 
-    wait_for(done, "the end of the log", 180)
+    wait_for(done, "the end of the log", 180, SELDOM_S)
     job.stop()
 
 

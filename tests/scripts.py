@@ -4,6 +4,7 @@ Times are written `10:15` or `10:15:00.000001`, of 2 March 2026, or `3d 10:15` f
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -103,6 +104,7 @@ def rows(outputs: Sequence[Any]) -> list[str]:
     ]
 
 
+@cache
 def process_map(text: str) -> ProcessMap:
     declared = read_process_map('name = "script"\n' + text, "script.toml")
     assert declared.value is not None, declared.problems

@@ -6,6 +6,7 @@ optional starts, requirements, tasks that are given up, reservations that expire
 
 import random
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 from hypothesis import strategies as st
@@ -150,6 +151,7 @@ STOCK_TYPES = (
 SYSTEMS = ("erp", "ecom", "wms")
 
 
+@cache  # reading it takes longer than most logs of a property do
 def shop_map() -> ProcessMap:
     declared = read_process_map(MAP, "shop.toml")
     assert declared.value is not None, declared.problems

@@ -250,8 +250,9 @@ def test_a_replay_goes_on_in_the_minute_in_which_its_file_had_ended(tmp_path: Pa
     assert grown.startswith("Read 2 messages that arrived from 2026-03-02 00:00Z to 2026-03-02 00:01Z: 2 events")
 
 
-def test_a_mapping_that_was_changed_does_not_go_on_from_what_was_read_through_it_before(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("order,t\no1,2026-03-02\n")
+def test_a_table_or_mapping_that_was_changed_does_not_go_on_from_what_was_read_before(tmp_path: Path) -> None:
+    rows = "order,t\no1,2026-03-02\n"
+    (tmp_path / "t.csv").write_text(rows)
     (tmp_path / "m.toml").write_text(
         '[mapping]\nname = "m"\nsource = "s"\nsystem = "oms"\n[table]\ntime = "t"\nzone = "UTC"\n'
         '[[event]]\ntype = "order.approved"\n[event.set]\norder_id = "{order}"\n'
@@ -261,6 +262,11 @@ def test_a_mapping_that_was_changed_does_not_go_on_from_what_was_read_through_it
     with (tmp_path / "m.toml").open("a") as file:
         file.write("# why\n")
     andon(*replay, cwd=tmp_path)
+    (tmp_path / "t.csv").write_text(rows.replace("o1", "o2"))
+    refused = andon(*replay, cwd=tmp_path, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("andon: t.csv is not as it was when the state in state was kept")
+    (tmp_path / "t.csv").write_text(rows)
     with (tmp_path / "m.toml").open("a") as file:
         file.write('reason = "paid"\n')
     refused = andon(*replay, cwd=tmp_path, check=False)

@@ -128,6 +128,17 @@ def test_a_surge_of_one_items_returns(usual: int) -> None:
     assert {impact.order_id for finding in found for impact in finding.impacts} == {f"o{5_000 + n}" for n in range(30)}
 
 
+def test_of_an_order_with_two_returns_both_are_named() -> None:
+    begin = START_US + DAY_US
+    authorized = [
+        event(n, "return.authorized", START_US + (n - 5_000) * MINUTE_US, return_id=f"r{n}", order_id=f"o{n // 2}")
+        for n in range(5_000, 5_040)
+    ]
+    early = [refunded(5_000 + n, begin + n * 10 * MINUTE_US) for n in range(8)]
+    found = run([*usual_days(2), *authorized, *early], START_US + 3 * DAY_US)
+    assert {impact.case_id for finding in found for impact in finding.impacts} == {f"r{5_000 + n}" for n in range(8)}
+
+
 def test_refunds_before_the_goods_are_found_and_a_receipt_that_is_only_reported_late_is_none() -> None:
     begin = START_US + DAY_US
     authorized = [

@@ -25,7 +25,7 @@ from schemas.durations import Instant
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
-from tests.kafka_job import PATIENT, Job, Log, wait_for
+from tests.kafka_job import PATIENT, SELDOM_S, Job, Log, wait_for
 from tests.processes import query
 from tests.webhook_process import OLD, SECRET, Process
 from tests.webhook_receiver import Received, ScriptedReceiver, until
@@ -103,7 +103,7 @@ class Run:
 
     def end(self, log: Log) -> list[dict[str, object]]:
         """Let all of the log be processed and all of the alerts be delivered, then stop both; gives the alerts."""
-        wait_for(lambda: self.job.at_end(log), "the log to be consumed", _DEADLINE_S)
+        wait_for(lambda: self.job.at_end(log), "the log to be consumed", _DEADLINE_S, SELDOM_S)
         assert self.job.stop() < 10
         columns = "alert_id, receiver, action, sequence, incident_ids, sent_at"
         alerts = query(f"SELECT {columns} FROM alerts ORDER BY sequence", self.job.folder)

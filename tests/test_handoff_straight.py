@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import msgspec
 import pytest
@@ -31,6 +32,7 @@ def short_lived(process: ProcessMap) -> ProcessMap:
     return msgspec.structs.replace(process, case={"order_id": order, "reservation_id": CaseRule(**soon)})
 
 
+@cache
 def lone_map(retention_us: int, *, begins: bool, repeat: str, deadline: str) -> ProcessMap:
     """A kind of case with one handoff, so that most cases are nothing but one pass."""
     declared = read_process_map(

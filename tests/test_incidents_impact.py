@@ -1,10 +1,13 @@
 """What an incident costs: orders once, money by currency, promises that will be missed, and how urgent that is."""
 
+from itertools import permutations
+
 import pytest
 
 from operators.detectors.records import Impact
 from operators.incidents.delays import Delays
-from operators.incidents.orders import SharedOrders
+from operators.incidents.orders import SharedOrders, absorb_orders, touch
+from operators.incidents.records import Touched, begun, finding_of
 from operators.incidents.settings import PriorityWeights
 from schemas.durations import MINUTE_US
 from schemas.incident_rows import Incident
@@ -122,6 +125,30 @@ def test_refunds_that_customers_wait_for() -> None:
     waiting = [Impact(f"o{n}", f"r{n}", refund=20.0, currency="EUR") for n in range(4)]
     incident = only(run([finding(10, "refund_lag", NODE, waiting)]))
     assert (incident.refunds_exposed, incident.currency, incident.value_at_risk) == (80.0, "EUR", 0.0)
+
+
+def test_refunds_of_several_returns_of_an_order_add_up_and_each_counts_once() -> None:
+    first, second = (Impact("o1", f"r{n}", value=v, refund=v, currency="EUR") for n, v in ((1, 20.0), (2, 30.0)))
+    whole = Impact("o1", value=35.0, refund=45.0, currency="EUR")
+    for said in permutations(([first, second], [second, first], [whole])):
+        incident = only(run([finding(10 + n, "refund_lag", NODE, some) for n, some in enumerate(said)]))
+        assert (incident.orders_affected, incident.refunds_exposed) == (1, 50.0)
+
+
+def test_refunds_of_several_returns_of_an_order_add_up_when_incidents_are_merged() -> None:
+    shared, records = SharedOrders(), []
+    for number, name in enumerate(("r1", "r2"), start=1):
+        record = begun(number, finding_of(finding(10, "refund_lag", {"interface": name})), 0)
+        touch(record, shared, to_be_paid_back(name), 10)
+        records.append(record)
+    absorb_orders(records[0], records[1], shared, 10)
+    assert records[0].totals.refunds == {"EUR": 50.0}
+    touch(records[0], shared, to_be_paid_back("r2"), 10)
+    assert records[0].totals.refunds == {"EUR": 50.0}
+
+
+def to_be_paid_back(return_id: str) -> Touched:
+    return Touched(Impact("o1", return_id, refund=25.0, currency="EUR"), "s", "refund_lag", 0)
 
 
 def test_money_beside_orders_is_as_it_stands_and_of_the_kind_with_most() -> None:

@@ -21,7 +21,7 @@ from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.infra_pods import PARTS, Pods
 from tests.kafka_broker import Broker
-from tests.kafka_job import Job, Log, wait_for, whole_views
+from tests.kafka_job import SELDOM_S, Job, Log, wait_for, whole_views
 from tests.processes import PEER_GONE, query
 
 SCRIPT: dict[str, Any] = runpy.run_path(str(PARTS))
@@ -319,4 +319,4 @@ def wait_until_end(pods: Pods, job: Job, log: Log) -> None:
         return len(lags) == len(log.messages) and all(value <= 1 for value in lags)
 
     pods.wait_for_messages(0)
-    wait_for(at_end, "the log to be consumed", 300)
+    wait_for(at_end, "the log to be consumed", 300, SELDOM_S)

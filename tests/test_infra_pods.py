@@ -28,7 +28,7 @@ from tests.infra_namespace_api import NamespaceApi
 from tests.infra_stateful_set import Namespace, wait
 from tests.infra_stateful_set_image import Image, build
 from tests.kafka_broker import Broker
-from tests.kafka_job import CALM, PATIENT, Job, Log, whole_views
+from tests.kafka_job import PATIENT, SELDOM_S, Job, Log, whole_views
 from tests.processes import PEER_GONE, andon, environment
 
 PASSWORD = "secret"  # noqa: S105 - of a database that a test made
@@ -84,9 +84,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, front: ClickHouseFront
     with Broker() as broker:
         log.produce(broker)
         with Job(folder, broker, front.dsn_of("undisturbed"), **sections) as job:
-            job.start(epoch=CALM)
-            wait(lambda: job.at_end(log), "the log to be consumed", 300)
-            job.stop()
+            job.run_to_end(log)
             found = whole_views(folder)
     assert found["handoffs"][0] > 1_000  # type: ignore[index] # (rows, hash)
     assert found["signals"][0] > 0  # type: ignore[index]
@@ -136,7 +134,7 @@ class Scene:
         assert self.load.under_way, "the log was being written all the time"
         self.load.finish()
         partitions = len(self.load.log.messages)
-        wait(lambda: len(lag := self.lag()) == partitions and max(lag) <= 1, "the log to be consumed", 300)
+        wait(lambda: len(lag := self.lag()) == partitions and max(lag) <= 1, "the log to be consumed", 300, SELDOM_S)
         assert self.stop() == [0] * 2
         for pod in (*self.namespace.past, *self.namespace.pods.values()):
             assert pod.written_outside() == []

@@ -16,7 +16,7 @@ from schemas.durations import HOUR_US, MINUTE_US, SECOND_US, Duration, Instant
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
-from tests.kafka_job import Job, Log, wait_for, whole_views
+from tests.kafka_job import SELDOM_S, Job, Log, wait_for, whole_views
 
 HOURS = int(os.environ.get("ANDON_TEST_LIVE_HOURS", "1"))
 SPEED = 100
@@ -88,7 +88,7 @@ def test_live_and_backlog_give_the_same_rows(tmp_path: Path) -> None:
             for job, processes in ((one, 1), (two, 2)):
                 assert job.messages(processes) > log.count / 2, "it was live"
             for job, processes in ((one, 1), (two, 2)):
-                wait_for(lambda job=job, n=processes: job.at_end(log, n), "the log to be consumed")
+                wait_for(lambda job=job, n=processes: job.at_end(log, n), "the log to be consumed", every_s=SELDOM_S)
                 job.stop()
             found = [whole_views(job.folder) for job in (one, two)]
         with Job(tmp_path / "backlog", broker, front.dsn_of("backlog"), engine={"lanes": 2}) as backlog:

@@ -1,6 +1,6 @@
 """A job over a real broker and a real ClickHouse, cut into processes, killed and stopped between: the same views.
 
-The log is a third of that of tests/test_kafka_kills.py: it is as many processes that count here, not as many points.
+The log is half of that of tests/test_kafka_kills.py: it is as many processes that count here, not as many points.
 """
 
 from pathlib import Path

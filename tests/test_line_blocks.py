@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -14,11 +15,16 @@ from hypothesis import strategies as st
 
 from dataflows import files, line_blocks
 from dataflows.files import FilePartition, JsonLinesReader
+from dataflows.flow import Stop
+from dataflows.input_limit import InputLimit
+from dataflows.lane import FileLane, LaneInput
 from dataflows.line_blocks import LineBlocks
+from dataflows.telemetry import Telemetry
+from dataflows.watch import JobWatch
 from operators.lane_state import PartitionState, TimeRules
 from operators.stamping import LOOKAHEAD
 from schemas.decode import EventDecoder, Fault
-from schemas.durations import END_OF_TIME_US
+from schemas.durations import END_OF_TIME_US, to_us
 from schemas.errors import SourceError
 from schemas.lines import Lines, Places, Runs
 from schemas.rows import DeadLetter
@@ -221,6 +227,35 @@ def test_a_followed_file_that_loses_what_was_read_of_it_ends_in_words(tmp_path: 
         reader.fetch(10)
     with pytest.raises(SourceError, match=told):
         JsonLinesReader(source, TimeRules(), kept)
+
+
+def test_a_followed_file_that_is_rotated_by_rename_is_said_until_it_is_back(tmp_path: Path) -> None:
+    path, steady = tmp_path / "log.jsonl", tmp_path / "steady.jsonl"
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    telemetry = Telemetry(0, stalled_after_s=60, limit=InputLimit(60, 1.0))
+    watch = JobWatch(telemetry, Stop(), lambda: to_us(now), 8.0)
+    lanes = []
+    for file in (path, steady):
+        file.write_bytes(GOOD + b"\n")
+        one = FilePartition(str(file), file.name, 0)
+        source = LaneInput(partitions=(one,), rules=TimeRules(), batch=10, clock=lambda: now)
+        lanes.append(FileLane(file.name, [file.name], source, None, watch.file_lane, watch.files_lost))
+
+    def said() -> list[str]:
+        for lane in lanes * 2:  # none takes back what another one says
+            lane.next()
+        return [one.why for one in telemetry.conditions() if one.name == "source" and not one.ok]
+
+    assert said() == []
+    rotated = path.rename(tmp_path / "log.jsonl.1")
+    for _ in range(2):
+        (words,) = said()
+        assert words.startswith(f"{path}: is no longer the file that is followed")
+        path.write_bytes((GOOD + b"\n") * 3)  # another one
+    rotated.replace(path)
+    assert said() == []
+    for lane in lanes:
+        lane.close()
 
 
 def test_of_a_line_that_is_too_long_the_beginning_is_kept(

@@ -178,6 +178,25 @@ currency = { const = "EUR", column = "c" }
             '[table]\ntime = "t"\nencoding = "base64"\n' + event('set = { order_id = "{o}" }'),
             "must be an encoding, such as",
         ),
+        *[
+            (
+                f'[table]\ntime = "t"\nzone = "UTC"\n{key} = "|"\ndelimiter = "|"\n'
+                + event('set = { order_id = "{o}" }'),
+                f't.toml:8: table.{key} = "|": must not be the delimiter',
+            )
+            for key in ("quote", "escape")
+        ],
+        *[
+            (
+                TIME + event(f'set = {{ order_id = "{{o}}", total = {{ number = "{formula}" }} }}', "order.created"),
+                f"event[0].set.total: {told}",
+            )
+            for formula, told in (
+                ("(" * 2_000 + "{a}" + ")" * 2_000, "has brackets in brackets in brackets, 2,000 deep"),
+                ("- " * 2_000 + "{a}", "has 2,001 parts"),
+                (" + ".join(["{a}"] * 2_000), "has 3,999 parts"),
+            )
+        ],
         (TIME + event('when = { a = {} }\nset = { order_id = "{o}" }'), "says nothing"),
         (TIME, "event: is missing and has no default"),
         ("[table\n", "TOML syntax"),

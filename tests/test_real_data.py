@@ -25,9 +25,16 @@ def signals(cwd: Path) -> dict[str, int]:
     }
 
 
-def test_olist(shared_data: Path, tmp_path: Path) -> None:
-    replay(shared_data, "olist", "olist/orders.csv.gz", tmp_path)
-    found = statuses(tmp_path)
+@pytest.fixture(scope="module")
+def olist(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where it was replayed to."""
+    folder = tmp_path_factory.mktemp("olist")
+    replay(shared_data, "olist", "olist/orders.csv.gz", folder)
+    return folder
+
+
+def test_olist(olist: Path) -> None:
+    found = statuses(olist)
     assert found["carrier_handover", "out_of_sequence"] == 74, "handed to the carrier before approval"
     assert found["dispatch", "out_of_sequence"] == 12, "handed to the carrier before purchase"
     assert found["delivery_promise", "late"] == 392, "delivered after the promise"
@@ -79,8 +86,7 @@ def test_ocel(shared_data: Path, tmp_path: Path) -> None:
     assert "out_of_sequence" not in said
 
 
-def test_replaying_twice_changes_no_view(shared_data: Path, tmp_path: Path) -> None:
-    replay(shared_data, "olist", "olist/orders.csv.gz", tmp_path)
-    once = fingerprints(tmp_path)
-    replay(shared_data, "olist", "olist/orders.csv.gz", tmp_path)
-    assert fingerprints(tmp_path) == once
+def test_replaying_twice_changes_no_view(shared_data: Path, olist: Path) -> None:
+    once = fingerprints(olist)
+    replay(shared_data, "olist", "olist/orders.csv.gz", olist)
+    assert fingerprints(olist) == once

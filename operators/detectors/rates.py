@@ -314,8 +314,9 @@ class RateWatch(ScopeDetector):
         """The touched cases that were not named yet."""
         new = []
         for _, _, _, impact in members:
-            if impact is not None and impact.key and impact.key not in state.named and len(state.named) < _MOST_NAMED:
-                state.named[impact.key] = None
+            name = "" if impact is None else impact.case_id or impact.order_id  # of an order with two returns, both
+            if impact is not None and name and name not in state.named and len(state.named) < _MOST_NAMED:
+                state.named[name] = None
                 new.append(impact)
         return new
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from operators.detectors.records import Impact, Standing
+from operators.detectors.records import Standing
 from operators.incidents.records import Record, Touched
 
 
@@ -78,11 +78,11 @@ def touch(record: Record, shared: SharedOrders, touched: Touched, most: int) -> 
         shared.add(record.number, key)
         return True
     known.standing = latest(known.standing, touched.standing)
-    impact = completed(known.impact, touched.impact)
-    if impact != known.impact:
-        record.totals.count(known.impact, -1)
-        record.totals.count(impact, 1)
-        known.impact = impact
+    before = known.impact
+    complete(known, touched)
+    if known.impact != before:
+        record.totals.count(before, -1)
+        record.totals.count(known.impact, 1)
         record.fresh_orders.append(key)
     return False
 
@@ -94,23 +94,34 @@ def latest(one: Standing | None, other: Standing | None) -> Standing | None:
     return other if other.arrival_us > one.arrival_us else one
 
 
-def completed(known: Impact, said: Impact) -> Impact:
+def complete(known: Touched, said: Touched) -> None:
     """One case of which two findings told: the lines of the one that touches more, the promise that was said last.
 
-    Money in another currency is no part of it: a record has one, and 50 USD are not 50 EUR.
+    Refunds of several returns add up; of what is said of one return twice, or of the whole order beside its returns, it
+    is the larger. Money in another currency is no part of it: a record has one, and 50 USD are not 50 EUR.
     """
-    more, less = (said, known) if (said.value, said.units) > (known.value, known.units) else (known, said)
-    if known.currency and said.currency and known.currency != said.currency:
-        less = msgspec.structs.replace(less, margin=None, refund=more.refund)
-    return msgspec.structs.replace(
+    one, other = known.impact, said.impact
+    is_more = (other.value, other.units) > (one.value, one.units)
+    more, less = (other, one) if is_more else (one, other)
+    refunds = (said if is_more else known).refunds_known
+    if one.currency and other.currency and one.currency != other.currency:
+        less = msgspec.structs.replace(less, margin=None)
+    elif one.refund or other.refund:
+        refunds = _larger(known.refunds_known, said.refunds_known)
+    known.refunds = refunds or None
+    known.impact = msgspec.structs.replace(
         more,
         case_id=more.case_id or less.case_id,
         customer_id=more.customer_id or less.customer_id,
         margin=less.margin if more.margin is None and more.value == less.value else more.margin,
-        refund=max(more.refund, less.refund),
+        refund=max(refunds.get("", 0.0), sum(amount for case_id, amount in refunds.items() if case_id)),
         currency=more.currency or less.currency,
-        promised_us=known.promised_us if said.promised_us is None else said.promised_us,
+        promised_us=one.promised_us if other.promised_us is None else other.promised_us,
     )
+
+
+def _larger(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    return {key: max(one.get(key, 0.0), other.get(key, 0.0)) for key in {**one, **other}}
 
 
 def absorb_orders(record: Record, other: Record, shared: SharedOrders, most: int) -> None:

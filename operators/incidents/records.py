@@ -61,7 +61,9 @@ class KindPart(msgspec.Struct, array_like=True):
 class Touched(msgspec.Struct, array_like=True):
     """A case that an incident touches, and who named it first. `version` 0: not yet written as it stands.
 
-    `standing` is how far an order is, as last heard (`impact` has none); None where nobody says.
+    `standing` is how far an order is, as last heard (`impact` has none); None where nobody says. `refunds` is what
+    is to be paid back by return ("" for the order as a whole), of which `impact` has the sum; None until a second
+    finding tells of the case.
     """
 
     impact: Impact
@@ -72,6 +74,14 @@ class Touched(msgspec.Struct, array_like=True):
     error_s: float | None = None
     version: int = 0
     standing: Standing | None = None
+    refunds: dict[str, float] | None = None
+
+    @property
+    def refunds_known(self) -> dict[str, float]:
+        """What is to be paid back, by return."""
+        if self.refunds is None:
+            return {self.impact.case_id: self.impact.refund} if self.impact.refund else {}
+        return self.refunds
 
 
 class Totals(msgspec.Struct, array_like=True):

@@ -43,11 +43,14 @@ def lint(declared: Declaration, file: str, text: str) -> Iterable[Problem]:
 
 
 def _lint_table(table: Table, problem: Problems) -> Iterable[Problem]:
-    if len(DELIMITERS.get(table.delimiter, table.delimiter)) != 1:
+    delimiter = DELIMITERS.get(table.delimiter, table.delimiter)
+    if len(delimiter) != 1:
         yield problem(("table", "delimiter"), table.delimiter, 'must be one character, or "tab"')
     for key, sign in (("quote", table.quote), ("escape", table.escape)):
         if len(sign) > 1:
             yield problem(("table", key), sign, 'must be one character, or "" for none')
+        elif sign == delimiter:
+            yield problem(("table", key), sign, 'must not be the delimiter; "" where there is none')
     try:
         "".encode(table.encoding)  # unlike codecs.lookup, this refuses what is no encoding of texts, such as base64
     except (LookupError, ValueError):

@@ -15,6 +15,8 @@ from schemas.problems import Problem
 
 _Problems = Callable[[Path, object, str], Problem]
 _SOURCES = ("column", "columns", "text", "number", "const")
+#: A formula or text that is longer is not repeated beside what is wrong with it.
+_MOST_SHOWN = 200
 
 
 def lint_fields(
@@ -125,7 +127,8 @@ def _lint_source(value: Value, field: Field, path: Path, problem: _Problems) -> 
             if not any(is_column for is_column, _ in parts) and not _changed(value):
                 yield from _lint_constant(field, constant, path, problem)
     except TemplateError as error:
-        yield problem(path, value.number or value.text, str(error))
+        shown = value.number or value.text or ""
+        yield problem(path, shown if len(shown) <= _MOST_SHOWN else None, str(error))
     if value.columns is not None and not value.columns:
         yield problem((*path, "columns"), None, "must name at least one column")
     if value.const is not None and not _changed(value):

@@ -30,7 +30,7 @@ _OTHERS = {
     b"SQLite": "an SQLite database",
 }
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " "}
-_UTF8 = {"utf-8", "utf8", "utf_8"}
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 class BadRow(msgspec.Struct, frozen=True, gc=False):
@@ -174,12 +174,12 @@ class _CsvTable:
         if self._packed:
             unpacked = stack.enter_context(gzip.GzipFile(fileobj=self._raw))
             stream = stack.enter_context(io.BufferedReader(unpacked, 1 << 17))
-        encoding = "utf-8-sig" if table.encoding.lower() in _UTF8 else table.encoding
-        text = stack.enter_context(io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline=""))
+        text = stack.enter_context(io.TextIOWrapper(stream, table.encoding, errors="surrogateescape", newline=""))
         for _ in range(table.skip_lines):
             text.readline()
+        first = text.readline().removeprefix(_BYTE_ORDER_MARK)
         return csv.reader(
-            chain(text, self._note_end()),
+            chain([first] if first else (), text, self._note_end()),
             delimiter=DELIMITERS.get(table.delimiter, table.delimiter),
             quotechar=table.quote or None,
             quoting=csv.QUOTE_MINIMAL if table.quote else csv.QUOTE_NONE,

@@ -7,6 +7,7 @@ A doubled brace is a brace. Both are compiled once, against the places of the co
 import re
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, DecimalException
+from itertools import accumulate
 from typing import TypeAlias
 
 from schemas.decode import Reason
@@ -23,6 +24,8 @@ BUILTINS = ("@row", "@hash", "@file", "@each", "@index")
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _TOKEN = re.compile(r"\s*(?:(?P<number>\d+(?:\.\d+)?)|\{(?P<column>[^{}]+)\}|(?P<name>[a-z]+)|(?P<sign>[-+*/(),]))")
 _FUNCTIONS = {"abs": (1, 1), "min": (2, 9), "max": (2, 9), "round": (1, 2)}
+#: No formula that a person writes is longer or deeper; one that is would be too deep for the interpreter's stack.
+_MOST_PARTS, _DEEPEST = 300, 30
 ACCEPTED_ARITHMETIC = "numbers, {columns}, + - * / ( ), abs(x), min(x, y), max(x, y), round(x, digits)"
 
 
@@ -165,10 +168,18 @@ class _Parser:
         self._at = 0
 
     def whole(self) -> _Term:
+        if (deepest := self._depth()) > _DEEPEST:
+            raise TemplateError(f"has brackets in brackets in brackets, {deepest:,} deep; at most {_DEEPEST} are taken")
+        if len(self._tokens) > _MOST_PARTS:
+            words = "numbers, columns, signs and brackets"
+            raise TemplateError(f"has {len(self._tokens):,} parts ({words}); at most {_MOST_PARTS} are taken")
         value = self._sum()
         if self._at < len(self._tokens):
             raise self._unexpected()
         return value
+
+    def _depth(self) -> int:
+        return max(accumulate({"(": 1, ")": -1}.get(text, 0) for _, text in self._tokens), default=0)
 
     def _unexpected(self) -> TemplateError:
         near = repr(self._tokens[self._at][1]) if self._at < len(self._tokens) else "its end"
