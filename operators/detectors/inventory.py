@@ -15,7 +15,7 @@ from operators.detectors.kept import read_kept
 from operators.detectors.records import Impact, ScopesOf
 from operators.resting import Resting
 from operators.stock_item import item_key
-from schemas.durations import DAY_US, MINUTE_US
+from schemas.durations import BEGIN_OF_TIME_US, DAY_US, MINUTE_US
 from schemas.events import (
     Arrived,
     EventBase,
@@ -69,14 +69,27 @@ class Told(msgspec.Struct, array_like=True, gc=False):
     lead: str = ""
     figures: dict[str, Figure] = {}
     highs: list[tuple[int, float]] = []
-    lows: list[tuple[int, float]] = []
     cost: float = 0.0
     released_us: int = 0
+    lows: list[tuple[int, float]] = []
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):
     version: int
     items: dict[str, bytes]
+
+
+_decode = msgspec.msgpack.Decoder(Told).decode
+
+
+def _unpacked(packed: bytes) -> Told:
+    """An item from its bytes; one of version 1 has all of the past where `highs` are."""
+    item = _decode(packed)
+    if item.highs and not item.lows:
+        past, item.highs = item.highs, []
+        for at_us, quantity in past:
+            _follow(item, at_us, quantity, BEGIN_OF_TIME_US)
+    return item
 
 
 def _follow(item: Told, now_us: int, quantity: float, before_us: int) -> None:
@@ -136,7 +149,7 @@ class Inventory(EventDetector):
     def __init__(self, lag_us: int) -> None:
         super().__init__()
         self._lag_us = lag_us
-        self._items: Resting[Told] = Resting(msgspec.msgpack.encode, msgspec.msgpack.Decoder(Told).decode)
+        self._items: Resting[Told] = Resting(msgspec.msgpack.encode, _unpacked)
         self._node, self._sku = ScopesOf("node"), ScopesOf("sku")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -297,5 +310,5 @@ class Inventory(EventDetector):
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        kept = read_kept(state, _Kept, self.VERSION, self.NAME)
+        kept = read_kept(state, _Kept, self.VERSION, self.NAME, before=1)
         self._items.restore(dict(kept.items))

@@ -18,8 +18,8 @@ class Versioned(Protocol):
 _Kept = TypeVar("_Kept", bound=Versioned)
 
 
-def read_kept(state: bytes, record: type[_Kept], version: int, name: str) -> _Kept:
-    """The snapshot of the detector of that name.
+def read_kept(state: bytes, record: type[_Kept], version: int, name: str, before: int | None = None) -> _Kept:
+    """The snapshot of the detector of that name; it can read those of version `before`, too.
 
     Raises:
         StateError: it can't be read, or is of another version.
@@ -28,6 +28,6 @@ def read_kept(state: bytes, record: type[_Kept], version: int, name: str) -> _Ke
         kept = msgspec.msgpack.decode(state, type=record)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise StateError(f"what {name} kept can't be read: {error}") from error
-    if kept.version != version:
+    if kept.version not in (version, before):
         raise StateError(f"{name} of version {kept.version}; this code reads {version}")
     return kept
