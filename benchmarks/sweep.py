@@ -1,9 +1,10 @@
 """`make bench-sweep`: how cost and memory change with keys, batch size, key groups and processes.
 
 Permanent ids: `sweep.keys.KEYS.OPERATOR` (sweep_keys.py), `sweep.batch.MESSAGES` and `sweep.groups.COUNT` (the whole
-replay of W1, rows counted), `sweep.processes.SOURCE.COUNT` (sweep_processes.py: over files with rows counted, and over
-Kafka into ClickHouse). Each run is a process of its own; those of one sweep are run in turn, `--repeat` times, but for
-keys, where a run has ten parts of its own.
+replay of W1, rows counted), `sweep.hot.KIND.EVENTS` (one key of which so much is said, sweep_hot.py),
+`sweep.processes.SOURCE.COUNT` (sweep_processes.py: over files with rows counted, and over Kafka into ClickHouse). Each
+run is a process of its own; those of one sweep are run in turn, `--repeat` times, but for keys, where a run has ten
+parts of its own.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 import msgspec
 from inputs import w1
 from machine import BUILD, facts, headline, print_table, say, write_document
+from sweep_hot import KINDS
 from sweep_keys import OPERATORS, Keys
 from sweep_processes import SOURCES, Run, over_files, over_kafka
 from whole import Measured
@@ -25,6 +27,7 @@ KEYS = (10_000, 100_000, 1_000_000, 10_000_000)
 BATCHES = (1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
 GROUPS = (1, 4, 8, 16, 32, 64)
 PROCESSES = (1, 2, 4)
+HOT = (2_000, 8_000, 32_000)
 #: Of the memory that is free, what a run may need.
 _MEMORY_SHARE = 0.8
 
@@ -42,6 +45,7 @@ def ids() -> list[str]:
         *(f"sweep.keys.{keys}.{operator}" for operator in OPERATORS for keys in KEYS),
         *(f"sweep.batch.{count}" for count in BATCHES),
         *(f"sweep.groups.{count}" for count in GROUPS),
+        *(f"sweep.hot.{kind}.{count}" for kind in KINDS for count in HOT),
         *(f"sweep.processes.{source}.{count}" for source in SOURCES for count in PROCESSES),
     ]
 
@@ -75,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keep("skipped", skipped)
         replays = _of(chosen, "batch") + _of(chosen, "groups")
         keep("replays", _replays(replays, folder, asked.events, asked.repeat))
+        keep("hot", _hot(_of(chosen, "hot"), asked.repeat))
         keep("processes", _processes(_of(chosen, "processes"), folder, asked.events, asked.repeat))
     for one in skipped:
         print(f"{one.id}: skipped, {one.why}")
@@ -152,6 +157,27 @@ def _replays(chosen: Sequence[str], folder: Path, events: int, repeat: int) -> d
         cells = (f"{messages / wall:,.0f}", f"{cpu / messages * 1e6:.2f}", f"{peak:,.0f}", f"{runs[0].rows:,}")
         lines.append((one, *cells, ""))
     _table(("benchmark", "events/s", "cpu us/event", "peak MB", "rows", ""), lines)
+    return found
+
+
+# --- one key ----------------------------------------------------------------------------------------------------------
+
+
+def _hot(chosen: Sequence[str], repeat: int) -> dict[str, list[Measured]]:
+    found: dict[str, list[Measured]] = {one: [] for one in chosen}
+    for turn in range(repeat):
+        for one in chosen:
+            _, _, kind, count = one.split(".")
+            say(f"turn {turn + 1} of {repeat}: {one}")
+            found[one].append(msgspec.json.decode(_script("sweep_hot.py", kind, count), type=Measured))
+    say("")
+    lines, firsts = [], dict[str, float]()
+    for one, runs in found.items():
+        event_us = statistics.median(run.cpu_s / run.messages for run in runs) * 1e6
+        first_us = firsts.setdefault(one.rpartition(".")[0], event_us)
+        cells = (f"{event_us:.1f}", f"{event_us / first_us:.2f}", f"{runs[0].rows / runs[0].messages:.2f}")
+        lines.append((one, *cells, ""))
+    _table(("benchmark", "cpu us/event", "ratio", "rows/event", ""), lines)
     return found
 
 

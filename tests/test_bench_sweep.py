@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # scripts, no
 from latency import _by_metrics
 from snapshot import _lost
 from snapshot_run import Ran
+from sweep_hot import KINDS
 from sweep_model import Costs, KeyCost, Load, need
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,14 @@ def test_the_work_is_the_same_with_any_number_of_keys(operator: str) -> None:
     for one in (few, many):
         assert 0 < one["low_us"] <= one["event_us"] <= one["high_us"]
         assert one["resident_bytes"] > one["snapshot_bytes"] / 2 > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_key_of_which_much_is_said(kind: str) -> None:
+    measured = told("sweep_hot.py", kind, "300")
+    assert measured["messages"] == 300
+    assert measured["rows"] > 60, "windows of an hour, or passes"
+    assert measured["cpu_s"] > 0
 
 
 # --- the whole, cut otherwise -----------------------------------------------------------------------------------------
