@@ -44,7 +44,7 @@ test test-kafka test-ops: export PYTHONDONTWRITEBYTECODE :=
 # A fifth of the time a test waits for a process, a broker or a deadline: one worker more than the two processors that
 # this is made for uses it.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-kafka: $(STAMP)
 	sh tests/get_kafka.sh .kafka

@@ -140,10 +140,16 @@ class Job:
             self.kill()
         self._errors.close()
 
-    def start(self, *arguments: str, epoch: str | None = None, batch: int | None = None) -> None:
-        """Start it; `epoch` and `batch` win over those of its settings for this time."""
+    def start(
+        self, *arguments: str, epoch: str | None = None, batch: int | None = None, stop_within: str | None = None
+    ) -> None:
+        """Start it; `epoch`, `batch` and `stop_within` win over those of its settings for this time."""
         assert self._process is None or self._process.poll() is not None
-        told_for_now = {"ANDON_ENGINE_EPOCH": epoch, "ANDON_ENGINE_BATCH": batch}
+        told_for_now = {
+            "ANDON_ENGINE_EPOCH": epoch,
+            "ANDON_ENGINE_BATCH": batch,
+            "ANDON_ENGINE_STOP_WITHIN": stop_within,
+        }
         variables = {name: str(value) for name, value in told_for_now.items() if value is not None}
         environ, told = environment(**variables), self._errors
         command = [*COMMAND, "run", *arguments]
@@ -165,12 +171,12 @@ class Job:
         self._process.kill()
         self._process.wait(30)
 
-    def stop(self) -> float:
+    def stop(self, within_s: float = 30.0) -> float:
         """SIGTERM, and how long it took to exit with 0."""
         assert self._process is not None
         began = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(30) == 0, self.errors()
+        assert self._process.wait(within_s) == 0, self.errors()
         return time.monotonic() - began
 
     def send(self, number: int) -> None:
@@ -246,9 +252,9 @@ class Job:
         """Start, consume everything, stop with SIGTERM; in few large steps, since nothing is to happen to it."""
         if processes > 1:
             arguments = (*arguments, "--processes", str(processes))
-        self.start(*arguments, epoch=CALM, batch=_CALM_BATCH)
+        self.start(*arguments, epoch=CALM, batch=_CALM_BATCH, stop_within="2m")
         wait_for(lambda: self.at_end(log, processes), "the log to be consumed", deadline_s, SELDOM_S)
-        self.stop()
+        self.stop(within_s=130)  # the work of what was released is done first, beside all that runs here
 
 
 class Killer:

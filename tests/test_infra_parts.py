@@ -251,11 +251,11 @@ def test_rows_are_the_same_over_pods_with_volumes_of_their_own_stopped_killed_an
             pods.wait_for_messages(share_of_log)
             pods.send(1, signal.SIGTERM)
             assert pods.codes() == [0, 0]
-            later = pods.share(2, ["127.0.0.1:1"] * 3, first=2)
+            later = pods.share(2, [f"127.0.0.1:{port}" for port in (1, 2, 3)], first=2)
             assert later.returncode == 1
             assert "empty volume" in later.stderr
             kept = pods.volume(1).rename(tmp_path / "kept")
-            lost = pods.share(1, ["127.0.0.1:1"] * 2, first=2)
+            lost = pods.share(1, [f"127.0.0.1:{port}" for port in (1, 2)], first=2)
             assert lost.returncode == 1
             assert "has written rows already" in lost.stderr
             kept.rename(pods.volume(1))
