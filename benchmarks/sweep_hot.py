@@ -4,7 +4,7 @@
 costs must not grow with what was said of the key before. Kinds: `late_adjustments` (of one item, up to 50 min late, of
 a system that never says a level), `late_since_level` (of one that said a level before all of them: the sum since then
 is made anew), `falling_stock` (two systems tell of an item that only sells), `late_reservations` (of one item),
-`one_case` (every pick of a warehouse under one order id).
+`one_case` (every pick of a warehouse under one order id, steps missing and said again).
 """
 
 import random
@@ -55,7 +55,7 @@ def _late_reservations(number: int) -> _Body:
 
 
 def _one_case(number: int) -> _Body:
-    kind = ("task.queued", "task.started", "task.completed")[number % 3]
+    kind = random.Random(number).choice(("task.queued", "task.started", "task.completed"))
     ids = {"task_id": f"t-{number // 3}", "task_type": "pick", "order_id": "unknown", "qty": 1}
     return {"type": kind, "source": "wms-1", "system": "wms", **_ITEM, **ids}
 

@@ -174,7 +174,8 @@ def costs_of(bench: Mapping[str, Any], sweep: Mapping[str, Any], snapshot: Mappi
     ]
     item, case, one_id = (_largest(sweep, operator) for operator in ("stock", "handoffs", "dedup"))
     an_epoch_s = statistics.median(snapshot["lost_share"]) * Settings().engine.epoch.seconds
-    its_bytes = snapshot["keys"] / 2 * (item["snapshot_bytes"] + case["snapshot_bytes"])  # half of them are items
+    whole_keys = sum(_largest(sweep, operator)["snapshot_bytes"] for operator in ("items", "cases"))
+    its_bytes = snapshot["keys"] / 2 * whole_keys  # half of them are items, with the ids of their events
     return Costs(
         message_us=statistics.median(dearest["cpu_s"]) / dearest["messages"] * 1e6,
         rows_a_message=max(one["out"] / one["messages"] for one in replays),
