@@ -105,12 +105,16 @@ class Scene:
         """Of each partition, messages that the pods have released since they started."""
         return self._metric("andon_messages_total")
 
+    def epochs(self) -> list[float]:
+        """Of each pod, epochs that have ended since it started."""
+        return self._metric("andon_epoch_seconds_count")
+
     def _metric(self, name: str) -> list[float]:
         found = []
         for pod in self.namespace.pods_of_set():
             with urllib.request.urlopen(f"http://{pod.around.address}:9464/metrics", timeout=10) as answer:
                 lines = answer.read().decode().splitlines()
-            found += [float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{")]
+            found += [float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} "))]
         return found
 
     def wait_ready(self, what: str) -> None:
@@ -274,7 +278,7 @@ def test_a_backup_brings_the_state_back_when_the_volumes_are_lost(
         assert "of 2 volumes is made" in done.stdout
         job.wait_ready("after the backup")
         (stamp,) = stamps(api)
-        wait(lambda: sum(job.released()) > 0, "what the backup does not have", READY_S)
+        wait(lambda: sum(job.released()) > 0 and min(job.epochs()) >= 3, "what the backup does not have", READY_S)
         for pod in namespace.pods_of_set():
             pod.kill()
         job.stop()
