@@ -76,7 +76,7 @@ class StockReconciler:
     O(systems) per check; and packing and unpacking, some microseconds each, where more happens to an item at rest.
     """
 
-    VERSION = 5
+    VERSION = 6
     #: So many objects, and as many that were not asked for since, are kept before the latter are packed.
     #: Where there are fewer items than that in all, none is left at rest when something is said of it.
     MOST_AWAKE = 8192
@@ -427,10 +427,10 @@ class StockReconciler:
         """Take over a snapshot.
 
         Raises:
-            StateError: it is of another version.
+            StateError: it is of a version that it can't read.
         """
-        if state.version != self.VERSION:
-            raise StateError(f"stock state of version {state.version}; this code reads {self.VERSION}")
+        if state.version not in (5, self.VERSION):  # in 5 `folded` was a number of periods: less than any time
+            raise StateError(f"stock state of version {state.version}; this code reads 5 and {self.VERSION}")
         self._forget_us, self._folded = state.forget_us, state.folded
         self._items.restore(state.items)
         self._judge.restore(state.timers, state.settles_us)

@@ -256,3 +256,11 @@ def test_reservations_that_nobody_asked_for_meanwhile_are_kept(
     item.reservations.create("r2", 5, 4.0, 8)
     again = unpack_item(then(unpack_item(first(item))))
     assert [again.held(instant) for instant in (2, 3, 5, 8)] == [0.0, 2.0, 6.0, 2.0]
+
+
+def test_state_of_the_version_before_goes_on() -> None:
+    """In version 5 `folded` was a number of periods."""
+    kept = msgspec.structs.replace(StockReconciler(SETTINGS, WindowSettings(MINUTE, MINUTE, SECOND_US, HOUR_US)).snapshot(), version=5, folded=7)
+    resumed = StockReconciler(SETTINGS, WindowSettings(MINUTE, MINUTE, SECOND_US, HOUR_US))
+    resumed.restore(kept)
+    assert msgspec.structs.replace(resumed.snapshot(), version=5) == kept
