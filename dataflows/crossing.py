@@ -1,5 +1,6 @@
-"""What goes to a key group of another process of the job: bytes, made once by who sends it and read by who takes it."""
+"""What goes to another process of the job: bytes, made once by who sends it and read by who takes it."""
 
+import copyreg
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -8,6 +9,7 @@ import msgspec
 from dataflows.placing import worker_of
 from operators.group_state import IncidentPiece, Piece, SitePiece
 from operators.slices import Slice
+from schemas.rows import ROW_TYPES, Row
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
@@ -54,3 +56,26 @@ class Crossing:
     def to(self, name: str, piece: Piece) -> tuple[str, tuple[str, Sent]]:
         """A piece for the group `name`, as the engine takes it."""
         return self._keys[name], (name, piece if name in self._here else packed(piece))
+
+
+class Rows(list[Row]):
+    """Rows on their way to the sink; in another process' they go as one piece for each kind."""
+
+
+# Rows that leave a process go as msgpack, not record by record.
+_ROW_LISTS = [msgspec.msgpack.Decoder(list[record]) for record in ROW_TYPES]  # type: ignore[valid-type] # is one
+_ROW_KINDS = {record: index for index, record in enumerate(ROW_TYPES)}
+
+
+def _rows_from(parts: list[tuple[int, bytes]]) -> Rows:
+    return Rows(row for kind, packed in parts for row in _ROW_LISTS[kind].decode(packed))
+
+
+def _packed_rows(rows: Rows) -> tuple[object, ...]:
+    apart: dict[int, list[Row]] = {}
+    for row in rows:
+        apart.setdefault(_ROW_KINDS[type(row)], []).append(row)
+    return _rows_from, ([(kind, msgspec.msgpack.encode(some)) for kind, some in apart.items()],)
+
+
+copyreg.pickle(Rows, _packed_rows)  # type: ignore[arg-type] # a reduction

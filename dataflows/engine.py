@@ -4,12 +4,10 @@ Steps are named by constants, since recovery hangs on them. A lane is a source p
 the engine; a value is a batch. Every state handed to the engine is bytes that nothing changes any more.
 """
 
-import copyreg
 import gc
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,33 +20,32 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
-from dataflows.crossing import Crossing, Sent, opened
+from dataflows.crossing import Crossing, Rows, Sent, opened
 from dataflows.flow import Cluster, LaneReader, Pipeline, RowWriter
 from dataflows.huge_pages import HugePages
-from dataflows.kept import Compressor, expanded
+from dataflows.kept_group import Keeper, Kept, KeptGroup, slot_name, slots_of
 from dataflows.memory import Sweep, settle_allocator
-from dataflows.placing import spread, worker_of
+from dataflows.placing import EVENLY, beside, spread, worker_of
 from dataflows.recovery import check_room, engine_refusal, parts_in, writing
 from operators.group_state import Emitted
-from operators.groups import Group, make_group
+from operators.increments import Due
 from operators.lane_state import Merged
 from operators.pacing import Pace
 from operators.pipeline import INCIDENT, SITE, group_names
 from operators.routing import Router
 from schemas.errors import AndonError, PeerLost, StateError
-from schemas.rows import ROW_TYPES, Row
 
 FLOW = "andon"
 LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_sites", "sites", "rows"
-TO_INCIDENTS, INCIDENTS = "to_incidents", "incidents"
+TO_INCIDENTS, INCIDENTS, TO_SLOTS, SLOTS = "to_incidents", "incidents", "to_slots", "slots"
 
 _PACE_WAIT = timedelta(milliseconds=5)
+_SLOTS_WAIT = timedelta(milliseconds=20)
 #: The engine's files are made in here, within the recovery directory, and moved out when all are there.
 _MAKING = "parts.new"
 
 #: A value for a key group; None says that the job is to stop.
 Keyed: TypeAlias = tuple[str, Sent | None]
-Kept: TypeAlias = tuple[str, bytes]
 
 
 class _Epoch:
@@ -128,40 +125,76 @@ class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
 class _GroupLogic(StatefulBatchLogic[Keyed, Emitted, Kept]):
     """A key group. The engine does not tell a logic its key: it comes with the values, and with the kept state."""
 
-    def __init__(self, pipeline: Pipeline, kept: Kept | None, compressor: Compressor | None) -> None:
-        self._settings, self._stop, self._watch = pipeline.settings, pipeline.stop, pipeline.watch
-        self._compressor = compressor
-        self._group: Group | None = None
-        if kept is not None:
-            self._group = make_group(kept[0], self._settings)
-            with self._stop.failing():
-                self._group.restore(expanded(kept[1]))
+    def __init__(self, pipeline: Pipeline, kept: Kept | None, keeper: Keeper | None) -> None:
+        self._pipeline, self._keeper = pipeline, keeper
+        self._early: list[Keyed] = []
+        self._group = None if kept is None else KeptGroup(kept[0], pipeline.settings, keeper, pipeline.stop, kept)
 
     def on_batch(self, values: list[Keyed]) -> tuple[Iterable[Emitted], bool]:
         group = self._group
         if group is None:
-            group = self._group = make_group(values[0][0], self._settings)
+            group = self._group = KeptGroup(values[0][0], self._pipeline.settings, self._keeper, self._pipeline.stop)
+        if not group.is_there():
+            self._early += values
+            return [], StatefulBatchLogic.RETAIN
+        if self._early:
+            values, self._early = [*self._early, *values], []
         pieces = [opened(sent) for _, sent in values if sent is not None]
         if len(pieces) < len(values):
-            self._stop.requested = True
+            self._pipeline.stop.requested = True
         if not pieces:
             return [], StatefulBatchLogic.RETAIN
-        with self._stop.failing():
-            emitted = group.on_batch(pieces)  # type: ignore[arg-type] # a key's pieces are its space's
-        self._watch.beat()
+        emitted = group.on_batch(pieces)
+        self._pipeline.watch.beat()
         return [emitted], StatefulBatchLogic.RETAIN
 
+    def on_notify(self) -> tuple[Iterable[Emitted], bool]:
+        return self.on_batch([])
+
+    on_eof = on_notify
+
+    def notify_at(self) -> datetime | None:
+        return wall_clock() + _SLOTS_WAIT if self._early else None
+
     def snapshot(self) -> Kept:
-        group = self._group
-        assert group is not None
-        if self._compressor is None:
-            return group.name, b""
-        told = partial(self._watch.group_kept, group)
-        return self._compressor.keep(group.name, group.snapshot, told)  # type: ignore[return-value] # pickles as one
+        assert self._group is not None
+        return self._group.snapshot()  # type: ignore[return-value] # pickles as one
 
 
-class _Rows(list[Row]):
-    """Rows on their way to the sink; in another process' they go as one piece for each kind."""
+class _SlotPartition(StatefulSinkPartition[Due, Kept]):
+    """A slot for increments of a group's state: its snapshot comes after the group's, which has filled it."""
+
+    def __init__(self, name: str, pipeline: Pipeline, keeper: Keeper, kept: Kept | None) -> None:
+        self._name, self._stop, self._keeper = name, pipeline.stop, keeper
+        self._is_over = False
+        if kept is not None:
+            keeper.put(kept)
+
+    def write_batch(self, values: list[Due]) -> None:
+        self._is_over = values[-1].is_over
+
+    def snapshot(self) -> Kept:
+        with self._stop.failing():
+            return self._keeper.of_slot(self._name, is_over=self._is_over)  # type: ignore[return-value] # pickles as one
+
+
+class _SlotSink(FixedPartitionedSink[Due, Kept]):
+    """A partition a slot: only of those that something was written to in an epoch does the engine take a snapshot."""
+
+    def __init__(self, pipeline: Pipeline, keeper: Keeper, keys: Mapping[str, str]) -> None:
+        self._pipeline, self._keeper = pipeline, keeper
+        self._parts = beside({key: slots_of(group) for group, key in keys.items()})
+        self._numbers = {name: number for number, name in enumerate(self._parts.values())}
+
+    def list_parts(self) -> list[str]:
+        return list(self._parts)
+
+    def part_fn(self, item_key: str) -> int:
+        return self._numbers[item_key]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: Kept | None) -> _SlotPartition:
+        del step_id
+        return _SlotPartition(self._parts[for_part], self._pipeline, self._keeper, resume_state)
 
 
 class _Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -172,12 +205,12 @@ class _Mark(msgspec.Struct, frozen=True, array_like=True):
     run_id: str = ""
 
 
-class _SinkPartition(StatefulSinkPartition[_Rows | _Mark, None]):
+class _SinkPartition(StatefulSinkPartition[Rows | _Mark, None]):
     def __init__(self, writer: RowWriter, pipeline: Pipeline, pace: Pace, epoch: _Epoch) -> None:
         self._writer, self._stop, self._pace, self._run_id = writer, pipeline.stop, pace, pipeline.run_id
         self._epoch, self._hasten = epoch, pipeline.hasten
 
-    def write_batch(self, values: list[_Rows | _Mark]) -> None:
+    def write_batch(self, values: list[Rows | _Mark]) -> None:
         with self._stop.failing():
             written = False
             for value in values:
@@ -208,7 +241,7 @@ def _other_run(here: str, there: str) -> StateError:
     return StateError(f"{words}: give each its share of one state back, or start all with new recovery directories")
 
 
-class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
+class _RowSink(FixedPartitionedSink[Rows | _Mark, None]):
     """As many partitions as there are lanes: the engine deals them out in turn, so each process has one.
 
     The rows of a key group go to one that lives where the group does.
@@ -230,23 +263,8 @@ class _RowSink(FixedPartitionedSink[_Rows | _Mark, None]):
         return _SinkPartition(self._pipeline.open_writer(), self._pipeline, self._pace, self._epoch)
 
 
-# Rows that leave a process go as msgpack, not record by record.
-_ROW_LISTS = [msgspec.msgpack.Decoder(list[record]) for record in ROW_TYPES]  # type: ignore[valid-type] # is one
-_ROW_KINDS = {record: index for index, record in enumerate(ROW_TYPES)}
-
-
-def _rows_from(parts: list[tuple[int, bytes]]) -> _Rows:
-    return _Rows(row for kind, packed in parts for row in _ROW_LISTS[kind].decode(packed))
-
-
-def _packed_rows(rows: _Rows) -> tuple[object, ...]:
-    apart: dict[int, list[Row]] = {}
-    for row in rows:
-        apart.setdefault(_ROW_KINDS[type(row)], []).append(row)
-    return _rows_from, ([(kind, msgspec.msgpack.encode(some)) for kind, some in apart.items()],)
-
-
-copyreg.pickle(_Rows, _packed_rows)  # type: ignore[arg-type] # a reduction
+def _due_slots(item: tuple[str, Emitted]) -> Iterable[tuple[str, Due]]:
+    return [(slot_name(due.group, due.slot), due) for due in item[1].due]
 
 
 def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int = 0) -> Dataflow:
@@ -271,13 +289,13 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int
     sink = _RowSink(pipeline, pace, epoch, keys.values(), workers)
     parts = sink.list_parts()
 
-    def lane_rows(item: tuple[str, Merged | None]) -> Iterable[tuple[str, _Rows | _Mark]]:
+    def lane_rows(item: tuple[str, Merged | None]) -> Iterable[tuple[str, Rows | _Mark]]:
         lane, merged = item
         if merged is None:
             return []
         mark = _Mark(lane, merged.watermark_us, "" if lane in told else pipeline.run_id)
         told.add(lane)
-        rows = _Rows([*merged.dead, *merged.health])
+        rows = Rows([*merged.dead, *merged.health])
         return [*((part, mark) for part in parts), *([(f"{ROWS}:{lane}", rows)] if rows else [])]
 
     def site_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
@@ -286,19 +304,22 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int
     def incident_pieces(item: tuple[str, Emitted]) -> Iterable[tuple[str, Keyed]]:
         return [sent(name, piece) for name, piece in item[1].incidents]
 
-    def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, _Rows]]:
-        return [(item[0], _Rows(item[1].rows))] if item[1].rows else []
+    def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, Rows]]:
+        return [(item[0], Rows(item[1].rows))] if item[1].rows else []
 
-    compressor = Compressor() if keeps else None
+    keeper = Keeper(pipeline.watch, in_increments=not EVENLY % workers) if keeps else None
 
     def logic(kept: Kept | None) -> _GroupLogic:
-        return _GroupLogic(pipeline, kept, compressor)
+        return _GroupLogic(pipeline, kept, keeper)
 
     flow = Dataflow(FLOW)
     lanes = op.input(LANES, flow, _LaneSource(pipeline, pace, epoch))
     groups = op.stateful_batch(GROUPS, op.flat_map(ROUTE, lanes, route), logic)
     sites = op.stateful_batch(SITES, op.flat_map(TO_SITES, groups, site_pieces), logic)
     said = op.merge("said", groups, sites)
+    if keeper is not None:
+        sink_of_slots = _SlotSink(pipeline, keeper, {name: keys[name] for name in router.names})
+        op.output(SLOTS, op.flat_map(TO_SLOTS, groups, _due_slots), sink_of_slots)
     incidents = op.stateful_batch(INCIDENTS, op.flat_map(TO_INCIDENTS, said, incident_pieces), logic)
     rows = op.merge(
         "all_rows",

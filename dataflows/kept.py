@@ -45,14 +45,16 @@ def expanded(kept: bytes) -> bytes:
 class Keeping:
     """A group's name and state while the state is compressed: to pickle it, as the engine does, waits for that."""
 
-    def __init__(self, name: str, compressing: Future[bytes], spent_s: float, told: Told) -> None:
-        self._name, self._compressing, self._spent_s, self._told = name, compressing, spent_s, told
+    def __init__(
+        self, name: str, compressing: Future[bytes], spent_s: float, told: Told, also: tuple[bytes, ...]
+    ) -> None:
+        self._name, self._compressing, self._spent_s, self._told, self._also = name, compressing, spent_s, told, also
 
-    def __reduce__(self) -> tuple[type[tuple[str, bytes]], tuple[tuple[str, bytes]]]:
+    def __reduce__(self) -> tuple[type[tuple[str | bytes, ...]], tuple[tuple[str | bytes, ...]]]:
         began = time.perf_counter()
         kept = self._compressing.result()
         self._told(self._spent_s + time.perf_counter() - began, len(kept))
-        return tuple, ((self._name, kept),)
+        return tuple, ((self._name, kept, *self._also),)
 
 
 class Compressor:
@@ -65,11 +67,11 @@ class Compressor:
         self._thread = ThreadPoolExecutor(1, "andon-kept")
         self._room = BoundedSemaphore(_UNDER_WAY)
 
-    def keep(self, name: str, take: Callable[[], bytes], told: Told) -> Keeping:
-        """Take a group's state; what is given back pickles to its name and the state as it is kept."""
+    def keep(self, name: str, take: Callable[[], bytes], told: Told, *also: bytes) -> Keeping:
+        """Take a group's state; what is given back pickles to its name, the state as it is kept, and `also`."""
         began = time.perf_counter()
         state = take()
         self._room.acquire()
         compressing = self._thread.submit(compressed, state)
         compressing.add_done_callback(lambda _done: self._room.release())
-        return Keeping(name, compressing, time.perf_counter() - began, told)
+        return Keeping(name, compressing, time.perf_counter() - began, told, also)

@@ -6,7 +6,7 @@ the hash decides: of 16 groups it put 11 on one of two workers. So each group's 
 where it is wanted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
 #: Groups are dealt out evenly over as many workers as divide this.
@@ -27,6 +27,27 @@ def spread(names: Iterable[str]) -> Mapping[str, str]:
     Cost: some 50 hashes a name, about a millisecond.
     """
     return {name: _key_at(name, place % EVENLY) for place, name in enumerate(names)}
+
+
+def beside(names: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
+    """Partitions of a sink, in order, that lie where keys do, with any number of workers that divides `EVENLY`.
+
+    The engine sorts partitions, and deals them to the workers in turn. So a partition's name begins with its number,
+    and where no name is wanted there is a partition without one.
+
+    Args:
+        names: by key, what is to lie where it does.
+
+    Returns:
+        Each name by its partition's.
+    """
+    at: dict[int, list[str]] = {place: [] for place in range(EVENLY)}
+    for key, some in names.items():
+        at[worker_of(key, EVENLY)] += some
+    rows = max(map(len, at.values()))
+    dealt = [at[place][row] if row < len(at[place]) else "" for row in range(rows) for place in range(EVENLY)]
+    width = len(str(len(dealt)))
+    return {f"{number:0{width}} {name}".rstrip(): name for number, name in enumerate(dealt)}
 
 
 def _key_at(name: str, place: int) -> str:

@@ -1,12 +1,13 @@
 """Dropping what the log delivered twice: by (source, event_id) within a horizon of arrival time."""
 
+from collections.abc import Iterable
 from itertools import compress
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from operators.dedup_state import DedupState, SegmentState
+from operators.dedup_state import DedupState, IdRun, SegmentState
 from operators.id_hashes import Hashes, IdHasher
 from operators.marks import Marks, Times, marks_of
 from operators.seen_ids import NEVER_US, SeenIds
@@ -40,7 +41,7 @@ class Dedup:
     Memory: 28 to 56 bytes an id, of those let through in at most two horizons, and never of more than `2 * max_ids`
     (the oldest segment goes early then; `turned_early` counts that, since from then on a repeat may come through).
     Cost: two look-ups in tables, by the batch, and a hash where none is given; 0.3 µs more for a repeat.
-    State: 16 bytes an id.
+    State: 16 bytes an id. The ids are a `Part` of a group's state (operators/increments.py).
     """
 
     VERSION = 4
@@ -56,6 +57,10 @@ class Dedup:
         self._full_us = 0
         self._most = max(1, min(_SEGMENT, max_ids // 2))
         self._span_us = max(1, horizon_us // 2)
+        self._first = 0  # the number of the oldest id, and up to which increments have them; None: not kept apart
+        self._kept_upto: int | None = None
+        self._round = (0, 0)
+        self._adopted: list[IdRun] | None = None
 
     def split(
         self, events: list[Arrived], marks: Marks | None = None
@@ -145,6 +150,7 @@ class Dedup:
             self.turned_early += 1
         if over:
             self._ids.let_go(over)
+            self._first += over
 
     def _belong_together(self, before: _Segment, last: _Segment) -> bool:
         together = before.count + last.count
@@ -160,33 +166,113 @@ class Dedup:
         return {"ids": len(self), "turned_early": self.turned_early}
 
     def snapshot(self) -> DedupState:
-        """The ids of all segments."""
-        hashes, times = self._ids.ordered()
+        """The ids of all segments; how many, while they are kept apart."""
         kept, done = [], 0
         for segment in [*self._segments, self._young]:
-            upto = done + segment.count
-            parts = hashes[done:upto].astype("<u8").tobytes(), times[done:upto].astype("<i8").tobytes()
-            kept.append(SegmentState(*parts))
+            upto = done + (segment.count if self._kept_upto is None else 0)
+            kept.append(SegmentState(*_packed(*self._ids.between(done, upto)), segment.count))
             done = upto
-        return DedupState(self.VERSION, self.turned_early, self._full_us, kept)
+        return DedupState(self.VERSION, self.turned_early, self._full_us, kept, self._first)
 
     def restore(self, state: DedupState) -> None:
-        """Take over a snapshot.
+        """Take over a snapshot, with what was adopted of increments.
 
         Raises:
-            StateError: it is of another version.
+            StateError: it is of another version, or the increments don't have its ids.
         """
         if state.version != self.VERSION:
             raise StateError(f"dedup state of version {state.version}; this code reads {self.VERSION}")
-        self.turned_early, self._full_us = state.turned_early, state.full_us
+        self.turned_early, self._full_us, self._first = state.turned_early, state.full_us, state.first
         self._ids, self._segments = SeenIds(), []
+        adopted, self._adopted = self._adopted, None
+        is_apart = adopted is not None and not any(one.hashes for one in state.segments)
+        hashes, times = _joined(adopted or [], state, self._first) if is_apart else _ids_of(state)
+        done = 0
         for one in state.segments:
+            upto = done + (one.count or len(one.hashes) // 8)
             self._young = _Segment(0, 0, 0)
             self._segments.append(self._young)
-            self._remember(
-                np.frombuffer(one.hashes, "<u8").astype(np.uint64), np.frombuffer(one.times_us, "<i8").astype(np.int64)
-            )
+            self._remember(hashes[done:upto], times[done:upto])
+            done = upto
         self._young = self._segments.pop()
+        self._kept_upto = self._first + len(self) if is_apart else None
+        self._round = (0, 0)
+
+    # --- a part of a group's state ------------------------------------------------------------------------------------
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the ids are kept in increments."""
+        return self._kept_upto is not None
+
+    def join(self) -> None:
+        """Keep the ids in snapshots again."""
+        self._kept_upto = None
+
+    def changed(self) -> int:
+        """How many ids no increment holds."""
+        return len(self) if self._kept_upto is None else self._first + len(self) - max(self._first, self._kept_upto)
+
+    def whole(self) -> tuple[int, bytes]:
+        """An increment of all ids, and how many there are; they are kept apart from now on."""
+        self._kept_upto, self._round = self._first, (0, 0)
+        return self.increment(1)
+
+    def begin_round(self) -> None:
+        """Repeat all ids, from here on."""
+        self._round = (self._first, self._first + len(self))
+
+    def increment(self, left: int) -> tuple[int, bytes]:
+        """The ids since the last, with one of `left` shares of what is left of the round; and their number."""
+        first, end = self._first, self._first + len(self)
+        begin, upto = self._round
+        begin = max(begin, first)
+        share_end = begin + -(-max(0, upto - begin) // left)
+        self._round = (share_end, upto)
+        spans = [(begin, share_end), (max(first, self._kept_upto or 0), end)]
+        self._kept_upto = end
+        runs = [IdRun(a, *_packed(*self._ids.between(a - first, b - first))) for a, b in spans if a < b]
+        return sum(len(run.hashes) for run in runs) // 8, msgspec.msgpack.encode(runs)
+
+    def adopt(self, increments: Iterable[bytes]) -> None:
+        """The ids that the next snapshot to be taken over goes with."""
+        self._adopted = [run for increment in increments for run in _decode_runs(increment)]
+
+
+_decode_runs = msgspec.msgpack.Decoder(list[IdRun]).decode
+
+
+def _packed(hashes: Hashes, times: Times) -> tuple[bytes, bytes]:
+    return hashes.astype("<u8").tobytes(), times.astype("<i8").tobytes()
+
+
+def _unpacked(hashes: bytes, times_us: bytes) -> tuple[Hashes, Times]:
+    return np.frombuffer(hashes, "<u8").astype(np.uint64), np.frombuffer(times_us, "<i8").astype(np.int64)
+
+
+def _ids_of(state: DedupState) -> tuple[Hashes, Times]:
+    parts = [_unpacked(one.hashes, one.times_us) for one in state.segments]
+    return np.concatenate([hashes for hashes, _ in parts]), np.concatenate([times for _, times in parts])
+
+
+def _joined(runs: Iterable[IdRun], state: DedupState, first: int) -> tuple[Hashes, Times]:
+    """The ids from number `first` on that a state goes with, out of runs.
+
+    Raises:
+        StateError: one is in no run.
+    """
+    count = sum(one.count for one in state.segments)
+    hashes, times, is_there = np.zeros(count, np.uint64), np.zeros(count, np.int64), np.zeros(count, np.bool_)
+    for run in runs:
+        some, since = _unpacked(run.hashes, run.times_us)
+        over = max(0, first - run.first)
+        at = run.first + over - first
+        upto = at + len(some) - over
+        if over < len(some):
+            hashes[at:upto], times[at:upto], is_there[at:upto] = some[over:], since[over:], True
+    if not is_there.all():
+        raise StateError(f"{count - int(is_there.sum())} of {count} ids of a state are in none of its increments")
+    return hashes, times
 
 
 def _twice(hashes: Hashes) -> npt.NDArray[np.intp]:

@@ -17,6 +17,7 @@ from operators.handoff_changes import PassRun
 from operators.handoff_windows import HandoffWindowsState
 from operators.incidents.paces import Pace
 from operators.incidents.state import IncidentsState
+from operators.increments import Due
 from operators.promotions import PromotionsState
 from operators.series_counts import SeriesCountsState
 from operators.series_points import WindowPoint
@@ -65,11 +66,12 @@ class IncidentPiece(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False):
-    """What a group gives: rows to write, a piece for each site group, and one for the incidents."""
+    """What a group gives: rows to write, a piece for each site group, one for the incidents; and what of it is due."""
 
     rows: list[Row]
     pieces: list[tuple[str, SitePiece]]
     incidents: list[tuple[str, IncidentPiece]] = []
+    due: list[Due] = []
 
 
 Piece: TypeAlias = Slice | SitePiece | IncidentPiece

@@ -38,6 +38,7 @@ from operators.group_state import (
 from operators.handoff_changes import PassChanges, SeriesKey
 from operators.handoffs import HandoffTracker
 from operators.incident_group import IncidentGroup
+from operators.increments import Part
 from operators.ordering import Reorder
 from operators.pipeline import CASE, INCIDENT, INTERFACE, ITEM, SITE, PipelineSettings, group_name
 from operators.routing import item_bucket
@@ -64,6 +65,9 @@ class _Input:
         kept, dropped = self._dedup.split(released.events, released.marks)
         rows.extend(duplicate_row(arrived, first) for arrived, first in dropped)
         return kept, released.clock_us, released.ended
+
+    def parts(self) -> dict[str, Part]:
+        return {"ids": self._dedup}
 
     def sizes(self) -> dict[str, Mapping[str, int]]:
         return {"order": self._reorder.sizes(), "dedup": self._dedup.sizes()}
@@ -140,6 +144,10 @@ class CaseGroup:
             for metric in metrics:
                 found.good(metric, scope, arrival_us)
 
+    def parts(self) -> dict[str, Part]:
+        """What can be kept apart from the rest."""
+        return {**self._input.parts(), **self._handoffs.parts(), **self._detectors.parts()}
+
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
         return sizes_of(**self._input.sizes(), handoffs=self._handoffs.sizes(), **self._detectors.sizes())
@@ -190,6 +198,10 @@ class ItemGroup:
             for index, part in enumerate(parts)
         ]
         return Emitted(rows, pieces)
+
+    def parts(self) -> dict[str, Part]:
+        """What can be kept apart from the rest."""
+        return {**self._input.parts(), **self._stock.parts(), **self._detectors.parts()}
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
@@ -242,6 +254,10 @@ class InterfaceGroup:
         controls = [arrived for arrived in events if type(arrived.event) in CONTROL_TYPES]
         said = IncidentPiece(self.name, clock_us, clock_us - 1, [], controls, ended, promotions=found.promotions)
         return Emitted(rows, pieces, [(group_name(INCIDENT, 0), said)])
+
+    def parts(self) -> dict[str, Part]:
+        """What can be kept apart from the rest."""
+        return {**self._input.parts(), **self._detectors.parts()}
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""

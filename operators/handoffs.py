@@ -17,6 +17,7 @@ from operators.case_straight import straight
 from operators.findings import Output
 from operators.handoff_changes import PassChanges
 from operators.handoff_findings import exception_signal
+from operators.increments import Part
 from operators.process_map import ProcessMap
 from schemas.durations import BEGIN_OF_TIME_US, MINUTE_US
 from schemas.errors import StateError
@@ -217,8 +218,12 @@ class HandoffTracker:
         timers = sum(len(kind.timers) for kind in self._kinds.values())
         return {"cases": len(self), "open_passes": self._rules.open_passes, "timers": timers}
 
+    def parts(self) -> dict[str, Part]:
+        """What can be kept apart from the rest: the cases of each kind."""
+        return {name: kind.cases for name, kind in self._kinds.items()}
+
     def snapshot(self) -> HandoffState:
-        """Every case, packed; timers are part of them."""
+        """Every case that is not kept apart, packed; timers are part of them."""
         names, cases = self._names, {name: dict(kind.cases.snapshot()) for name, kind in self._kinds.items()}
         return HandoffState(self.VERSION, names.handoffs, names.rules, names.times, self._rules.open_passes, cases)
 
@@ -233,7 +238,7 @@ class HandoffTracker:
         names = Names(self._names.handoffs_of(state.handoffs, state.version), state.rules, state.times)
         self._rules.open_passes = state.open_passes
         for name, kind in self._kinds.items():
-            kept = state.cases.get(name, {})
+            kept = kind.cases.together(state.cases.get(name, {}))
             kind.restore(kept if names == self._names else renamed(kept, names, self._names))
         if names != self._names:
             self._rules.open_passes = sum(

@@ -13,6 +13,7 @@ from operators.detectors.records import ScopeFinding, Tally
 from operators.group_state import Emitted, IncidentGroupState, IncidentPiece, Sizes, decoded, sizes_of
 from operators.incidents.incidents import Incidents
 from operators.incidents.paces import Pace
+from operators.increments import Part
 from operators.ordering import Frontier
 from operators.pipeline import PipelineSettings
 from operators.promotions import Promotions
@@ -119,6 +120,10 @@ class IncidentGroup:
                 held.append(msgspec.structs.replace(piece, moves=later_moves, paces=later_paces))
         self._held = held
         return moves, paces
+
+    def parts(self) -> dict[str, Part]:
+        """Nothing of it is kept apart."""
+        return {}
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""

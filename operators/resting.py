@@ -5,10 +5,13 @@ what the objects take, without anything for the collector to walk over; a snapsh
 reads none of them before they are asked for.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
+_Increment = tuple[dict[str, bytes], list[str]]
 
 
 class Resting(Generic[T]):
@@ -19,6 +22,11 @@ class Resting(Generic[T]):
 
     A record stays an object until the second `rest` after it was last asked for. A snapshot packs what was asked for
     since the last one, and lets the objects be; `rest` packs only what no snapshot has packed (or only kept).
+
+    It is a `Part` of a group's state (operators/increments.py): while it is kept apart, a snapshot has none of the
+    records, and an increment what was changed since the last, and a share of the others. It also notes then which
+    were changed (some 100 bytes a key, until the next increment), and which are still to be repeated in a round
+    (8 bytes a key).
 
     Args:
         pack: a record to msgpack.
@@ -46,6 +54,9 @@ class Resting(Generic[T]):
         self._saved_old: dict[str, T] = {}
         self._bytes: dict[str, bytes] = {}
         self._unpacked = 0
+        self._changed: set[str] | None = None  # which records no increment holds as they are; None: not kept apart
+        self._round: list[str] = []
+        self._adopted: dict[str, bytes] | None = None
 
     def get(self, key: str) -> T | None:
         """The record, None where there is none."""
@@ -87,6 +98,8 @@ class Resting(Generic[T]):
     def keep_at_rest(self, key: str, packed: bytes) -> None:
         """A record that rests, or a new one, is `packed` from now on."""
         self._bytes[key] = packed
+        if self._changed is not None:
+            self._changed.add(key)
 
     def put(self, key: str, record: T) -> None:
         """Add a record; `key` must be new."""
@@ -98,7 +111,10 @@ class Resting(Generic[T]):
         found = False
         for objects in (self.young, self._old, self._saved, self._saved_old):
             found = objects.pop(key, None) is not None or found
-        if self._bytes.pop(key, None) is None and found:
+        if self._bytes.pop(key, None) is not None:
+            if self._changed is not None:
+                self._changed.add(key)
+        elif found:
             self._unpacked -= 1
 
     def __contains__(self, key: str) -> bool:
@@ -124,27 +140,95 @@ class Resting(Generic[T]):
         """Let go of the objects that were not asked for since the last call."""
         self._save(self._old, self._pack)
         if self._kept_head:
-            self._save(self._saved_old, self._pack)
+            self._bytes.update((key, self._pack(record)) for key, record in self._saved_old.items())
         self._old, self.young = self.young, {}
         self._saved_old, self._saved = self._saved, {}
 
     def snapshot(self) -> Mapping[str, bytes]:
-        """All of them, packed. To be encoded before the next call of anything here: it is no copy."""
+        """All of them, packed; none while they are kept apart. To be encoded before the next call: it is no copy."""
         self._save(self._old, self._keep)
         self._save(self.young, self._keep)
         self._saved_old.update(self._old)
         self._saved.update(self.young)
         self._old, self.young = {}, {}
-        return self._bytes
+        return self._bytes if self._changed is None else {}
 
     def restore(self, kept: dict[str, bytes]) -> None:
-        """Take over what `snapshot` gave; what is in it is looked at when it is asked for."""
+        """Take over what `together` gave; what is in it is looked at when it is asked for.
+
+        Of records that were kept apart, but are not given as `together` gave them, no increment holds what is given.
+        """
         self.young, self._old, self._saved, self._saved_old = {}, {}, {}, {}
         self._bytes, self._unpacked = kept, 0
+        self._changed = set() if kept is self._adopted else None
+        self._round, self._adopted = [], None
+
+    def together(self, kept: dict[str, bytes]) -> dict[str, bytes]:
+        """All records, where a snapshot has `kept`: with what was adopted of increments."""
+        if self._adopted is None or not kept:
+            return kept if self._adopted is None else self._adopted
+        return self._adopted | kept
+
+    # --- a part of a group's state ------------------------------------------------------------------------------------
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the records are kept in increments."""
+        return self._changed is not None
+
+    def join(self) -> None:
+        """Keep the records in snapshots again."""
+        self._changed, self._round = None, []
+
+    def changed(self) -> int:
+        """How many records no increment holds as they are now."""
+        self.snapshot()
+        return len(self) if self._changed is None else len(self._changed)
+
+    def whole(self) -> tuple[int, bytes]:
+        """An increment that needs none before it, and how many records are in it; they are kept apart from now on."""
+        self.snapshot()
+        self._changed, self._round = set(), []
+        return len(self._bytes), msgspec.msgpack.encode((self._bytes, []))
+
+    def begin_round(self) -> None:
+        """Repeat all records, from here on."""
+        self._round = list(self._bytes)
+
+    def increment(self, left: int) -> tuple[int, bytes]:
+        """What was changed since the last, with one of `left` shares of what is left of the round; and its number."""
+        self.snapshot()
+        records = self._bytes
+        changed, self._changed = self._changed or set(), set()
+        gone = [key for key in changed if key not in records]
+        for _ in range(-(-len(self._round) // left)):
+            changed.add(self._round.pop())
+        some = {key: packed for key in changed if (packed := records.get(key)) is not None}
+        return len(some) + len(gone), msgspec.msgpack.encode((some, gone))
+
+    def adopt(self, increments: Iterable[bytes]) -> None:
+        """What `together` is to add: increments since a whole one or for a round, the oldest first."""
+        adopted: dict[str, bytes] = {}
+        for increment in increments:
+            some, gone = _decode(increment)
+            adopted.update(some)
+            for key in gone:
+                adopted.pop(key, None)
+        self._adopted = adopted
 
     def _save(self, objects: Mapping[str, T], pack: Callable[[T], bytes]) -> None:
-        saved = self._bytes
+        saved, changed = self._bytes, self._changed
         before = len(saved)
-        for key, record in objects.items():
-            saved[key] = pack(record)
+        if changed is None:
+            for key, record in objects.items():
+                saved[key] = pack(record)
+        else:
+            for key, record in objects.items():
+                packed = pack(record)
+                if saved.get(key) != packed:
+                    saved[key] = packed
+                    changed.add(key)
         self._unpacked -= len(saved) - before
+
+
+_decode = msgspec.msgpack.Decoder(_Increment).decode

@@ -85,7 +85,11 @@ class SeenIds:
 
     def ordered(self) -> tuple[Hashes, Times]:
         """All of them in the order in which they were let through."""
-        at = np.arange(self.begin, self.end) & self._mask
+        return self.between(0, len(self))
+
+    def between(self, first: int, upto: int) -> tuple[Hashes, Times]:
+        """Those from place `first` on, in that order, up to and without `upto`."""
+        at = np.arange(self.begin + first, self.begin + upto) & self._mask
         return self._hashes[at], self._times_us[at]
 
     def _make_room(self, count: int) -> None:

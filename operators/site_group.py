@@ -13,6 +13,7 @@ from operators.detectors.window_counts import window_tallies
 from operators.group_state import Emitted, IncidentPiece, SiteGroupState, SitePiece, Sizes, decoded, sizes_of
 from operators.handoff_windows import HandoffWindows
 from operators.incidents.paces import Pace, pace_of
+from operators.increments import Part
 from operators.ordering import Frontier
 from operators.pipeline import INCIDENT, PipelineSettings, group_name
 from operators.promise_path import promise_path
@@ -82,6 +83,10 @@ class SiteGroup:
         """How long the handoffs on the way to promises took, for the incidents."""
         windows = (row for row in rows if isinstance(row, HandoffWindow) and row.handoff in self._on_the_way)
         return [pace for row in windows for pace in pace_of(row)]
+
+    def parts(self) -> dict[str, Part]:
+        """Nothing of it is kept apart."""
+        return {}
 
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""

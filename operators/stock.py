@@ -12,6 +12,7 @@ is |delta| times the unit cost last heard of (by event time).
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from operators.increments import Part
 from operators.reservations import GRAIN
 from operators.resting import Resting
 from operators.stock_at_rest import StockAtRest
@@ -403,12 +404,16 @@ class StockReconciler:
             self._fold(item)
         return pack_item(item)
 
+    def parts(self) -> dict[str, Part]:
+        """What can be kept apart from the rest."""
+        return {"items": self._items}
+
     def sizes(self) -> dict[str, int]:
         """Items, windows that wait to be written, and timers."""
         return {"items": len(self._items), **self._schedule.sizes(), **self._judge.timers.sizes()}
 
     def snapshot(self) -> StockState:
-        """Every item, timers and schedule."""
+        """Every item that is not kept apart, timers and schedule."""
         items = dict(self._items.snapshot())
         timers, schedule = self._judge.timers.snapshot(), self._schedule.snapshot()
         return StockState(
@@ -432,7 +437,7 @@ class StockReconciler:
         if state.version not in (5, self.VERSION):  # in 5 `folded` was a number of periods: less than any time
             raise StateError(f"stock state of version {state.version}; this code reads 5 and {self.VERSION}")
         self._forget_us, self._folded = state.forget_us, state.folded
-        self._items.restore(state.items)
+        self._items.restore(self._items.together(state.items))
         self._judge.restore(state.timers, state.settles_us)
         self._schedule.restore(state.schedule)
         self._schedule.closed_us = state.closed_us

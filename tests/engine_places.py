@@ -1,4 +1,6 @@
-"""`python -m tests.engine_places WORKERS KEY…`: which worker the engine itself gives each key to, as JSON.
+"""`python -m tests.engine_places WORKERS [--partitions] NAME…`: which worker the engine itself gives each name to.
+
+Of keys of a step, or of partitions of a sink; as JSON.
 
 A process of its own: running several workers changes for good how the engine tells of a panic.
 """
@@ -10,6 +12,7 @@ import threading
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.testing import TestingSink, TestingSource, cluster_main
 
 
@@ -23,8 +26,53 @@ class _Where(StatefulBatchLogic[int, int, None]):
         return None
 
 
+class _Part(StatefulSinkPartition[int, None]):
+    """Notes the thread, so the worker, that wrote to it."""
+
+    def __init__(self, name: str, found: dict[str, int]) -> None:
+        self._name, self._found = name, found
+
+    def write_batch(self, values: list[int]) -> None:
+        del values
+        self._found[self._name] = threading.get_ident()
+
+    def snapshot(self) -> None:
+        return None
+
+
+class _Parts(FixedPartitionedSink[int, None]):
+    def __init__(self, names: list[str], found: dict[str, int]) -> None:
+        self._names, self._found = names, found
+
+    def list_parts(self) -> list[str]:
+        return self._names
+
+    def part_fn(self, item_key: str) -> int:
+        return self._names.index(item_key)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _Part:
+        del step_id, resume_state
+        return _Part(for_part, self._found)
+
+
 def main() -> None:
-    workers, keys = int(sys.argv[1]), sys.argv[2:]
+    workers, names = int(sys.argv[1]), sys.argv[2:]
+    if names[0] == "--partitions":
+        _tell_partitions(workers, names[1:])
+    else:
+        _tell_keys(workers, names)
+
+
+def _tell_partitions(workers: int, names: list[str]) -> None:
+    found: dict[str, int] = {}
+    flow = Dataflow("where")
+    given = op.input("names", flow, TestingSource([(name, 1) for name in names]))
+    op.output("found", given, _Parts(names, found))
+    cluster_main(flow, [], 0, worker_count_per_proc=workers)
+    print(json.dumps(found))  # noqa: T201 - its answer
+
+
+def _tell_keys(workers: int, keys: list[str]) -> None:
     found: list[tuple[str, int]] = []
     flow = Dataflow("where")
     given = op.input("keys", flow, TestingSource([(key, 1) for key in keys]))

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from dataflows.placing import EVENLY, spread, worker_of
+from dataflows.placing import EVENLY, beside, spread, worker_of
 from operators.pipeline import CASE, INTERFACE, ITEM, SITE, group_names
 from tests.processes import ROOT, environment
 
@@ -35,3 +35,23 @@ def test_groups_are_dealt_out_evenly(workers: int) -> None:
         counts = Counter(worker_of(key, workers) for name, key in keys.items() if name.startswith(space))
         shares = [counts[worker] for worker in range(workers)]
         assert max(shares) - min(shares) <= 1
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_the_engine_puts_partitions_beside_keys(workers: int) -> None:
+    keys = spread(NAMES)
+    parts = beside({key: [f"{name}#{slot}" for slot in range(3)] for name, key in keys.items()})
+    assert list(parts) == sorted(parts)
+    wanted = {part: name for part, name in parts.items() if name}
+    assert sorted(wanted.values()) == sorted(f"{name}#{slot}" for name in NAMES for slot in range(3))
+    command = (sys.executable, "-m", "tests.engine_places", str(workers), "--partitions", *parts)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, check=True, timeout=60)
+    threads: dict[str, int] = json.loads(done.stdout)
+    assert len(set(threads.values())) == workers
+    for worker in range(workers):
+        theirs = {threads[part] for part, name in wanted.items() if worker_of(keys[_group(name)], workers) == worker}
+        assert len(theirs) == 1
+
+
+def _group(slot: str) -> str:
+    return slot.partition("#")[0]

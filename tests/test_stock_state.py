@@ -260,7 +260,8 @@ def test_reservations_that_nobody_asked_for_meanwhile_are_kept(
 
 def test_state_of_the_version_before_goes_on() -> None:
     """In version 5 `folded` was a number of periods."""
-    kept = msgspec.structs.replace(StockReconciler(SETTINGS, WindowSettings(MINUTE, MINUTE, SECOND_US, HOUR_US)).snapshot(), version=5, folded=7)
-    resumed = StockReconciler(SETTINGS, WindowSettings(MINUTE, MINUTE, SECOND_US, HOUR_US))
+    windows = WindowSettings(MINUTE, MINUTE, SECOND_US, HOUR_US)
+    kept = msgspec.structs.replace(StockReconciler(SETTINGS, windows).snapshot(), version=5, folded=7)
+    resumed = StockReconciler(SETTINGS, windows)
     resumed.restore(kept)
     assert msgspec.structs.replace(resumed.snapshot(), version=5) == kept

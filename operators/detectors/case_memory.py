@@ -50,6 +50,7 @@ class CaseMemory(Generic[T]):
         self._span_us = max(SECOND_US, min(HOUR_US, retention_us // 24))
         self._cases: Resting[T] = Resting(msgspec.msgpack.encode, msgspec.msgpack.Decoder(record).decode)
         self._looks: dict[int, list[str]] = {}
+        owner.parts["cases"] = self._cases
 
     def get(self, case_id: str) -> T | None:
         """What is known of a case; may be changed until the next call of anything here."""
@@ -97,7 +98,7 @@ class CaseMemory(Generic[T]):
         return len(self._cases)
 
     def snapshot(self) -> bytes:
-        """Everything that is kept."""
+        """Everything that is kept, but for records that are kept apart."""
         return msgspec.msgpack.encode(CaseMemoryState(self._version, dict(self._cases.snapshot()), self._looks))
 
     def restore(self, state: bytes) -> None:
@@ -107,7 +108,7 @@ class CaseMemory(Generic[T]):
             StateError: it can't be read, or is of another version.
         """
         kept = read_kept(state, CaseMemoryState, self._version, self._owner.NAME)
-        self._cases.restore(dict(kept.cases))
+        self._cases.restore(self._cases.together(kept.cases))
         self._looks = {span: list(cases) for span, cases in kept.looks.items()}
 
     def _look_at(self, case_id: str, last_us: int) -> None:

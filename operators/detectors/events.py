@@ -13,6 +13,7 @@ import msgspec
 from operators.detectors.readiness import PromotionAsked
 from operators.detectors.records import Impact, Scoped, Tally
 from operators.detectors.timers import Timers
+from operators.increments import Part
 from schemas.durations import END_OF_TIME_US
 from schemas.errors import StateError
 from schemas.events import Arrived, EventBase
@@ -131,12 +132,14 @@ class EventDetector:
 
     State is bounded by the subclass (it says by what) and kept as bytes. `set_timer` asks for a call of `due` with a
     key, before any event that arrives then or later; timers can't be taken back: `due` looks whether it still counts.
+    `parts` are what of its state can be kept apart from the rest.
     """
 
     NAME: ClassVar[str]
 
     def __init__(self) -> None:
         self.set_timer: Callable[[int, str], None] = _no_timer
+        self.parts: dict[str, Part] = {}
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """What to call for events of a type."""
@@ -227,8 +230,12 @@ class EventDetectors:
         """How many of what each keeps."""
         return {detector.NAME: detector.sizes() for detector in self._detectors}
 
+    def parts(self) -> dict[str, Part]:
+        """What can be kept apart from the rest, by detector and its own name for it."""
+        return {f"{one.NAME} {name}": part for one in self._detectors for name, part in one.parts.items()}
+
     def snapshot(self) -> EventDetectorsState:
-        """Everything that is kept."""
+        """Everything that is kept, but for what is kept apart."""
         names = [detector.NAME for detector in self._detectors]
         timers = [(due_us, names[index], key) for due_us, index, key in self._timers.all()]
         return EventDetectorsState(

@@ -150,6 +150,7 @@ class Inventory(EventDetector):
         super().__init__()
         self._lag_us = lag_us
         self._items: Resting[Told] = Resting(msgspec.msgpack.encode, _unpacked)
+        self.parts["items"] = self._items
         self._node, self._sku = ScopesOf("node"), ScopesOf("sku")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -311,4 +312,4 @@ class Inventory(EventDetector):
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
         kept = read_kept(state, _Kept, self.VERSION, self.NAME, before=1)
-        self._items.restore(dict(kept.items))
+        self._items.restore(self._items.together(kept.items))

@@ -1,0 +1,278 @@
+"""What is kept in increments is what there is, whenever an epoch ended and whenever the job was killed."""
+
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from operators.dedup import Dedup
+from operators.dedup_state import DedupState
+from operators.increments import Held, Increment, Increments, IncrementsState
+from operators.resting import Resting
+from schemas.durations import SECOND_US
+from schemas.errors import StateError
+from tests.harness import PurePipeline, encoded
+from tests.harness import settings as pipeline_settings
+from tests.kept_pipeline import KeptPipeline
+from tests.logs import Fact, facts, log_of
+from tests.test_dedup import arrived
+from tests.test_resting import HEAD, KEYS, keep, pack, unpack
+
+COMMON = settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.fixture(autouse=True)
+def small() -> Iterator[None]:
+    """Every group is kept in increments, and a round is soon over."""
+    with patch.object(Increments, "LEAST", 1), patch.object(Increments, "ROUND", 3):
+        yield
+
+
+class Records(RuleBasedStateMachine):
+    """Records that rest, against a dictionary: at each epoch's end they are kept, and a kill goes back to that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model: dict[str, list[int]] = {}
+        self.kept_model: dict[str, list[int]] = {}
+        self.slots: dict[int, bytes] = {}
+        self.kept: tuple[bytes, bytes | None] = (msgspec.msgpack.encode({}), None)
+        self.begin()
+
+    def begin(self) -> None:
+        self.resting: Resting[list[int]] = Resting(pack, unpack, keep, HEAD)
+        self.increments = Increments("item:0000", {"items": self.resting})
+        records, state = self.kept
+        if state is not None:
+            adopted = msgspec.msgpack.decode(state, type=IncrementsState)
+            taken = [
+                msgspec.msgpack.decode(self.slots[held.number % Increments.SLOTS], type=Increment)
+                for held in adopted.live
+            ]
+            self.increments.adopt(adopted, taken)
+        self.resting.restore(self.resting.together(msgspec.msgpack.decode(records, type=dict[str, bytes])))
+        self.increments.restored()
+        self.due = {due.slot: due.is_over for due in self.increments.due()}
+
+    @rule(key=KEYS, value=st.integers(0, 9))
+    def change(self, key: str, value: int) -> None:
+        record = self.resting.get(key)
+        assert record == self.model.get(key)
+        if record is None:
+            self.resting.put(key, [value])
+            self.model[key] = [value]
+        else:
+            record.append(value)
+            self.model[key].append(value)
+
+    @rule(key=KEYS, value=st.integers(0, 9))
+    def change_at_rest(self, key: str, value: int) -> None:
+        packed = self.resting.at_rest(key)
+        if packed:
+            self.resting.keep_at_rest(key, pack([*unpack(packed), value]))
+            self.model[key].append(value)
+
+    @rule(key=KEYS)
+    def ask(self, key: str) -> None:
+        assert self.resting.get(key) == self.model.get(key)
+
+    @rule(key=KEYS)
+    def drop(self, key: str) -> None:
+        self.resting.drop(key)
+        self.model.pop(key, None)
+
+    @rule()
+    def rest(self) -> None:
+        self.resting.rest()
+
+    @rule(again=st.integers(1, 4))
+    def end_epochs(self, again: int) -> None:
+        for _ in range(again):
+            increment = self.increments.keep()
+            if increment is not None:
+                assert self.due.pop(increment.number % Increments.SLOTS) is False
+                self.slots[increment.number % Increments.SLOTS] = msgspec.msgpack.encode(increment)
+            for slot, is_over in self.due.items():
+                assert is_over
+                del self.slots[slot]
+            state = self.increments.snapshot()
+            records = msgspec.msgpack.encode(self.resting.snapshot())
+            self.kept = records, None if state is None else msgspec.msgpack.encode(state)
+            self.kept_model = {key: list(record) for key, record in self.model.items()}
+            self.due = {due.slot: due.is_over for due in self.increments.due()}
+            assert self.increments.due() == []
+
+    @rule()
+    def kill(self) -> None:
+        self.model = {key: list(record) for key, record in self.kept_model.items()}
+        self.begin()
+
+    @invariant()
+    def the_same(self) -> None:
+        assert len(self.resting) == len(self.model)
+        assert {key: self.resting.peek(key) for key in self.resting} == self.model
+
+    @invariant()
+    def what_is_kept_is_bounded(self) -> None:
+        assert len(self.slots) <= 2 * (2 * Increments.ROUND + 2)  # those needed, and those that are let go of next
+
+
+TestRecords = Records.TestCase
+TestRecords.settings = settings(COMMON, max_examples=150)
+
+
+@COMMON
+@given(
+    facts=facts(),
+    batch=st.integers(1, 20),
+    lanes=st.integers(1, 3),
+    plan=st.lists(st.sampled_from(["go", "go", "end", "end", "kill"]), min_size=1, max_size=40),
+)
+def test_rows_do_not_depend_on_epochs_and_kills(facts: list[Fact], batch: int, lanes: int, plan: list[str]) -> None:
+    log = log_of(facts, broken=True)
+    plain = PurePipeline(log, pipeline_settings(lanes=lanes, groups=2), batch).run()
+    killed = KeptPipeline(log, pipeline_settings(lanes=lanes, groups=2), batch)
+    todo = list(plan)
+    while not killed.ended:
+        for lane in killed.settings.lanes:
+            killed.step(lane)
+            what = todo.pop() if todo else "go"
+            if what != "go":
+                killed.end_epoch() if what == "end" else killed.kill()
+    assert encoded(killed.rows) == encoded(plain)
+
+
+def test_groups_are_kept_in_increments_and_as_one_again() -> None:
+    made = [Fact(n, "order.created", n, n, 0, n % 7 == 0, 5) for n in range(300)]
+    log = log_of(made, broken=False)
+    plain = PurePipeline(log, pipeline_settings(groups=2), 10).run()
+    kept = KeptPipeline(log, pipeline_settings(groups=2), 10)
+    apart = []
+    for step in range(31):
+        kept.step("lane-0")
+        kept.end_epoch()
+        apart.append(kept.apart)
+        if step in {8, 20}:
+            kept.in_increments = step == 20
+            kept.kill()
+    assert min(apart[1:9]) > 0
+    assert set(apart[9:21]) == {0}
+    assert min(apart[22:]) > 0
+    assert encoded(kept.run()) == encoded(plain)
+
+
+def test_a_round_lets_go_of_what_was_before() -> None:
+    """Few of many records change at each epoch: an increment has those, and a share of the others."""
+    resting: Resting[list[int]] = Resting(pack, unpack)
+    increments = Increments("item:0000", {"items": resting})
+    for number in range(300):
+        resting.put(str(number), [number])
+    sizes, live = [], []
+    for epoch in range(12):
+        assert increments.due()[-1].is_over is False
+        record = resting.get(str(epoch))
+        assert record is not None
+        record.append(epoch)
+        increment = increments.keep()
+        state = increments.snapshot()
+        assert increment is not None
+        assert state is not None
+        assert resting.snapshot() == {}
+        sizes.append(state.live[-1].records)
+        live.append([held.number for held in state.live])
+    assert sizes[0] == 300
+    assert set(sizes[1:]) <= {100, 101}  # what has changed may be in the share
+    assert live[:5] == [[0], [0, 1], [0, 1, 2], [1, 2, 3], [1, 2, 3, 4]]
+    assert live[6] == [4, 5, 6]
+
+
+def test_where_much_changes_all_is_kept_anew() -> None:
+    resting: Resting[list[int]] = Resting(pack, unpack)
+    increments = Increments("item:0000", {"items": resting})
+    for number in range(100):
+        resting.put(str(number), [number])
+    for epoch in range(5):
+        increments.due()
+        for number in range(60):
+            record = resting.get(str(number))
+            assert record is not None
+            record.append(epoch)
+        increments.keep()
+        state = increments.snapshot()
+        assert state is not None
+        assert state.live == [Held(epoch, 100)]
+
+
+def test_increments_that_do_not_go_with_the_state_are_refused() -> None:
+    increments = Increments("item:0000", {})
+    state = IncrementsState(1, 7, [Held(6, 1), Held(7, 1)], [])
+    with pytest.raises(StateError, match=r"the state of item:0000 goes with increments \[6, 7\], and these are \[6\]"):
+        increments.adopt(state, [Increment(6, {})])
+    with pytest.raises(StateError, match="increments of version 9; this code reads 1"):
+        increments.adopt(msgspec.structs.replace(state, version=9), [])
+
+
+@COMMON
+@given(
+    drawn=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 40)), max_size=120),
+    batch=st.integers(1, 20),
+    most=st.sampled_from([4, 30, 1_000]),
+    plan=st.lists(st.sampled_from(["go", "end", "end", "kill"]), max_size=60),
+)
+def test_ids_are_the_same_whenever_they_were_kept(
+    drawn: list[tuple[int, int]], batch: int, most: int, plan: list[str]
+) -> None:
+    now, events = 0, []
+    for place, (step, number) in enumerate(drawn):
+        now += step * SECOND_US
+        events.append(arrived(place, now, "s", f"e{number}"))
+    cuts = [events[at : at + batch] for at in range(0, len(events), batch)]
+    plain = Dedup(20 * SECOND_US, most)
+    expected = [plain.split(list(cut)) for cut in cuts]
+
+    dedup, slots = Dedup(20 * SECOND_US, most), dict[int, bytes]()
+    increments = Increments("item:0000", {"ids": dedup})
+    kept: tuple[int, bytes, IncrementsState | None] = 0, msgspec.msgpack.encode(dedup.snapshot()), None
+    found: list[object] = []
+    todo, at = list(plan), 0
+    while at < len(cuts):
+        increments.due()
+        found[at:] = [dedup.split(list(cuts[at]))]
+        at += 1
+        what = todo.pop() if todo else "go"
+        if what == "end":
+            increment = increments.keep()
+            if increment is not None:
+                slots[increment.number] = msgspec.msgpack.encode(increment)
+            kept = at, msgspec.msgpack.encode(dedup.snapshot()), increments.snapshot()
+        elif what == "kill":
+            at, packed, state = kept
+            dedup = Dedup(20 * SECOND_US, most)
+            increments = Increments("item:0000", {"ids": dedup})
+            if state is not None:
+                taken = [msgspec.msgpack.decode(slots[held.number], type=Increment) for held in state.live]
+                increments.adopt(state, taken)
+            dedup.restore(msgspec.msgpack.decode(packed, type=DedupState))
+            increments.restored()
+    assert found == expected
+
+
+def test_ids_that_are_in_no_increment_are_missed() -> None:
+    dedup = Dedup(20 * SECOND_US)
+    increments = Increments("item:0000", {"ids": dedup})
+    dedup.split([arrived(number, number, "s", f"e{number}") for number in range(9)])
+    increments.due()
+    increment, state = increments.keep(), dedup.snapshot()
+    assert increment is not None
+    other = Dedup(20 * SECOND_US)
+    other.adopt([])
+    with pytest.raises(StateError, match="9 of 9 ids of a state are in none of its increments"):
+        other.restore(state)
