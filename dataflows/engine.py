@@ -26,14 +26,14 @@ from dataflows.huge_pages import HugePages
 from dataflows.kept_group import Keeper, Kept, KeptGroup, slot_name, slots_of
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import EVENLY, beside, spread, worker_of
-from dataflows.recovery import check_room, engine_refusal, parts_in, writing
+from dataflows.recovery import check_room, engine_refusal, other_run, own_error, parts_in, writing
 from operators.group_state import Emitted
 from operators.increments import Due
 from operators.lane_state import Merged
 from operators.pacing import Pace
 from operators.pipeline import INCIDENT, SITE, group_names
 from operators.routing import Router
-from schemas.errors import AndonError, PeerLost, StateError
+from schemas.errors import AndonError, PeerLost
 
 FLOW = "andon"
 LANES, ROUTE, GROUPS, TO_SITES, SITES, ROWS = "lanes", "route", "groups", "to_sites", "sites", "rows"
@@ -216,7 +216,7 @@ class _SinkPartition(StatefulSinkPartition[Rows | _Mark, None]):
             for value in values:
                 if isinstance(value, _Mark):
                     if value.run_id and value.run_id != self._run_id:
-                        raise _other_run(self._run_id, value.run_id)
+                        raise other_run(self._run_id, value.run_id)
                     self._pace.heard(value.lane, value.watermark_us)
                 else:
                     self._writer.write(value)
@@ -233,12 +233,6 @@ class _SinkPartition(StatefulSinkPartition[Rows | _Mark, None]):
 
     def close(self) -> None:
         """Nothing to do: the last epoch's snapshot has flushed, and after a failure the rows come again."""
-
-
-def _other_run(here: str, there: str) -> StateError:
-    """A process that began with an empty directory beside others that resumed would leave holes in the state."""
-    words = f"the state here is of run {here}, that of another process of this job is of run {there}"
-    return StateError(f"{words}: give each its share of one state back, or start all with new recovery directories")
 
 
 class _RowSink(FixedPartitionedSink[Rows | _Mark, None]):
@@ -307,7 +301,8 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int
     def group_rows(item: tuple[str, Emitted]) -> Iterable[tuple[str, Rows]]:
         return [(item[0], Rows(item[1].rows))] if item[1].rows else []
 
-    keeper = Keeper(pipeline.watch, in_increments=not EVENLY % workers) if keeps else None
+    beside_groups = not EVENLY % workers  # that is where slots lie
+    keeper = Keeper(pipeline.watch, pipeline.increments_from if beside_groups else 0) if keeps else None
 
     def logic(kept: Kept | None) -> _GroupLogic:
         return _GroupLogic(pipeline, kept, keeper)
@@ -384,7 +379,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
         else:
             run_main(flow, epoch_interval=epoch, recovery_config=config)
     except Exception as error:
-        own = pipeline.stop.failure or _own_error(error) or engine_refusal(error, recovery)
+        own = pipeline.stop.failure or own_error(error) or engine_refusal(error, recovery)
         if own is None or own is error:
             raise
         raise own from error
@@ -402,15 +397,6 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
         gc.unfreeze()
     if pipeline.stop.failure is not None:
         raise pipeline.stop.failure
-
-
-def _own_error(error: BaseException | None) -> AndonError | None:
-    """Our own error under the engine's wrapping."""
-    while error is not None:
-        if isinstance(error, AndonError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def wall_clock() -> datetime:

@@ -129,7 +129,8 @@ class Cluster(msgspec.Struct, frozen=True):
 class Pipeline(msgspec.Struct, frozen=True):
     """All that a flow is made of. `open_lane` gets a lane's name and the state to resume from.
 
-    `ahead` is how many events a lane may have released that still wait for the slowest lane; `run_id` is whose state is
+    `ahead` is how many events a lane may have released that still wait for the slowest lane; a key group with
+    `increments_from` records is kept in increments (0: none is); `run_id` is whose state is
     resumed, the same in all processes of a job; `hasten` is called when the last rows of an epoch have come, so that
     little is left for the writers' `flush` at its end, for which all waits.
     """
@@ -140,5 +141,6 @@ class Pipeline(msgspec.Struct, frozen=True):
     stop: Stop
     watch: FlowWatch = Unwatched()
     ahead: int = 50_000
+    increments_from: int = 2_048
     run_id: str = ""
     hasten: Callable[[], None] = lambda: None

@@ -214,6 +214,7 @@ def run_job(
             open_writer=lambda: writer,
             stop=stop,
             ahead=settings.engine.ahead,
+            increments_from=settings.engine.increments_from,
         )
         run_flow(pipeline, recovery, settings.engine.epoch)
     if stop.requested:

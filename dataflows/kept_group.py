@@ -46,11 +46,11 @@ class Keeper:
 
     Args:
         watch: is told what is kept.
-        in_increments: whether states may be kept in increments: not where slots could lie in other processes.
+        increments_from: groups with so many records are kept in increments; 0: none is.
     """
 
-    def __init__(self, watch: FlowWatch, *, in_increments: bool) -> None:
-        self._watch, self.in_increments = watch, in_increments
+    def __init__(self, watch: FlowWatch, increments_from: int) -> None:
+        self._watch, self.increments_from = watch, increments_from
         self._compressor = Compressor()
         self.shelf: dict[str, bytes | Keeping] = {}
 
@@ -93,7 +93,7 @@ class KeptGroup:
     ) -> None:
         self.group = make_group(name, settings)
         self._keeper, self._stop = keeper, stop
-        self._increments = Increments(name, self.group.parts())
+        self._increments = Increments(name, self.group.parts(), keeper.increments_from if keeper is not None else 0)
         self._waiting: tuple[IncrementsState, bytes] | None = None
         if kept is None:
             return
@@ -129,7 +129,7 @@ class KeptGroup:
             emitted = self.group.on_batch(pieces)  # type: ignore[arg-type] # a group's pieces are its space's
         if self._keeper is None:
             return emitted
-        due = self._increments.due(may_begin=self._keeper.in_increments)
+        due = self._increments.due()
         return msgspec.structs.replace(emitted, due=due) if due else emitted
 
     def snapshot(self) -> Keeping | Kept:
@@ -144,8 +144,8 @@ class KeptGroup:
         with self._stop.failing():
             if not self.is_there():
                 raise StateError(
-                    f"what was kept of {group.name} is not all in this process: start the job with as many processes "
-                    "as it had, or with a number that divides 48"
+                    f"what was kept of {group.name} is not all in this process: start the job with a number of "
+                    "processes that divides 48, over all parts of its state"
                 )
             increment = self._increments.keep()
             if increment is not None:

@@ -153,6 +153,7 @@ def run_live(settings: Settings, process: ProcessMap) -> None:
             stop=stop,
             watch=watch,
             ahead=settings.engine.ahead,
+            increments_from=settings.engine.increments_from,
             run_id=record.run_id,
             hasten=out.hasten,
         )

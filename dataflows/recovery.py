@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.errors import StateError
+from schemas.errors import AndonError, StateError
 
 _RUN_FILE = "andon-run.json"
 _PART = re.compile(r"^part-(\d+)\.sqlite3$")
@@ -136,6 +136,21 @@ def engine_refusal(error: BaseException, recovery: Path | None) -> StateError | 
     if recovery is None or (said is None and type(error).__module__ != "bytewax.recovery"):
         return None
     return _not_kept(recovery, said.group(1) if said else str(error))
+
+
+def own_error(error: BaseException | None) -> AndonError | None:
+    """Our own error under the engine's wrapping."""
+    while error is not None:
+        if isinstance(error, AndonError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def other_run(here: str, there: str) -> StateError:
+    """A process that began with an empty directory beside others that resumed would leave holes in the state."""
+    words = f"the state here is of run {here}, that of another process of this job is of run {there}"
+    return StateError(f"{words}: give each its share of one state back, or start all with new recovery directories")
 
 
 def check_room(recovery: Path) -> None:

@@ -73,7 +73,12 @@ def numbers_fit(job: Job, to: int) -> list[Check]:
         checks.append(Check(name, to <= count, f"{count} {name}, {to} pods"))
     if EVENLY % to:
         words = f"{to} does not divide {EVENLY}: some pods get more groups than others (allowed)"
-        checks.append(Check("balance", ok=True, words=words))
+        if engine.increments_from:
+            words = (
+                f"{to} does not divide {EVENLY}: increments of the state would not be found; choose a number that "
+                "does, or run the job with engine.increments_from = 0 for a few epochs before"
+            )
+        checks.append(Check("balance", ok=not engine.increments_from, words=words))
     named = [_address(job, number) for number in range(len(job.addresses))]
     words = f"{len(job.addresses)} addresses in ConfigMap {job.processes_map}, {before} pods"
     fits = job.addresses == named and (len(job.addresses) == before or job.begun_from is not None)

@@ -87,6 +87,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_192
     epoch: Duration = Duration(30 * SECOND_US)
     ahead: Annotated[int, Meta(ge=1)] = 50_000
+    increments_from: Annotated[int, Meta(ge=0)] = 2_048
     dedup_max_ids: Annotated[int, Meta(ge=1)] = 1_000_000
     recovery: str = ""
     processes: list[

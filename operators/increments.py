@@ -87,42 +87,41 @@ class Increments:
 
     Memory: a number for each increment that is needed; what parts note. Bounds: at most two rounds and one increments,
     with at most `MOST` times as many records as there are; if there would be more, all is kept anew.
+
+    Args:
+        group: whose state it is.
+        parts: of the state, by name.
+        least: of fewer records than this, all are kept with the group's state; 0: however many there are.
     """
 
     VERSION = 1
-    #: With fewer records than this, all is kept with the group's state.
-    LEAST = 2_048
     #: In so many increments all records are repeated.
     ROUND = 16
     MOST = 3
     #: Those of two rounds, one that is being filled, those that are let go of beside it.
     SLOTS = 5 * ROUND
 
-    def __init__(self, group: str, parts: Mapping[str, Part]) -> None:
-        self._group, self._parts = group, parts
+    def __init__(self, group: str, parts: Mapping[str, Part], least: int) -> None:
+        self._group, self._parts, self._least = group, parts, least
         self._number = -1
         self._live: list[Held] = []
         self._over: list[int] = []
         self._is_apart = self._is_told = self._is_fresh = False
         self._done = self._round_from = 0
 
-    def due(self, *, may_begin: bool = True) -> list[Due]:
-        """What happens to slots at the next snapshot, told once before each.
-
-        Args:
-            may_begin: whether a state that is kept as one may be kept in increments.
-        """
+    def due(self) -> list[Due]:
+        """What happens to slots at the next snapshot, told once before each."""
         if self._is_told:
             return []
         self._is_told = True
         records = sum(map(len, self._parts.values()))
-        if self._is_apart and (records < self.LEAST // 4 or not may_begin):
+        if self._is_apart and (not self._least or records < self._least // 4):
             self._is_apart = False
             self._over += [held.number for held in self._live]
             self._live = []
             for part in self._parts.values():
                 part.join()
-        elif not self._is_apart and may_begin and records >= self.LEAST:
+        elif not self._is_apart and 0 < self._least <= records:
             self._is_apart = self._is_fresh = True
         due = [Due(self._group, number % self.SLOTS, is_over=True) for number in self._over]
         self._over = []

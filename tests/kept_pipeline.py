@@ -36,8 +36,8 @@ class KeptPipeline(PurePipeline):
         self.due: list[Due] = []
         self.states: dict[str, Kept] = {}
         self.slots: dict[str, Kept] = {}
-        self.in_increments = True
-        self._keeper = Keeper(Unwatched(), in_increments=True)
+        self.increments_from = 1
+        self._keeper = Keeper(Unwatched(), 1)
         self._kept_rows: list[Row] = []
         self._kept_lanes: tuple[dict[str, PartitionState], set[str]] = {}, set()
         super().__init__(partitions, pipeline, batch)
@@ -64,7 +64,7 @@ class KeptPipeline(PurePipeline):
         """Go on from the end of the last epoch, maybe with other settings."""
         if settings is not None:
             self.settings, self._router = settings, Router(settings)
-        self._keeper = Keeper(Unwatched(), in_increments=self.in_increments)
+        self._keeper = Keeper(Unwatched(), self.increments_from)
         for slot in self.slots.values():
             self._keeper.put(slot)
         self.due.clear()

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflows import engine
-from dataflows.crossing import opened, packed
-from dataflows.engine import _Epoch, _Mark, _Rows, _SinkPartition, run_flow
+from dataflows.crossing import Rows, opened, packed
+from dataflows.engine import _Epoch, _Mark, _SinkPartition, run_flow
 from dataflows.files import partitions_of
 from dataflows.flow import Cluster, Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput
@@ -45,8 +45,8 @@ def _there(value: T) -> T:
 
 @given(st.lists(passes | st.sampled_from(ONE_OF_EACH), max_size=12))
 def test_rows_of_any_kinds(rows: list[Row]) -> None:
-    there = _there(_Rows(rows))
-    assert type(there) is _Rows
+    there = _there(Rows(rows))
+    assert type(there) is Rows
     assert sorted(map(repr, there)) == sorted(map(repr, rows))
 
 
@@ -94,7 +94,7 @@ def test_a_writer_is_called_with_nothing_when_time_goes_on_without_rows() -> Non
     partition = _SinkPartition(writer, made, Pace(chosen.lanes, 1), _Epoch())
     partition.write_batch([_Mark(lane, 1), _Mark(lane, 2)])
     assert writer.calls == [0], "what waits in it may be due, and no row may come for long"
-    partition.write_batch([_Mark(lane, 3), _Rows(ONE_OF_EACH[:2])])
+    partition.write_batch([_Mark(lane, 3), Rows(ONE_OF_EACH[:2])])
     assert writer.calls == [0, 2]
 
 
@@ -110,13 +110,13 @@ def test_a_writer_is_hastened_from_the_end_of_its_lanes_epoch_to_its_flush() -> 
         hasten=lambda: hastened.append(len(writer.calls)),
     )
     partition = _SinkPartition(writer, made, Pace(chosen.lanes, 1), epoch)
-    partition.write_batch([_Rows(ONE_OF_EACH[:2])])
+    partition.write_batch([Rows(ONE_OF_EACH[:2])])
     assert hastened == []
     epoch.ends = True
-    partition.write_batch([_Rows(ONE_OF_EACH[:2])])
+    partition.write_batch([Rows(ONE_OF_EACH[:2])])
     assert hastened == [2], "behind the rows"
     partition.snapshot()
-    partition.write_batch([_Rows(ONE_OF_EACH[:2])])
+    partition.write_batch([Rows(ONE_OF_EACH[:2])])
     assert hastened == [2]
 
 

@@ -2,8 +2,10 @@
 
 import resource
 import signal
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,10 @@ class DoomedLane:
         return getattr(self._lane, name)
 
 
+#: The step in which the engine keeps increments.
+SLOTS = f"{engine.FLOW}.{engine.SLOTS}"
+
+
 def write_log(folder: Path, log: dict[str, list[bytes]]) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
@@ -88,6 +94,7 @@ def run(
     kill_after: int = -1,
     writer: "Hastened | None" = None,
     epoch_us: int = 0,
+    increments_from: int = 2_048,
 ) -> None:
     source = LaneInput(partitions=tuple(partitions_of(files)), rules=TimeRules(), batch=batch)
 
@@ -101,6 +108,7 @@ def run(
         open_writer=lambda: writer or MemoryWriter(rows),
         stop=Stop(),
         hasten=lambda: None if writer is None else writer.hasten(),
+        increments_from=increments_from,
     )
     run_flow(made, recovery, epoch_us)
 
@@ -122,10 +130,12 @@ def test_the_engine_gives_the_rows_of_the_pure_pipeline(
     facts=facts(max_size=40),
     kills=st.lists(st.integers(1, 6), min_size=1, max_size=4),
     batch=st.integers(110, 130),
+    least=st.sampled_from([1, 2_048]),
 )
 def test_the_engine_killed_at_any_batch_and_resumed_gives_the_same_rows(
-    tmp_path_factory: pytest.TempPathFactory, facts: list[Fact], kills: list[int], batch: int
+    tmp_path_factory: pytest.TempPathFactory, facts: list[Fact], kills: list[int], batch: int, least: int
 ) -> None:
+    """As one state, and in increments."""
     folder = tmp_path_factory.mktemp("killed")
     many = [
         Fact(f.number + 100 * n, f.type, f.case, f.occurred_s + 300 * n, f.delay_s, f.twice, f.value)
@@ -137,15 +147,41 @@ def test_the_engine_killed_at_any_batch_and_resumed_gives_the_same_rows(
     chosen = pipeline_settings(lanes=2, groups=2)
     plain = PurePipeline(log, chosen, 1_000).run()
     rows: list[Row] = []
+    again = partial(run, files, chosen, rows, batch=batch, recovery=folder / "recovery", increments_from=least)
     for kill_after in kills:
         try:
-            run(files, chosen, rows, batch=batch, recovery=folder / "recovery", kill_after=kill_after)
+            again(kill_after=kill_after)
         except Killed:
             continue
         break
     else:
-        run(files, chosen, rows, batch=batch, recovery=folder / "recovery")
+        again()
     assert set(encoded(rows)) == set(encoded(plain))
+    if plain and least == 1:
+        assert any(slots_in(folder / "recovery"))
+
+
+def slots_in(recovery: Path) -> list[str]:
+    """The slots that something is kept in."""
+    found = []
+    for part in recovery.glob("part-*.sqlite3"):
+        with closing(sqlite3.connect(part)) as opened:
+            kept = opened.execute("SELECT state_key FROM snaps WHERE step_id = ? AND ser_change IS NOT NULL", (SLOTS,))
+            found += [name for (name,) in kept]
+    return found
+
+
+def test_a_group_whose_increments_are_gone_is_refused_in_words(tmp_path: Path) -> None:
+    made = [Fact(n, "order.created", n, n, 0, False, 1 + n % 9) for n in range(300)]
+    files = write_log(tmp_path / "log", log_of(made))
+    again = partial(run, files, pipeline_settings(), [], recovery=tmp_path / "recovery", increments_from=1)
+    with pytest.raises(Killed):
+        again(kill_after=4)
+    (part,) = (tmp_path / "recovery").glob("part-*.sqlite3")
+    with closing(sqlite3.connect(part)) as opened, opened:
+        opened.execute("DELETE FROM snaps WHERE step_id = ?", (SLOTS,))
+    with pytest.raises(StateError, match="what was kept of case:0000 is not all in this process"):
+        again()
 
 
 def test_a_crash_loses_what_was_not_flushed_and_resuming_brings_it_back(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from dataflows.kept import expanded
 from operators.dedup import Dedup
 from operators.dedup_state import DedupState
+from operators.groups import make_group
 from operators.increments import Held, Increment, Increments, IncrementsState
 from operators.resting import Resting
 from schemas.durations import SECOND_US
@@ -31,8 +33,8 @@ COMMON = settings(
 
 @pytest.fixture(autouse=True)
 def small() -> Iterator[None]:
-    """Every group is kept in increments, and a round is soon over."""
-    with patch.object(Increments, "LEAST", 1), patch.object(Increments, "ROUND", 3):
+    """A round is soon over."""
+    with patch.object(Increments, "ROUND", 3):
         yield
 
 
@@ -49,7 +51,7 @@ class Records(RuleBasedStateMachine):
 
     def begin(self) -> None:
         self.resting: Resting[list[int]] = Resting(pack, unpack, keep, HEAD)
-        self.increments = Increments("item:0000", {"items": self.resting})
+        self.increments = Increments("item:0000", {"items": self.resting}, 1)
         records, state = self.kept
         if state is not None:
             adopted = msgspec.msgpack.decode(state, type=IncrementsState)
@@ -161,7 +163,7 @@ def test_groups_are_kept_in_increments_and_as_one_again() -> None:
         kept.end_epoch()
         apart.append(kept.apart)
         if step in {8, 20}:
-            kept.in_increments = step == 20
+            kept.increments_from = int(step == 20)
             kept.kill()
     assert min(apart[1:9]) > 0
     assert set(apart[9:21]) == {0}
@@ -169,10 +171,19 @@ def test_groups_are_kept_in_increments_and_as_one_again() -> None:
     assert encoded(kept.run()) == encoded(plain)
 
 
+def test_a_program_that_knows_of_no_increments_refuses_the_state() -> None:
+    made = [Fact(n, "order.created", n, n, 0, n % 7 == 0, 5) for n in range(30)]
+    kept = KeptPipeline(log_of(made), pipeline_settings(), 10)
+    kept.step("lane-0")
+    kept.end_epoch()
+    with pytest.raises(StateError, match="kept by another version of Andon"):
+        make_group("case:0000", pipeline_settings()).restore(expanded(kept.states["case:0000"][1]))
+
+
 def test_a_round_lets_go_of_what_was_before() -> None:
     """Few of many records change at each epoch: an increment has those, and a share of the others."""
     resting: Resting[list[int]] = Resting(pack, unpack)
-    increments = Increments("item:0000", {"items": resting})
+    increments = Increments("item:0000", {"items": resting}, 1)
     for number in range(300):
         resting.put(str(number), [number])
     sizes, live = [], []
@@ -196,7 +207,7 @@ def test_a_round_lets_go_of_what_was_before() -> None:
 
 def test_where_much_changes_all_is_kept_anew() -> None:
     resting: Resting[list[int]] = Resting(pack, unpack)
-    increments = Increments("item:0000", {"items": resting})
+    increments = Increments("item:0000", {"items": resting}, 1)
     for number in range(100):
         resting.put(str(number), [number])
     for epoch in range(5):
@@ -212,7 +223,7 @@ def test_where_much_changes_all_is_kept_anew() -> None:
 
 
 def test_increments_that_do_not_go_with_the_state_are_refused() -> None:
-    increments = Increments("item:0000", {})
+    increments = Increments("item:0000", {}, 1)
     state = IncrementsState(1, 7, [Held(6, 1), Held(7, 1)], [])
     with pytest.raises(StateError, match=r"the state of item:0000 goes with increments \[6, 7\], and these are \[6\]"):
         increments.adopt(state, [Increment(6, {})])
@@ -239,7 +250,7 @@ def test_ids_are_the_same_whenever_they_were_kept(
     expected = [plain.split(list(cut)) for cut in cuts]
 
     dedup, slots = Dedup(20 * SECOND_US, most), dict[int, bytes]()
-    increments = Increments("item:0000", {"ids": dedup})
+    increments = Increments("item:0000", {"ids": dedup}, 1)
     kept: tuple[int, bytes, IncrementsState | None] = 0, msgspec.msgpack.encode(dedup.snapshot()), None
     found: list[object] = []
     todo, at = list(plan), 0
@@ -256,7 +267,7 @@ def test_ids_are_the_same_whenever_they_were_kept(
         elif what == "kill":
             at, packed, state = kept
             dedup = Dedup(20 * SECOND_US, most)
-            increments = Increments("item:0000", {"ids": dedup})
+            increments = Increments("item:0000", {"ids": dedup}, 1)
             if state is not None:
                 taken = [msgspec.msgpack.decode(slots[held.number], type=Increment) for held in state.live]
                 increments.adopt(state, taken)
@@ -267,7 +278,7 @@ def test_ids_are_the_same_whenever_they_were_kept(
 
 def test_ids_that_are_in_no_increment_are_missed() -> None:
     dedup = Dedup(20 * SECOND_US)
-    increments = Increments("item:0000", {"ids": dedup})
+    increments = Increments("item:0000", {"ids": dedup}, 1)
     dedup.split([arrived(number, number, "s", f"e{number}") for number in range(9)])
     increments.due()
     increment, state = increments.keep(), dedup.snapshot()

@@ -70,6 +70,7 @@ AGAINST: dict[str, tuple[Callable[[KubectlFront], object], int, str]] = {
     "lanes": (lambda _: None, 17, "16 lanes, 17 pods"),
     "case groups": (lambda made: made.namespace.config("andon-processes").update(ANDON_ENGINE_CASE_GROUPS="5"), 6, "5"),
     "item groups": (lambda made: made.namespace.config("andon-processes").update(ANDON_ENGINE_ITEM_GROUPS="5"), 6, "5"),
+    "balance": (lambda _: None, 5, "increments of the state would not be found"),
     "addresses": (lambda made: made.namespace.stateful_set["spec"].update(replicas=3), 6, "4 addresses in ConfigMap"),
     "config map": (immutable, 6, "is immutable"),
     "backup": (lambda made: made.annotations.update({"andon/replicas-before-backup": "4"}), 6, "wait for its end"),
@@ -94,6 +95,7 @@ def test_what_speaks_against_it_is_found_and_nothing_is_changed(front: KubectlFr
 
 
 def test_a_number_that_leaves_some_pods_more_work_is_said(front: KubectlFront) -> None:
+    front.namespace.config("andon-processes").update(ANDON_ENGINE_INCREMENTS_FROM="0")
     assert [one.words for one in numbers_fit(job_of(front), 5) if one.name == "balance"] == [
         "5 does not divide 48: some pods get more groups than others (allowed)"
     ]

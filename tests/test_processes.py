@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from dataflows import live, processes
 from dataflows.cli import run_command
-from dataflows.engine import _Mark, _Rows
+from dataflows.crossing import Rows
+from dataflows.engine import _Mark
 from dataflows.flow import Stop
 from dataflows.settings import ObserveSettings, Settings, load_settings
 from scenarios.simulate import demo_settings, simulate
@@ -229,7 +230,7 @@ def test_one_process_waits_for_no_others_whatever_is_set(tmp_path: Path, monkeyp
 
 @given(st.permutations(ONE_OF_EACH))
 def test_rows_of_every_kind_and_marks_cross_processes_unchanged(some: list[Row]) -> None:
-    for value in (_Rows(some), _Mark("lane-0001", 2**62), _Rows()):
+    for value in (Rows(some), _Mark("lane-0001", 2**62), Rows()):
         there = pickle.loads(pickle.dumps(("rows:lane-0000", value)))[1]  # noqa: S301 - our own bytes
         assert type(there) is type(value)
         assert sorted(map(repr, there)) == sorted(map(repr, value)) if isinstance(value, list) else there == value
