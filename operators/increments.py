@@ -97,7 +97,9 @@ class Increments:
     VERSION = 1
     #: In so many increments all records are repeated.
     ROUND = 16
-    MOST = 3
+    #: Where one of so many records has changed, or all increments together would have so many times as many records as
+    #: there are, all are kept anew.
+    ANEW, MOST = 2, 3
     #: Those of two rounds, one that is being filled, those that are let go of beside it.
     SLOTS = 5 * ROUND
 
@@ -139,8 +141,8 @@ class Increments:
         changed = sum(part.changed() for part in parts.values())
         records = sum(map(len, parts.values()))
         stored = sum(held.records for held in self._live)
-        many = 2 * changed >= records or stored + changed > self.MOST * records or len(self._live) > 2 * self.ROUND
-        if self._is_fresh or many:
+        much = self.ANEW * changed >= records or stored + changed > self.MOST * records
+        if self._is_fresh or much or len(self._live) > 2 * self.ROUND:
             taken = {name: part.whole() for name, part in parts.items()}
             self._over += [held.number for held in self._live]
             self._live, self._is_fresh, self._done = [], False, 0

@@ -75,6 +75,7 @@ class KeptPipeline(PurePipeline):
         self._ended = set(ended)
         for name in self.states:
             assert self._group(name).kept.is_there()
+        assert not self._keeper.shelf
 
     @property
     def apart(self) -> int:

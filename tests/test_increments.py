@@ -14,16 +14,18 @@ from operators.dedup import Dedup
 from operators.dedup_state import DedupState
 from operators.groups import make_group
 from operators.increments import Held, Increment, Increments, IncrementsState
+from operators.process_lint import read_process_map
 from operators.resting import Resting
 from schemas.durations import SECOND_US
 from schemas.errors import StateError
-from tests.harness import PurePipeline, encoded
+from tests.harness import MAP, PurePipeline, encoded
 from tests.harness import settings as pipeline_settings
 from tests.kept_pipeline import KeptPipeline
 from tests.logs import Fact, facts, log_of
 from tests.test_dedup import arrived
-from tests.test_resting import HEAD, KEYS, keep, pack, unpack
+from tests.test_resting import HEAD, keep, pack, unpack
 
+KEYS = st.sampled_from([*"abc", *map(str, range(12))])
 COMMON = settings(
     max_examples=100,
     deadline=None,
@@ -33,8 +35,8 @@ COMMON = settings(
 
 @pytest.fixture(autouse=True)
 def small() -> Iterator[None]:
-    """A round is soon over."""
-    with patch.object(Increments, "ROUND", 3):
+    """A round is soon over, and increments are made wherever they can be."""
+    with patch.multiple(Increments, ROUND=3, ANEW=1, MOST=100):
         yield
 
 
@@ -43,10 +45,11 @@ class Records(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model: dict[str, list[int]] = {}
-        self.kept_model: dict[str, list[int]] = {}
+        self.model: dict[str, list[int]] = {str(number): [number] for number in range(12)}
+        self.kept_model = {key: list(record) for key, record in self.model.items()}
         self.slots: dict[int, bytes] = {}
-        self.kept: tuple[bytes, bytes | None] = (msgspec.msgpack.encode({}), None)
+        packed = {key: pack(record) for key, record in self.model.items()}
+        self.kept: tuple[bytes, bytes | None] = (msgspec.msgpack.encode(packed), None)
         self.begin()
 
     def begin(self) -> None:
@@ -152,6 +155,52 @@ def test_rows_do_not_depend_on_epochs_and_kills(facts: list[Fact], batch: int, l
     assert encoded(killed.rows) == encoded(plain)
 
 
+OTHER = MAP.replace(
+    "[[handoff]]",
+    """[[handoff]]
+name = "delivery"
+case = "order_id"
+start = {type = "order.allocated"}
+end = {type = "shipment.delivered"}
+deadline = "1h"
+[[handoff]]""",
+    1,
+)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_taken_over_under_other_settings_is_kept_anew(again: bool) -> None:
+    """Another process map, so that cases are written otherwise than increments have them."""
+    made = [
+        Fact(case, kind, case, 20 * place + case, 0, False, 5)
+        for case in range(150)
+        for place, kind in enumerate(["order.created", "order.approved", "order.allocated", "shipment.delivered"])
+    ]
+    log = log_of(sorted(made, key=lambda fact: fact.occurred_s))
+    declared = read_process_map(OTHER, "other.toml").value
+    assert declared is not None
+    chosen = pipeline_settings(groups=1)
+    other = msgspec.structs.replace(chosen, process=declared)
+    plain, kept = PurePipeline(log, chosen, 10), KeptPipeline(log, chosen, 10)
+    for one in (plain, kept):
+        for _ in range(12):
+            one.step("lane-0")
+            if one is kept:
+                kept.end_epoch()
+    plain.keep_and_restore(other)
+    kept.kill(other)
+    if again:  # ended before anything came
+        kept.end_epoch()
+        kept.kill()
+    plain.step("lane-0")
+    kept.step("lane-0")
+    kept.end_epoch()
+    kept.kill()
+    assert kept.apart
+    assert not kept.ended
+    assert encoded(kept.run()) == encoded(plain.run())
+
+
 def test_groups_are_kept_in_increments_and_as_one_again() -> None:
     made = [Fact(n, "order.created", n, n, 0, n % 7 == 0, 5) for n in range(300)]
     log = log_of(made, broken=False)
@@ -205,7 +254,8 @@ def test_a_round_lets_go_of_what_was_before() -> None:
     assert live[6] == [4, 5, 6]
 
 
-def test_where_much_changes_all_is_kept_anew() -> None:
+def test_where_much_changes_all_is_kept_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Increments, "ANEW", 2)
     resting: Resting[list[int]] = Resting(pack, unpack)
     increments = Increments("item:0000", {"items": resting}, 1)
     for number in range(100):
@@ -233,10 +283,10 @@ def test_increments_that_do_not_go_with_the_state_are_refused() -> None:
 
 @COMMON
 @given(
-    drawn=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 40)), max_size=120),
-    batch=st.integers(1, 20),
-    most=st.sampled_from([4, 30, 1_000]),
-    plan=st.lists(st.sampled_from(["go", "end", "end", "kill"]), max_size=60),
+    drawn=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 80)), min_size=40, max_size=200),
+    batch=st.integers(1, 9),
+    most=st.sampled_from([8, 30, 1_000]),
+    plan=st.lists(st.sampled_from(["go", "end", "end", "kill"]), min_size=20, max_size=100),
 )
 def test_ids_are_the_same_whenever_they_were_kept(
     drawn: list[tuple[int, int]], batch: int, most: int, plan: list[str]
@@ -287,3 +337,27 @@ def test_ids_that_are_in_no_increment_are_missed() -> None:
     other.adopt([])
     with pytest.raises(StateError, match="9 of 9 ids of a state are in none of its increments"):
         other.restore(state)
+
+
+def test_a_part_that_is_no_more_does_not_come_back() -> None:
+    """A detector that was switched off begins anew when it is switched on again."""
+    records: dict[str, Resting[list[int]]] = {name: Resting(pack, unpack) for name in ("kept", "gone")}
+    for one in records.values():
+        for number in range(9):
+            one.put(str(number), [number])
+    increments = Increments("case:0000", records, 1)
+    increments.due()
+    increment, state = increments.keep(), increments.snapshot()
+    assert increment is not None
+    assert state is not None
+
+    still: Resting[list[int]] = Resting(pack, unpack)
+    without = Increments("case:0000", {"kept": still}, 1)
+    without.adopt(state, [increment])
+    still.restore(still.together({}))
+    without.restored()
+    without.due()
+    without.keep()
+    state = without.snapshot()
+    assert state is not None
+    assert state.live == [Held(1, 9)]
