@@ -1,7 +1,8 @@
 """What keeping state costs: a job of a million keys with a recovery directory and without, in turn; and its resume.
 
 What is lost to snapshots is what an epoch costs more, over the default epoch: `(kept - bare) / epochs / epoch`. So it
-does not depend on how many epochs happened to end within the run. Permanent ids: `snapshot.bare`, `snapshot.kept`,
+does not depend on how many epochs happened to end within the run. `whole` keeps all state at each epoch: what a byte
+of state costs, which the sizing model takes. Permanent ids: `snapshot.bare`, `snapshot.whole`, `snapshot.kept`,
 `snapshot.resume`. The resume is timed from the flow's start, imports aside, to the first row that it writes.
 """
 
@@ -18,6 +19,9 @@ from machine import BUILD, facts, headline, print_table, say, write_document
 from snapshot_run import MODES, Ran
 
 from dataflows.settings import EngineSettings
+
+#: Runs with a recovery directory, and what the names of their shares begin with.
+KEPT = {"whole": "whole_", "kept": ""}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say("")
     epoch_s = EngineSettings().epoch.seconds
     print_table(("benchmark", "events/s", "cpu s", "epochs", "snapshot s", "MB", "peak MB", ""), _lines(runs))
-    lost = [_lost(bare, kept, epoch_s) for bare, kept in zip(runs["bare"], runs["kept"], strict=True)]
-    found = {
-        "lost_share": [share for share, _ in lost],
-        "lost_cpu_share": [share for _, share in lost],
-        "resume_s": [one.first_row_s for one in runs["resume"]],
-    }
-    print(f"\nof throughput lost at an epoch of {epoch_s:g} s, turn by turn (wall; processor): ", end="")
-    print("; ".join(f"{wall:.1%}, {cpu:.1%}" for wall, cpu in lost))
+    found = {"resume_s": [one.first_row_s for one in runs["resume"]]}
+    print()
+    for mode, prefix in KEPT.items():
+        lost = [_lost(bare, kept, epoch_s) for bare, kept in zip(runs["bare"], runs[mode], strict=True)]
+        found[f"{prefix}lost_share"] = [share for share, _ in lost]
+        found[f"{prefix}lost_cpu_share"] = [share for _, share in lost]
+        print(f"snapshot.{mode}: of throughput lost at an epoch of {epoch_s:g} s, by turns (wall; processor): ", end="")
+        print("; ".join(f"{wall:.1%}, {cpu:.1%}" for wall, cpu in lost))
     write_document(asked.json, machine, {"keys": asked.keys, "runs": msgspec.to_builtins(runs), **found})
     return 0
 
@@ -78,9 +82,9 @@ def _lines(runs: dict[str, list[Ran]]) -> list[tuple[str, ...]]:
                 f"snapshot.{mode}",
                 "" if resumed else f"{rate:,.0f}",
                 "" if resumed else f"{statistics.median(one.cpu_s for one in some):.1f}",
-                str(some[-1].epochs) if mode == "kept" else "",
-                f"{some[-1].snapshot_s / max(1, some[-1].epochs):.2f}" if mode == "kept" else "",
-                f"{some[-1].snapshot_bytes / 1e6:,.0f}" if mode == "kept" else "",
+                str(some[-1].epochs) if mode in KEPT else "",
+                f"{some[-1].snapshot_s / max(1, some[-1].epochs):.2f}" if mode in KEPT else "",
+                f"{some[-1].snapshot_bytes / 1e6:,.0f}" if mode in KEPT else "",
                 f"{statistics.median(one.peak_mb for one in some):,.0f}",
                 f"{first_row_s:.1f} s to the first row" if resumed else "",
             )

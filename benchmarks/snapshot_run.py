@@ -1,11 +1,13 @@
-"""One run of `snapshot.py`: `python snapshot_run.py FOLDER KEYS EVENTS bare|kept|resume` prints a line of JSON.
+"""One run of `snapshot.py`: `python snapshot_run.py FOLDER KEYS EVENTS bare|whole|kept|resume` prints a line of JSON.
 
 Half of the keys are items, half open cases (those of sweep_keys.py). One lane makes them known, then come EVENTS
 messages that were made before; from the first of these to the last is timed. `kept` has a recovery directory, `bare`
-has none; `resume` starts from what `kept` left and is over when the first row is there.
+has none; `whole` keeps all of each group at every epoch (`engine.increments_from = 0`); `resume` starts from what
+`kept` left and is over when the first row is there.
 """
 
 import random
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,14 +27,14 @@ from operators.lane_state import Merged
 from schemas.events import Arrived
 from schemas.rows import Row
 
-MODES = ("bare", "kept", "resume")
+MODES = ("bare", "whole", "kept", "resume")
 
 
 class Ran(msgspec.Struct):
     """Seconds are of the wall, `cpu_s` of the processor, both of the timed part; `first_row_s` from a start on.
 
     `epochs` ended in the timed part; in them `snapshot_s` was spent on making snapshots (writing them is the engine's
-    and not in it), the last one of `snapshot_bytes`.
+    and not in it), `snapshot_bytes` is the median of all, compressed.
     """
 
     mode: str
@@ -93,16 +95,17 @@ class _Lane:
 class _Watch(Unwatched):
     def __init__(self, lane: _Lane) -> None:
         self._lane = lane
-        self.epochs, self.seconds, self.bytes = 0, 0.0, 0
-        self._sizes: dict[str, int] = {}
+        self.epochs, self.seconds = 0, 0.0
+        self.bytes: list[int] = []
 
     def lane_kept(self, lane: str) -> None:
         del lane
         self.epochs += self._lane.timed
+        self.bytes.append(0)
 
     def group_kept(self, group: Group, seconds: float, size: int) -> None:
-        self._sizes[group.name] = size
-        self.bytes = sum(self._sizes.values())
+        del group
+        self.bytes[-1] += size
         if self._lane.timed:
             self.seconds += seconds
 
@@ -132,8 +135,10 @@ def run(folder: Path, keys: int, events: int, mode: str) -> Ran:
     )
     stop, watch = Stop(), _Watch(lane)
     rows = _Rows(stop, first_is_all=resumes)
-    pipeline = Pipeline(sweep_settings(keys), lambda _name, _resume: lane, lambda: rows, stop, watch)
-    recovery = None if mode == "bare" else folder / "recovery"
+    least = 0 if mode == "whole" else EngineSettings().increments_from
+    settings = sweep_settings(keys)
+    pipeline = Pipeline(settings, lambda _name, _resume: lane, lambda: rows, stop, watch, increments_from=least)
+    recovery = None if mode == "bare" else folder / ("whole" if mode == "whole" else "recovery")
     started_s = time.monotonic()
     run_flow(pipeline, recovery, EngineSettings().epoch)
     if lane.began is None or rows.first_s is None:
@@ -146,7 +151,7 @@ def run(folder: Path, keys: int, events: int, mode: str) -> Ran:
         cpu_s=ended[1] - lane.began[1],
         epochs=watch.epochs,
         snapshot_s=watch.seconds,
-        snapshot_bytes=watch.bytes,
+        snapshot_bytes=int(statistics.median(watch.bytes or [0])),
         recovery_bytes=sum(file.stat().st_size for file in recovery.iterdir()) if recovery is not None else 0,
         first_row_s=rows.first_s - started_s,
         peak_mb=peak_mb(),

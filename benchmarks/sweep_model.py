@@ -17,13 +17,12 @@ import msgspec
 from machine import BUILD
 
 from dataflows.settings import Settings
+from operators.increments import Increments
 
 #: A process is given half of what it can take: latency stays flat, and a backlog shrinks as fast as it came.
 LOADED = 0.5
 #: What a process may hold in memory: what is easy to place, and to read back after a crash.
 MEMORY_EACH = 8e9
-#: What snapshots may take.
-SNAPSHOT_SHARE = 0.1
 #: Groups of each key space for a process: so many that one more in some of the processes hardly matters, and that more
 #: processes can share them later.
 GROUPS_A_PROCESS = 16
@@ -107,7 +106,8 @@ class Need(msgspec.Struct, frozen=True):
     resident_each: float
     kept: float
     kept_s_each: float
-    epoch_s: float
+    changed_each: float
+    epoch_s_each: float
     dedup_s: float
     exchanged: float
     broker: float
@@ -131,6 +131,9 @@ def need(load: Load, costs: Costs) -> Need:
     groups = max(engine.item_groups, GROUPS_A_PROCESS * processes)
     kept = sum(count * key.kept for count, key in held)
     kept_s = kept * costs.kept_ns / 1e9 / processes
+    of_a_message = load.order_share * costs.case.kept + (1 - load.order_share) * costs.item.kept
+    of_a_message += costs.groups_a_message * costs.id.kept
+    changed = min(kept, load.messages_s * engine.epoch.seconds * of_a_message)
     return Need(
         busy_cores=busy,
         for_load=for_load,
@@ -143,7 +146,8 @@ def need(load: Load, costs: Costs) -> Need:
         resident_each=resident / processes,
         kept=kept,
         kept_s_each=kept_s,
-        epoch_s=kept_s / SNAPSHOT_SHARE,
+        changed_each=changed / processes,
+        epoch_s_each=(changed / processes + kept / processes / Increments.ROUND) * costs.kept_ns / 1e9,
         dedup_s=2 * groups * 2 * engine.dedup_max_ids / routed_s,
         exchanged=load.messages_s * costs.sent_bytes * (1 - 1 / processes),
         broker=load.messages_s * load.message_bytes,
@@ -173,7 +177,7 @@ def costs_of(bench: Mapping[str, Any], sweep: Mapping[str, Any], snapshot: Mappi
         for one in some
     ]
     item, case, one_id = (_largest(sweep, operator) for operator in ("stock", "handoffs", "dedup"))
-    an_epoch_s = statistics.median(snapshot["lost_share"]) * Settings().engine.epoch.seconds
+    an_epoch_s = statistics.median(snapshot["whole_lost_share"]) * Settings().engine.epoch.seconds
     whole_keys = sum(_largest(sweep, operator)["snapshot_bytes"] for operator in ("items", "cases"))
     its_bytes = snapshot["keys"] / 2 * whole_keys  # half of them are items, with the ids of their events
     return Costs(
@@ -243,8 +247,9 @@ def needed_table(needs: Sequence[tuple[Load, Need]]) -> list[str]:
             "key groups of each space": f"{one.groups:,}",
             "memory of a process": f"{one.resident_each / 1e9:,.1f} GB",
             "a snapshot, whole": f"{one.kept / 1e9:,.1f} GB",
-            "a snapshot, in each process": f"{one.kept_s_each:,.1f} s",
-            f"epoch for which that is {SNAPSHOT_SHARE:.0%}": f"{one.epoch_s:,.0f} s",
+            "all of it, in each process": f"{one.kept_s_each:,.1f} s",
+            "changes in an epoch of 30 s, in each process": f"{one.changed_each / 1e6:,.0f} MB",
+            "a snapshot of these, and a share of the rest": f"{one.epoch_s_each:,.2f} s",
             "dedup reaches back at the peak": f"{one.dedup_s / 60:,.0f} min",
             "between processes": f"{one.exchanged / 1e6:,.0f} MB/s",
             "from the broker": f"{one.broker / 1e6:,.0f} MB/s",

@@ -96,12 +96,12 @@ class Increments:
 
     VERSION = 1
     #: In so many increments all records are repeated.
-    ROUND = 16
+    ROUND = 32
     #: Where one of so many records has changed, or all increments together would have so many times as many records as
     #: there are, all are kept anew.
     ANEW, MOST = 2, 3
-    #: Those of two rounds, one that is being filled, those that are let go of beside it.
-    SLOTS = 5 * ROUND
+    #: For those of two rounds, and what is made while they are let go of.
+    SLOTS = 2 * ROUND + 4
 
     def __init__(self, group: str, parts: Mapping[str, Part], least: int) -> None:
         self._group, self._parts, self._least = group, parts, least

@@ -144,7 +144,8 @@ def test_the_model_is_its_formulas() -> None:
     assert one.resident_each == pytest.approx(2e9)
     assert one.kept == pytest.approx(4e8)
     assert one.kept_s_each == pytest.approx(5.0)
-    assert one.epoch_s == pytest.approx(50.0)
+    assert one.changed_each == pytest.approx(1.2e8)  # 10,000 a second, 30 s, 400 bytes each
+    assert one.epoch_s_each == pytest.approx((1.2e8 + 4e8 / 32) * 12.5e-9)
     assert one.rows == pytest.approx(5_000)
     assert one.exchanged == 0
     ten = need(Load("large", 200, 50_000, 100_000.0, order_share=0.0), costs)
