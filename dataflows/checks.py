@@ -4,6 +4,7 @@ Each check gives a `Checked`: what was looked at, in one line where all is well,
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -15,14 +16,18 @@ from dataflows.status import split_address
 from operators.alerting.lint import find_problems as find_alert_problems
 from operators.incidents.settings import find_problems as find_incident_problems
 from operators.process_map import ProcessMap
-from schemas.adapters.mapping import Mapping, load_mapping
+from schemas.adapters.mapping import Mapping
 from schemas.adapters.rules import types_of
-from schemas.adapters.tabular import TabularSource
+from schemas.adapters.tabular import EVENTS_PER_ROW, RefusedRow
+from schemas.adapters.translations import Translation, load_translation, open_source
 from schemas.errors import SettingsError, SourceError
 from schemas.problems import Problem, did_you_mean
 from schemas.toml_lines import line_of
 from sinks.clickhouse.dsn import read_password
 from sinks.webhooks.lint import find_problems
+
+#: Of a file's refused records, so many are told.
+_RECORDS_TOLD = 20
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -43,7 +48,7 @@ def check_all(
         config: the settings file; by default `andon.toml` where there is one.
         process_map: the process map, by default the settings' one.
         mappings: mappings by name or file; the process map that one names is checked, too.
-        tables: files whose columns are held against each of the mappings.
+        tables: files whose columns are held against each of the mappings; an adapter reads all of their records.
     """
     settings = read_settings(config)
     yield check_settings(settings)
@@ -56,7 +61,7 @@ def check_all(
         yield from _once(seen, named, settings.problem("process", "map", ""))
     for name in mappings:
         try:
-            mapping = load_mapping(name)
+            mapping = load_translation(name)
         except SettingsError as error:
             yield Checked(name, "mapping", "", error.problems)
             continue
@@ -64,8 +69,8 @@ def check_all(
         if mapping.process_map:
             path = ("mapping", "process_map")
             shown = f'"{mapping.process_map}"'
-            where = Problem(mapping.file, ".".join(path), shown, "", line_of(mapping.text, path))
-            yield from _once(seen, mapping.process_map, where)
+            line = line_of(mapping.text, path) if isinstance(mapping, Mapping) else 0
+            yield from _once(seen, mapping.process_map, Problem(mapping.file, ".".join(path), shown, "", line))
         for table in tables:
             yield _check_table(mapping, table)
 
@@ -160,7 +165,9 @@ def _map_words(process: ProcessMap) -> str:
     return ", ".join(parts)
 
 
-def _check_mapping(mapping: Mapping) -> Checked:
+def _check_mapping(mapping: Translation) -> Checked:
+    if not isinstance(mapping, Mapping):
+        return Checked(mapping.file, "adapter", f"{mapping.title}; process map {mapping.process_map}")
     declared = mapping.declared
     types = {name for rule in declared.event for name in types_of(declared, rule)}
     rules = _count(len(declared.event), "rule")
@@ -168,14 +175,21 @@ def _check_mapping(mapping: Mapping) -> Checked:
     return Checked(mapping.file, "mapping", f"{words}, process map {mapping.process_map or 'of the settings'}")
 
 
-def _check_table(mapping: Mapping, table: str) -> Checked:
+def _check_table(mapping: Translation, table: str) -> Checked:
     try:
-        TabularSource(mapping, table)
+        source = open_source(mapping, table)
+        if isinstance(mapping, Mapping):
+            return Checked(table, "table", f"has every column that {mapping.file} names")
+        refused = list(islice((one for one in source.messages() if isinstance(one, RefusedRow)), _RECORDS_TOLD))
     except SettingsError as error:
         return Checked(table, "table", "", error.problems)
     except SourceError as error:
         return Checked(table, "table", "", (Problem("command line", "--table", f'"{table}"', str(error)),))
-    return Checked(table, "table", f"has every column that {mapping.file} names")
+    problems = tuple(
+        Problem(f"{table}, record {one.offset // EVENTS_PER_ROW}", one.path, "", one.detail) for one in refused
+    )
+    read = f"{_count(source.rows_read, 'record')} read, {source.rows_skipped} of them made no event"
+    return Checked(table, "table", "" if problems else f"{read} through {mapping.file}", problems)
 
 
 def all_problems(checked: Iterable[Checked]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Reading files as partitions of a log: canonical JSON lines (gzip too), and tables through a mapping."""
+"""Reading files as partitions of a log: canonical JSON lines (gzip too), and others through a mapping or adapter."""
 
 import gzip
 import os
@@ -13,8 +13,8 @@ import msgspec
 from dataflows.line_blocks import Block, LineBlocks
 from operators.lane_state import PartitionState, Reads, TimeRules
 from operators.partitions import PartitionQueue
-from schemas.adapters.mapping import Mapping
-from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
+from schemas.adapters.tabular import MappedMessage, RefusedRow
+from schemas.adapters.translations import Translation, open_source, source_of
 from schemas.decode import EventDecoder, Fault
 from schemas.durations import END_OF_TIME_US
 from schemas.errors import SourceError
@@ -186,13 +186,16 @@ class JsonLinesReader:
         self._raw.close()
 
 
-class TableReader:
-    """A table through a mapping: rows become canonical messages, sorted by time. Positions count messages."""
+class TranslatedReader:
+    """A table through a mapping, or records through an adapter, as canonical messages sorted by time.
+
+    Positions count messages.
+    """
 
     def __init__(
         self,
         source: FilePartition,
-        mapping: Mapping,
+        translation: Translation,
         rules: TimeRules,
         resume: PartitionState | None = None,
         on_read: Callable[[], None] | None = None,
@@ -200,9 +203,9 @@ class TableReader:
         self.queue = PartitionQueue(source.topic, source.partition, rules)
         if resume is not None:
             self.queue.restore(resume)
-        self.table = TabularSource(mapping, source.path, source.name if source.partition else source.topic)
-        self.table.on_read = on_read
-        self._source = mapping.declared.mapping.source
+        self._translation = translation
+        self.input = open_source(translation, source.path, source.name if source.partition else source.topic)
+        self.input.on_read = on_read
         self._decoder = EventDecoder()
         self._messages: Iterator[MappedMessage | RefusedRow] | None = None
         self._position = self.queue.position
@@ -210,7 +213,7 @@ class TableReader:
     def fetch(self, count: int) -> bool:
         """Read up to `count` messages into the queue."""
         if self._messages is None:
-            self._messages = self.table.messages(skip=self._position)
+            self._messages = self.input.messages(skip=self._position)
         made = list(islice(self._messages, count))
         good = iter(self._decoder.decode([one.raw for one in made if isinstance(one, MappedMessage)]))
         reads = Reads(
@@ -226,12 +229,12 @@ class TableReader:
         return True
 
     def _fault(self, row: RefusedRow) -> Fault:
-        return Fault(row.reason, row.path, row.detail, self._source, "")
+        return Fault(row.reason, row.path, row.detail, source_of(self._translation, row.raw), "")
 
     def progress(self) -> float:
-        """Half for reading and sorting the table, half for the messages it made."""
-        made = self.table.messages_made
-        return (self.table.progress() + (self._position / made if made else 0.0)) / 2
+        """Half for reading and sorting the file, half for the messages it made."""
+        made = self.input.messages_made
+        return (self.input.progress() + (self._position / made if made else 0.0)) / 2
 
     def close(self) -> None:
         """Let go of the sorted runs."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import signal
-import tomllib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -21,7 +20,8 @@ from dataflows.settings import Settings
 from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping
-from schemas.adapters.tabular import RowCounts, TabularSource, count_rows
+from schemas.adapters.tabular import RowCounts
+from schemas.adapters.translations import Translation, count_read, identity_of, open_source
 from schemas.durations import BEGIN_OF_TIME_US
 from schemas.errors import SettingsError, StateError, Stopped
 from schemas.problems import Problem, did_you_mean, path_text
@@ -55,7 +55,7 @@ def pipeline_settings(settings: Settings, process: ProcessMap, close_at_us: int 
     )
 
 
-def process_map_of(settings: Settings, mapping: Mapping | None, chosen: str | None = None) -> ProcessMap:
+def process_map_of(settings: Settings, mapping: Translation | None, chosen: str | None = None) -> ProcessMap:
     """The process map that was asked for, else the mapping's own, else the settings'.
 
     Raises:
@@ -64,7 +64,7 @@ def process_map_of(settings: Settings, mapping: Mapping | None, chosen: str | No
     if chosen or mapping is None or not mapping.process_map:
         return load_process_map(chosen or settings.process.map)
     named, shipped = mapping.process_map, shipped_process_maps()
-    if named not in shipped and not Path(named).is_file():
+    if isinstance(mapping, Mapping) and named not in shipped and not Path(named).is_file():
         path = ("mapping", "process_map")
         expected = f"must be a file or a shipped process map: {', '.join(shipped)}{did_you_mean(named, shipped)}"
         line = line_of(mapping.text, path)
@@ -73,7 +73,7 @@ def process_map_of(settings: Settings, mapping: Mapping | None, chosen: str | No
 
 
 def run_record(
-    settings: Settings, recovery: Path | None, mapping: Mapping | None = None, files: Sequence[FilePartition] = ()
+    settings: Settings, recovery: Path | None, mapping: Translation | None = None, files: Sequence[FilePartition] = ()
 ) -> RunRecord:
     """The identity of this run, or of the run that is resumed from `recovery`; with a mapping `files` are tables.
 
@@ -82,8 +82,7 @@ def run_record(
             mapping; or the directory can't be written to.
     """
     engine = settings.engine
-    said = b"" if mapping is None else msgspec.json.encode(tomllib.loads(mapping.text))  # whatever its comments say
-    read_as = hashlib.sha256(said).hexdigest() if said else ""
+    read_as = "" if mapping is None else hashlib.sha256(identity_of(mapping)).hexdigest()
     groups = engine.case_groups, engine.item_groups, engine.site_groups
     if recovery is None:
         return RunRecord(uuid.uuid4().hex[:12], engine.lanes, *groups)
@@ -160,7 +159,7 @@ def run_job(
     files: Sequence[str],
     store: Store,
     *,
-    mapping: Mapping | None = None,
+    mapping: Translation | None = None,
     recovery: Path | None = None,
     close_at_us: int = BEGIN_OF_TIME_US,
     on_progress: OnProgress | None = None,
@@ -179,7 +178,7 @@ def run_job(
     """
     partitions = partitions_of(files)
     if mapping is not None:
-        _check_tables(mapping, [partition.path for partition in partitions])
+        _check_inputs(mapping, [partition.path for partition in partitions])
     groups = pipeline_settings(settings, process, close_at_us)
     source = LaneInput(
         partitions=tuple(partitions),
@@ -223,21 +222,21 @@ def run_job(
         )
         raise Stopped(f"stopped at a snapshot, before the end of the input; {go_on}")
     if mapping is not None and on_rows is not None:
-        on_rows(count_rows(mapping, [table for lane in lanes for table in lane.tables()]))
+        on_rows(count_read(mapping, [one for lane in lanes for one in lane.inputs()]))
     return record.run_id
 
 
-def _check_tables(mapping: Mapping, paths: Sequence[str]) -> None:
-    """Open every table once before anything runs: the engine would stop at the first, and cry out beside our words.
+def _check_inputs(mapping: Translation, paths: Sequence[str]) -> None:
+    """Open every file once before anything runs: the engine would stop at the first, and cry out beside our words.
 
     Raises:
         SettingsError: the mapping names columns that a table has not; with those of all tables.
-        SourceError: a file is no table.
+        SourceError: a file is not what the mapping reads.
     """
     problems: list[Problem] = []
     for path in paths:
         try:
-            TabularSource(mapping, path)
+            open_source(mapping, path)
         except SettingsError as error:
             problems += error.problems
     if problems:

@@ -7,11 +7,10 @@ from zlib import crc32
 
 import msgspec
 
-from dataflows.files import FilePartition, JsonLinesReader, Reader, TableReader
+from dataflows.files import FilePartition, JsonLinesReader, Reader, TranslatedReader
 from operators.lane_state import LaneState, Merged, PartitionState, TimeRules
 from operators.lanes import LaneMerge
-from schemas.adapters.mapping import Mapping
-from schemas.adapters.tabular import TabularSource
+from schemas.adapters.translations import MessageSource, Translation
 from schemas.durations import to_us
 from schemas.errors import StateError
 
@@ -40,12 +39,15 @@ def lane_state(resume: bytes, kind: type[T]) -> T:
 
 
 class LaneInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What lanes read, and how: `clock` is given to follow files as they grow, `mapping` to read tables."""
+    """What lanes read, and how.
+
+    `clock` is given to follow files as they grow, `mapping` to read tables or foreign records.
+    """
 
     partitions: tuple[FilePartition, ...]
     rules: TimeRules
     batch: int
-    mapping: Mapping | None = None
+    mapping: Translation | None = None
     poll_us: int = 500_000
     idle_grace_us: int = 10_000_000
     clock: Clock | None = None
@@ -90,7 +92,7 @@ class FileLane:
         rules = self._source.rules
         if self._source.mapping is not None:
             rules = msgspec.structs.replace(rules, guard_leaps=False)
-            return TableReader(partition, self._source.mapping, rules, resume, self._tell)
+            return TranslatedReader(partition, self._source.mapping, rules, resume, self._tell)
         return JsonLinesReader(partition, rules, resume, self._now if self._source.clock is not None else None)
 
     def _now(self) -> int:
@@ -144,9 +146,9 @@ class FileLane:
         """The position of each file."""
         return msgspec.msgpack.encode(self._merge.snapshot())
 
-    def tables(self) -> list[TabularSource]:
-        """The tables among the files; what became of their rows is known when they have been read."""
-        return [reader.table for reader in self._mine.values() if isinstance(reader, TableReader)]
+    def inputs(self) -> list[MessageSource]:
+        """What is read through a mapping; what became of its rows is known when they have been read."""
+        return [reader.input for reader in self._mine.values() if isinstance(reader, TranslatedReader)]
 
     def close(self) -> None:
         """Close the files."""

@@ -74,7 +74,7 @@ class StockLine(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What one run saw. Times are RFC 3339 of arrival, to the minute; None where there was no event.
 
-    `rows` is there where tables were read through a mapping.
+    `rows` is there where tables were read through a mapping, or records through an adapter.
     """
 
     run_id: str
@@ -260,7 +260,7 @@ def _read_text(summary: Summary) -> Text:
     rows = summary.rows
     text.append("Read ", style="bold")
     if rows is not None:
-        text.append(f"{rows.read:,} rows", style="bold")
+        text.append(f"{rows.read:,} {rows.unit}", style="bold")
         text.append(f" ({rows.without_event:,} made no event)" if rows.without_event else "")
         text.append(" as ")
     text.append(f"{summary.messages:,} messages", style="bold")
@@ -284,7 +284,10 @@ def _notes(summary: Summary) -> list[str]:
         whole = summary.messages and unreadable == summary.messages
         return ["No line of the input is an event. If it is a table, name its mapping: --mapping."] if whole else []
     if not rows.read:
-        return ["There are no rows in the input."]
+        return [f"There are no {rows.unit} in the input."]
+    if rows.unit == "records":
+        told = ", ".join(f"{printable(what)} ({count:,})" for what, count in rows.left_out)
+        return [f"No event is made of: {told}."] if told else []
     check = "check filters (when), codes that a lookup lacks, and columns of time that are never filled."
     if rows.without_event == rows.read:
         return [f"No row fits a rule of the mapping: {check}"]

@@ -129,16 +129,16 @@ class EventDecoder:
 
     def _careful(self, raw: bytes, event: Event) -> Event | Fault:
         """Judge what the types let pass."""
-        unreadable = _unreadable(raw, self._max_message_bytes)
-        if unreadable:
-            return _make_fault("transport", ("$", unreadable), raw)
+        problem = unreadable(raw, self._max_message_bytes)
+        if problem:
+            return _make_fault("transport", ("$", problem), raw)
         broken = next(_broken(event, _RULES[type(event)], "$"), None)
         return event if broken is None else _make_fault("schema", broken, raw)
 
     def _fault(self, raw: bytes, error: Exception) -> Fault:
-        unreadable = _unreadable(raw, self._max_message_bytes)
-        if unreadable:
-            return _make_fault("transport", ("$", unreadable), raw)
+        problem = unreadable(raw, self._max_message_bytes)
+        if problem:
+            return _make_fault("transport", ("$", problem), raw)
         if isinstance(error, msgspec.ValidationError):
             return _make_fault("schema", locate(str(error)), raw)
         return _make_fault("transport", ("$", str(error)), raw)
@@ -232,8 +232,8 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _syntax = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def _unreadable(raw: bytes, limit: int) -> str:
-    """Why `raw` can't be read as one UTF-8 JSON value, or ""."""
+def unreadable(raw: bytes, limit: int) -> str:
+    """Why `raw` (at most `limit` bytes) can't be read as one UTF-8 JSON value, or ""."""
     if not raw.strip():
         return "empty message"
     if len(raw) > limit:

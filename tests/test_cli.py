@@ -33,7 +33,16 @@ def line(**changes: object) -> bytes:
         (["replay", "here.jsonl", "there.jsonl"], 1, "here.jsonl: no such file\nthere.jsonl: no such file"),
         (["replay", "/dev/null"], 1, "/dev/null: is no regular file (a pipe can't be read twice): save it to one"),
         (["replay", "x.csv", "--mapping", "olistt"], 2, "olist"),
-        (["replay", "x.jsonl", "--map", "defaultt"], 2, "shipped: bpi2019, default, ocel, olist, online_retail"),
+        (
+            ["replay", "x.jsonl", "--mapping", "shopfy"],
+            2,
+            "did you mean 'shopify'? must be a mapping file or a shipped",
+        ),
+        (
+            ["replay", "x.jsonl", "--map", "defaultt"],
+            2,
+            "shipped: bpi2019, default, epcis, ocel, olist, online_retail, webshop",
+        ),
         (["replay", "x.jsonl", "--close-at", "soon"], 2, '--close-at = soon: must be "end" or a time with zone'),
         (["replay", "x.jsonl", "--clickhouse", "mysql://x"], 2, "chdb:///"),
         (["run"], 2, "kafka.bootstrap: nothing to read: set it to the broker's host:port, or name files to follow"),

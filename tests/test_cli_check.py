@@ -10,6 +10,7 @@ import pytest
 from dataflows.cli import run_command
 from dataflows.process_maps import shipped_process_maps
 from schemas.adapters.mapping import shipped_mappings
+from schemas.adapters.translations import ADAPTERS
 
 _MAPPING = """[mapping]
 name = "shop"
@@ -79,6 +80,25 @@ def test_every_shipped_file_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{name}.toml (shipped): mapping: " in out
     for name in shipped_process_maps():
         assert f"{name}.toml (shipped): process map: " in out
+
+
+def test_every_adapter_is_well_and_reads_a_file_for_what_is_wrong_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    options = [part for name in ADAPTERS for part in ("--mapping", name)]
+    assert run_command(["check", *options]) == 0
+    out = capsys.readouterr().out
+    for name, adapter in ADAPTERS.items():
+        assert f"{name} (adapter): adapter: {adapter.title}; process map {adapter.process_map}" in out
+    _write("good.jsonl", '{"headers": {"X-Shopify-Topic": "customers/update"}, "body": {}}\n')
+    assert run_command(["check", "--mapping", "shopify", "--table", "good.jsonl"]) == 0
+    assert (
+        "good.jsonl: table: 1 record read, 1 of them made no event through shopify (adapter)" in capsys.readouterr().out
+    )
+    _write("bad.jsonl", '{"headers": {}, "body": {}}\n' * 30)
+    assert run_command(["check", "--mapping", "shopify", "--table", "bad.jsonl", "--table", "none.jsonl"]) == 2
+    lines = [line for line in capsys.readouterr().out.splitlines() if "jsonl" in line]
+    assert len(lines) == 21
+    assert lines[1] == "bad.jsonl, record 2: $.headers.X-Shopify-Topic: is missing"
+    assert lines[20].startswith('command line: --table = "none.jsonl": none.jsonl: can\'t be read: No such file')
 
 
 def test_what_is_in_files_of_ones_own_is_said_in_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

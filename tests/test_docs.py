@@ -39,6 +39,7 @@ RULES = [
 
 #: Pages whose TOML is no settings file, and who else reads it.
 OTHER_TOML = {
+    "docs/adapters.md": "a mapping: tests/test_adapter_records.py",
     "docs/mappings.md": "a mapping: tests/test_tabular.py, tests/test_mapping.py",
     "docs/process-map.md": "a process map: tests/test_process_map.py",
     "docs/scenarios.md": "settings of the simulator: below",

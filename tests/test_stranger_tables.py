@@ -404,7 +404,7 @@ OTHER_DELIMITER = (
 NO_TEXT = f'm.toml:9: table.delimiter = ";": {NONE}\\x00\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x08\n'
 NO_MAP = (
     'm.toml:6: mapping.process_map = "lagermap.toml": must be a file or a shipped process map: bpi2019, default, '
-    "ocel, olist, online_retail\n"
+    "epcis, ocel, olist, online_retail, webshop\n"
 )
 
 

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import sys
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dataflows.files import partitions_of
 from dataflows.lane import FileLane, LaneInput
 from operators.lane_state import TimeRules
 from schemas.adapters.mapping import read_mapping
+from schemas.adapters.rules import encode
 from schemas.adapters.sorting import Runs
 from schemas.adapters.tabular import MappedMessage, RefusedRow, TabularSource
 from schemas.durations import from_us
@@ -290,6 +292,17 @@ def test_without_pyarrow_parquet_is_told_to_need_it(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(SettingsError, match=r"Parquet needs pyarrow: pip install 'andon\[parquet\]'"):
         source_of(tmp_path, '[table]\ntime = "t"\n' + APPROVED, b"PAR1....", "t.parquet")
+
+
+def test_a_message_takes_as_much_memory_as_it_is_long() -> None:
+    tracemalloc.start()
+    try:
+        made = [encode({"order_id": str(number)}) for number in range(1_000)]
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(made) == 1_000
+    assert held < 300_000
 
 
 def test_two_files_give_different_ids_where_no_id_is_declared(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataflows.cli.store import config_option
     "tables",
     multiple=True,
     metavar="FILE",
-    help="A table that the mappings are for: its columns are checked; may be repeated.",
+    help="A file that the mappings are for: its columns are checked, for an adapter its records; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="What was checked, and the problems, as one JSON object.")
 @config_option

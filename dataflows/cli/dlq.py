@@ -32,7 +32,8 @@ def replay(
 
     Their raw messages are read as canonical events. One that is still not usable is a dead letter again, under the
     topic `dlq-replay.jsonl`; the original stays on record. Rows of a table that a mapping refused are JSON objects
-    of the row's cells: --export them, mend them, and replay the file through the mapping.
+    of the row's cells: --export them, mend them, and replay the file through the mapping. Records that an adapter
+    refused (webhooks, EPCIS) are exported as they were received: replay the file with the same --mapping.
     """
     import msgspec  # noqa: PLC0415 - `andon --help` loads none of this
 

@@ -10,7 +10,11 @@ from dataflows.cli.store import clickhouse_option, config_option
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--mapping", metavar="NAME|FILE", help="Read tables through this mapping (a shipped name, or a file).")
+@click.option(
+    "--mapping",
+    metavar="NAME|FILE",
+    help="How to read other files: a mapping file, or a shipped name such as olist, shopify or epcis.",
+)
 @click.option(
     "--map",
     "process_map",
@@ -43,8 +47,9 @@ def replay(
 ) -> None:
     """Read SOURCE files in the order of their arrival times and write what is found to ClickHouse.
 
-    Without --mapping the files are canonical events, one JSON object a line (.gz too); several are merged. The same
-    files give the same rows, however often and wherever they are replayed.
+    Without --mapping the files are canonical events, one JSON object a line (.gz too); several are merged. With it
+    they are tables that a mapping describes, webhooks of Shopify (shopify) or Saleor (saleor), or EPCIS events (epcis).
+    The same files give the same rows, however often and wherever they are replayed.
     """
     import msgspec  # noqa: PLC0415 - `andon --help` loads none of this
     from rich.console import Console  # noqa: PLC0415 - as above
@@ -55,15 +60,15 @@ def replay(
     from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from dataflows.summary import render, summarise  # noqa: PLC0415 - as above
-    from schemas.adapters.mapping import load_mapping  # noqa: PLC0415 - as above
     from schemas.adapters.tabular import RowCounts  # noqa: PLC0415 - as above
+    from schemas.adapters.translations import load_translation  # noqa: PLC0415 - as above
     from schemas.durations import Instant  # noqa: PLC0415 - as above
     from schemas.errors import SettingsError  # noqa: PLC0415 - as above
     from schemas.problems import Problem  # noqa: PLC0415 - as above
     from sinks.clickhouse.migrate import empty, migrate  # noqa: PLC0415 - as above
 
     settings = load_settings(config, clickhouse=clickhouse)
-    table = load_mapping(mapping) if mapping is not None else None
+    table = load_translation(mapping) if mapping is not None else None
     process = process_map_of(settings, table, process_map)
     close_at_us = close_time(close_at)
     if fresh and recovery is not None and Path(recovery).exists():

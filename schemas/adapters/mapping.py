@@ -5,6 +5,7 @@ in it; what can only be seen with the table at hand (a column that is not there)
 """
 
 import difflib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -45,7 +46,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Table `[table]`: how the file is written, its time and zone, and which times are plausible."""
 
-    format: Literal["auto", "csv", "parquet"] = "auto"
+    format: Literal["auto", "csv", "parquet", "ocel2"] = "auto"
     delimiter: str = ","
     quote: str = '"'
     escape: str = ""
@@ -223,8 +224,8 @@ def shipped_mappings() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_mapping(name_or_path: str) -> Mapping:
-    """The shipped mapping of that name, or the one in that file.
+def load_mapping(name_or_path: str, also: Sequence[str] = ()) -> Mapping:
+    """The shipped mapping of that name, or the one in that file; `also` are names that the caller knows besides.
 
     Raises:
         SettingsError: there is none, or it has problems (all of them are in the error).
@@ -241,9 +242,10 @@ def load_mapping(name_or_path: str) -> Mapping:
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError([Problem(file, "mapping", "", f"can't be read as UTF-8 text: {error}")]) from error
     else:
-        near = difflib.get_close_matches(name_or_path, shipped, n=1)
+        known = sorted([*shipped, *also])
+        near = difflib.get_close_matches(name_or_path, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        expected = f"{hint}must be a mapping file or a shipped mapping: {', '.join(shipped)}"
+        expected = f"{hint}must be a mapping file or a shipped mapping: {', '.join(known)}"
         raise SettingsError([Problem("--mapping", "mapping", f'"{name_or_path}"', expected)])
     read = read_mapping(text, file)
     if read.value is None:

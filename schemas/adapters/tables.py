@@ -1,4 +1,4 @@
-"""Opening a table: CSV (plain or gzip) and Parquet as rows of text cells.
+"""Opening a table: CSV (plain or gzip), Parquet and OCEL 2.0 logs as rows of text cells.
 
 What a file is, is told by its first bytes where the mapping does not say. A row that can't be split into the
 table's columns is a `BadRow`, and reading goes on behind it. Memory: one row, or one batch of a Parquet file.
@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from schemas.adapters.mapping import Table
+from schemas.decode import Reason
 from schemas.errors import SettingsError, SourceError
 from schemas.problems import Problem
 
@@ -27,17 +28,23 @@ _OTHERS = {
     b"BZh": "packed with bzip2",
     b"\xfd7zXZ": "packed with xz",
     b"\x28\xb5\x2f\xfd": "packed with zstd",
-    b"SQLite": "an SQLite database",
+    b"SQLite": 'an SQLite database (an OCEL 2.0 log? set format = "ocel2")',
 }
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " "}
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 class BadRow(msgspec.Struct, frozen=True, gc=False):
-    """A row that is not one of this table: why, and its cells as far as they could be told."""
+    """A row that is not one of this table: why, and its cells as far as they could be told.
+
+    `path` is the offending field where the row is a record of its own, and `raw` that record.
+    """
 
     detail: str
     cells: list[str]
+    reason: Reason = "transport"
+    path: str = ""
+    raw: bytes = b""
 
 
 class OpenTable(Protocol):
@@ -59,6 +66,10 @@ class OpenTable(Protocol):
         """
         ...
 
+    def link_rows(self) -> Iterator[list[str] | BadRow]:
+        """The rows that links are read from: all rows, and what else the file says of what belongs to what."""
+        ...
+
     def position(self) -> float:
         """How far the running `rows` has come, 0 to 1."""
         ...
@@ -78,6 +89,10 @@ def open_table(table: Table, path: str) -> OpenTable:
     if not head:
         raise SourceError(f"{path}: is empty")
     kind = table.format
+    if kind == "ocel2":
+        from schemas.adapters.ocel import OcelTable  # noqa: PLC0415 - it needs the records above
+
+        return OcelTable(path)
     if kind == "auto":
         kind = "parquet" if head.startswith(_PARQUET) else "csv"
     if kind == "parquet":
@@ -124,6 +139,9 @@ class _CsvTable:
 
     def position(self) -> float:
         return self._position
+
+    def link_rows(self) -> Iterator[list[str] | BadRow]:
+        return self.rows()
 
     def rows(self) -> Iterator[list[str] | BadRow]:
         with ExitStack() as stack:
@@ -210,6 +228,9 @@ class _ParquetTable:
 
     def position(self) -> float:
         return self._position
+
+    def link_rows(self) -> Iterator[list[str] | BadRow]:
+        return self.rows()
 
     def rows(self) -> Iterator[list[str] | BadRow]:
         done = 0

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as ReadMapping
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import orjson
@@ -63,16 +64,18 @@ class RefusedRow(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
-class RowCounts(msgspec.Struct, frozen=True):
-    """What became of the rows of one or several tables.
+class RowCounts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the rows of one or several tables, or of the records that a code adapter read.
 
     `without_event` are the rows that no rule fits (refused rows are not among them); `idle_rules` the mapping's
-    rules that no row fits.
+    rules that no row fits. Of records, `left_out` says what those without an event are, and how many.
     """
 
     read: int
     without_event: int
     idle_rules: tuple[str, ...]
+    unit: Literal["rows", "records"] = "rows"
+    left_out: tuple[tuple[str, int], ...] = ()
 
 
 class TabularSource:
@@ -152,7 +155,8 @@ class TabularSource:
                 self.on_read()
             offset = self.rows_read * EVENTS_PER_ROW
             if isinstance(row, BadRow):
-                runs.add(self._refused(row.cells, arrival, offset, CellError("", "transport", row.detail)))
+                error = CellError(row.path, row.reason, row.detail)
+                runs.add(self._refused(row.cells, arrival, offset, error, row.raw))
                 continue
             cells = self._cells(row)
             made: list[Made] = []
@@ -183,7 +187,9 @@ class TabularSource:
         cells += (str(self.rows_read), row_hash(row) if self._hashes else "", self._name, "", "")
         return cells
 
-    def _refused(self, row: list[str], arrival: int, offset: int, error: CellError) -> Item:
+    def _refused(self, row: list[str], arrival: int, offset: int, error: CellError, raw: bytes = b"") -> Item:
+        if raw:
+            return arrival, offset, raw, error.reason, error.column, error.detail
         shown = {}
         for index, cell in enumerate(row):
             name = self._table.names[index] if index < len(self._table.names) else f"column {index + 1}"
@@ -205,7 +211,7 @@ class TabularSource:
             )
             for name, link in self._declared.link.items()
         ]
-        for row in self._table.rows():
+        for row in self._table.link_rows():
             if isinstance(row, BadRow):
                 continue
             cells = self._cells(row)
