@@ -132,6 +132,11 @@ class Increments:
             due.append(Due(self._group, self._number % self.SLOTS, is_over=False))
         return due
 
+    def pack(self) -> None:
+        """Pack what is awake before the snapshot, at any time: it has to pack only what is asked for after that."""
+        for part in self._parts.values():
+            part.changed()
+
     def keep(self) -> Increment | None:
         """The increment of a snapshot, where one is due; from now on the group's own snapshot goes without it."""
         is_told, self._is_told = self._is_told, False

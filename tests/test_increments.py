@@ -98,6 +98,10 @@ class Records(RuleBasedStateMachine):
     def rest(self) -> None:
         self.resting.rest()
 
+    @rule()
+    def pack(self) -> None:
+        self.increments.pack()
+
     @rule(again=st.integers(1, 4))
     def end_epochs(self, again: int) -> None:
         for _ in range(again):
