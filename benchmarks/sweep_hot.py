@@ -3,7 +3,7 @@
 `python sweep_hot.py KIND EVENTS` prints a line of JSON: the whole replay, everything on, rows counted. What an event
 costs must not grow with what was said of the key before. Kinds: `late_adjustments` (of one item, up to 50 min late, of
 a system that never says a level), `late_since_level` (of one that said a level before all of them: the sum since then
-is made anew), `falling_stock` (two systems tell of an item that only sells), `late_reservations` (of one item),
+is carried on), `falling_stock` (two systems tell of an item that only sells), `late_reservations` (of one item),
 `one_case` (every pick of a warehouse under one order id, steps missing and said again).
 """
 

@@ -84,17 +84,8 @@ def check_settings(settings: ReadSettings) -> Checked:
             read_password(password_file)
     except SettingsError as error:
         problems += (_of_password(problem, settings) for problem in error.problems)
-    try:
-        if settings.value is not None:
-            check_client(settings.value.kafka)
-    except SettingsError as error:
-        problems += (_of_kafka(problem, settings) for problem in error.problems)
     problems += _of_addresses(settings)
-    if settings.value is not None:
-        problems += find_problems(settings.value.delivery, file=settings.file, text=settings.text)
-        problems += find_incident_problems(settings.value.incidents, settings.file, settings.text)
-        receivers = [one.name for one in settings.value.delivery.receiver] or None  # without any nothing is delivered
-        problems += find_alert_problems(settings.value.alerting, settings.file, settings.text, receivers)
+    problems += (settings.placed(problem) for problem in settings.mended.unaffected(_beyond_types(settings)))
     if settings.value is None or problems:
         return Checked(settings.file, "settings", "", tuple(problems))
     keys = sum(len(section) for section in settings.document.values())
@@ -103,6 +94,21 @@ def check_settings(settings: ReadSettings) -> Checked:
     kafka = settings.value.kafka
     broker = f"; broker {kafka.bootstrap}, {_count(len(kafka.topics), 'topic')}" if kafka.bootstrap else ""
     return Checked(settings.file, "settings", f"{said}; database {database}, process map {process}{broker}")
+
+
+def _beyond_types(settings: ReadSettings) -> Iterator[Problem]:
+    """What is wrong with values that have the right types, as far as they can be looked at."""
+    value, file, text = settings.mended.value, settings.file, settings.text
+    try:
+        check_client(value.kafka)
+    except SettingsError as error:
+        yield from (_of_kafka(problem, settings) for problem in error.problems)
+    yield from find_problems(value.delivery, file=file, text=text)
+    yield from find_incident_problems(value.incidents, file, text)
+    receivers = [one.name for one in value.delivery.receiver] or None  # without any nothing is delivered
+    if any(path[:2] == ("delivery", "receiver") for path in settings.mended.wrong):
+        receivers = None  # not all of their names are known
+    yield from find_alert_problems(value.alerting, file, text, receivers)
 
 
 def _of_addresses(settings: ReadSettings) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 
 from dataflows.telemetry import Telemetry
-from schemas import metrics
+from schemas import delivery_metrics
 from schemas.durations import SECOND_US
 from schemas.incident_rows import Alert
 from schemas.metrics import DELIVERY_METRICS
@@ -65,8 +65,8 @@ class DeliveryTelemetry:
         self._next_look_s = 0.0
         for receiver in self._receivers:  # so that a rate can be taken of them from the beginning
             for outcome in ("delivered", "dead"):
-                self.telemetry.count(metrics.DELIVERIES, 0, receiver, outcome)
-        self.telemetry.set(metrics.INTAKE_AT, self._wall())
+                self.telemetry.count(delivery_metrics.DELIVERIES, 0, receiver, outcome)
+        self.telemetry.set(delivery_metrics.INTAKE_AT, self._wall())
 
     def turned(self, thread: str) -> None:
         """A thread made a turn; progress is when all of them have."""
@@ -80,16 +80,18 @@ class DeliveryTelemetry:
     def attempted(self, alert: Alert, attempt: int, verdict: Verdict, latency_ms: float) -> None:
         """An attempt was made."""
         del attempt
-        self.telemetry.count(metrics.DELIVERY_ATTEMPTS, 1, alert.receiver, verdict.outcome)
-        self.telemetry.observe(metrics.DELIVERY_SECONDS, latency_ms / 1_000, alert.receiver)
+        self.telemetry.count(delivery_metrics.DELIVERY_ATTEMPTS, 1, alert.receiver, verdict.outcome)
+        self.telemetry.observe(delivery_metrics.DELIVERY_SECONDS, latency_ms / 1_000, alert.receiver)
         if verdict.outcome == "delivered":
-            self.telemetry.count(metrics.DELIVERIES, 1, alert.receiver, "delivered")
-            self.telemetry.observe(metrics.ALERT_DELAY, self._wall() - alert.arrival_us / SECOND_US, alert.receiver)
+            self.telemetry.count(delivery_metrics.DELIVERIES, 1, alert.receiver, "delivered")
+            self.telemetry.observe(
+                delivery_metrics.ALERT_DELAY, self._wall() - alert.arrival_us / SECOND_US, alert.receiver
+            )
 
     def given_up(self, alert: Alert, why: str) -> None:
         """An alert went to the dead letters."""
         del why
-        self.telemetry.count(metrics.DELIVERIES, 1, alert.receiver, "dead")
+        self.telemetry.count(delivery_metrics.DELIVERIES, 1, alert.receiver, "dead")
 
     def disabled(self, receiver: str, why: str) -> None:
         """An endpoint is gone."""
@@ -106,8 +108,8 @@ class DeliveryTelemetry:
 
     def took_in(self, alerts: int) -> None:
         """The database was read to the end, and gave so many alerts."""
-        self.telemetry.count(metrics.INTAKE_ALERTS, alerts)
-        self.telemetry.set(metrics.INTAKE_AT, self._wall())
+        self.telemetry.count(delivery_metrics.INTAKE_ALERTS, alerts)
+        self.telemetry.set(delivery_metrics.INTAKE_AT, self._wall())
         self.telemetry.condition(STORE, ok=True)
 
     def store_away(self, error: Exception) -> None:
@@ -127,19 +129,19 @@ class DeliveryTelemetry:
         for receiver in self._receivers:
             counts, oldest_us = standing.get(receiver, ({}, None))
             for state in _STATES:
-                telemetry.set(metrics.OUTBOX_ALERTS, counts.get(state, 0), receiver, state)
+                telemetry.set(delivery_metrics.OUTBOX_ALERTS, counts.get(state, 0), receiver, state)
             waits_s = 0.0 if oldest_us is None else max(0.0, (now_us - oldest_us) / SECOND_US)
-            telemetry.set(metrics.OUTBOX_OLDEST, waits_s, receiver)
+            telemetry.set(delivery_metrics.OUTBOX_OLDEST, waits_s, receiver)
             self._tell_endpoint(receiver)
-        telemetry.set(metrics.OUTBOX_BYTES, outbox.figures.size_bytes())
-        telemetry.set(metrics.OUTBOX_RECORDS, outbox.figures.unrecorded())
+        telemetry.set(delivery_metrics.OUTBOX_BYTES, outbox.figures.size_bytes())
+        telemetry.set(delivery_metrics.OUTBOX_RECORDS, outbox.figures.unrecorded())
         telemetry.condition(OUTBOX, ok=True)
 
     def _tell_endpoint(self, receiver: str) -> None:
         with self._lock:
             state = "disabled" if receiver in self._disabled else "open" if receiver in self._open else "closed"
             for one in _ENDPOINTS:
-                self.telemetry.set(metrics.ENDPOINT_STATE, one == state, receiver, one)
+                self.telemetry.set(delivery_metrics.ENDPOINT_STATE, one == state, receiver, one)
 
 
 class Watches:

@@ -43,11 +43,23 @@ def partitions_of(paths: Sequence[str]) -> list[FilePartition]:
     """The partitions of `paths`, in order of name.
 
     Raises:
-        SourceError: a path is no readable file; all of them are named.
+        SourceError: a path is no readable file, or is the same file as one before it, by whatever name; all of them are
+            named.
     """
-    missing = [path for path in paths if not Path(path).is_file()]
-    if missing:
-        raise SourceError("\n".join(f"{path}: {_no_file(Path(path))}" for path in missing))
+    problems: list[str] = []
+    first: dict[tuple[int, int], str] = {}
+    for path in paths:
+        if not Path(path).is_file():
+            problems.append(f"{path}: {_no_file(Path(path))}")
+            continue
+        stat = Path(path).stat()
+        file = stat.st_dev, stat.st_ino
+        if file in first:
+            other = "is named twice" if first[file] == path else f"is the same file as {first[file]}"
+            problems.append(f"{path}: {other}: its events would come twice")
+        first.setdefault(file, path)
+    if problems:
+        raise SourceError("\n".join(problems))
     seen: dict[str, int] = {}
     out = []
     for path in paths:

@@ -16,8 +16,9 @@ import msgspec
 from dataflows.live import STOPPING, check_live
 from dataflows.logs import get_log
 from dataflows.settings import Settings
-from dataflows.status import split_address
-from schemas.errors import PeerLost
+from dataflows.status import LAST_PORT, split_address
+from schemas.errors import PeerLost, SettingsError
+from schemas.problems import Problem
 
 _LOOK_S = 0.1
 #: How long the others may take to end by themselves when one has failed, and when one has stopped.
@@ -44,6 +45,7 @@ def run_processes(arguments: list[str], settings: Settings, count: int) -> None:
     addresses = free_addresses(count)
     engine = msgspec.structs.replace(settings.engine, processes=addresses)
     check_live(msgspec.structs.replace(settings, engine=engine), "settings")
+    _check_ports(settings.observe.listen, count)
     with ExitStack() as stack:
         children = [
             stack.enter_context(_child(arguments, _environment(settings, addresses, number))) for number in range(count)
@@ -64,6 +66,18 @@ def free_addresses(count: int) -> list[str]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+
+
+def _check_ports(listen: str, count: int) -> None:
+    """Refuse an address behind whose port there are not enough for all processes.
+
+    Raises:
+        SettingsError: it is such a one.
+    """
+    last = LAST_PORT - count + 1
+    if listen and split_address(listen)[1] > last:
+        expected = f"must have a port up to {last}: {count} processes take it and those after it"
+        raise SettingsError([Problem("settings", "observe.listen", f'"{listen}"', expected)])
 
 
 def _environment(settings: Settings, addresses: list[str], number: int) -> dict[str, str]:

@@ -7,9 +7,10 @@ every key.
 
 import os
 import tomllib
+import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -22,12 +23,13 @@ from operators.incidents.settings import IncidentSettings
 from operators.lane_state import TimeRules
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
-from schemas.accepted import as_toml
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, Instant
+from schemas.accepted import as_toml, plain
+from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, Instant, Lasting, Length, rfc3339
 from schemas.errors import SettingsError
 from schemas.events import TOPICS
-from schemas.problems import Problem, declare_document, did_you_mean, parse_toml
-from schemas.toml_lines import line_of
+from schemas.mended import Mended, mended
+from schemas.problems import Problem, declare_document, did_you_mean, parse_toml, path_text
+from schemas.toml_lines import KeyPath, line_of
 from sinks.clickhouse.dsn import parse_dsn
 from sinks.webhooks.settings import DeliverySettings
 
@@ -42,9 +44,16 @@ _DSN, _DSN_FOR_SHORT = "ANDON_CLICKHOUSE_DSN", "ANDON_CLICKHOUSE"
 #: What Kafka takes as a topic's name: no pattern (`^orders.*`) is one, and it would be waited for without end.
 _TOPIC = r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$(?!\n)"
 _TOPIC_WORDS = "made of 1 to 249 letters (a-z, A-Z), digits, dots, underscores and hyphens"
-_HOST = r"([^\s,:/\[\]]+|\[[^\s,/\[\]]+\])"
+#: The client library takes a text up to its first NUL, and ends the process where that leaves nothing.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+_HOST = r"([^\s\x00-\x1f\x7f,:/\[\]]+|\[[^\s,/\[\]]+\])"
 #: What the client library can make a broker of; the rest it passes over.
-_BROKER = rf"((?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?{_HOST}(:[0-9]{{1,5}})?"
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_BROKER = rf"((?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?{_HOST}(:{_PORT})?"
+
+
+#: Where below its section a value stands that doesn't go together with others, the value, and what is accepted.
+Misfit: TypeAlias = tuple[KeyPath, object, str]
 
 
 class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,10 +71,10 @@ class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class TimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How long things wait, and which times are believed."""
 
-    window_grace: Duration = Duration(5 * SECOND_US)
+    window_grace: Annotated[Duration, Length(0, DAY_US)] = Duration(5 * SECOND_US)
     window_retention: Duration = Duration(DAY_US)
     max_future: Duration = Duration(5 * MINUTE_US)
-    max_past: Duration = Duration(30 * DAY_US)
+    max_past: Lasting = Duration(30 * DAY_US)
     dedup_horizon: Duration = Duration(HOUR_US)
     idle_grace: Duration = Duration(2 * SECOND_US)
 
@@ -85,27 +94,25 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     item_groups: Annotated[int, Meta(ge=1, le=4096)] = 8
     site_groups: Annotated[int, Meta(ge=1, le=4096)] = 4
     batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_192
-    epoch: Duration = Duration(30 * SECOND_US)
+    epoch: Lasting = Duration(30 * SECOND_US)
     ahead: Annotated[int, Meta(ge=1)] = 50_000
     increments_from: Annotated[int, Meta(ge=0)] = 2_048
     dedup_max_ids: Annotated[int, Meta(ge=1)] = 1_000_000
     recovery: str = ""
-    processes: list[
-        Annotated[str, Meta(pattern=rf"^{_HOST}:[0-9]{{1,5}}$(?!\n)", description="in the form host:port")]
-    ] = []
+    processes: list[Annotated[str, Meta(pattern=rf"^{_HOST}:{_PORT}$(?!\n)", description="in the form host:port")]] = []
     process: Annotated[int, Meta(ge=0)] = 0
-    stop_within: Duration = Duration(8 * SECOND_US)
+    stop_within: Lasting = Duration(8 * SECOND_US)
 
-    def __post_init__(self) -> None:
-        """Refuse a process that is none of those listed, and to wait without end for one that is listed twice.
+    def misfits(self) -> Iterator[Misfit]:
+        """Which values don't go together with others.
 
-        Raises:
-            ValueError: `process` is beyond the list; an address is in it twice.
+        A process that is none of those listed, and one that is listed twice, which would be waited for without end.
         """
-        if len({*self.processes}) < len(self.processes):
-            raise ValueError("processes can't name an address twice: each process needs one of its own")
+        for index, address in enumerate(self.processes):
+            if address in self.processes[:index]:
+                yield ("processes", index), address, "is there twice: each process needs an address of its own"
         if self.process and self.process >= len(self.processes):
-            raise ValueError(f"process {self.process} is not among the {len(self.processes)} of processes")
+            yield ("process",), self.process, f"must be less than the number of processes ({len(self.processes)})"
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,7 +125,7 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """What `andon run` reads: files of canonical JSON lines that grow."""
 
     files: list[str] = []
-    poll: Duration = Duration(SECOND_US // 2)
+    poll: Lasting = Duration(SECOND_US // 2)
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -135,31 +142,33 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             description="in the form host:port, several separated by commas",
         ),
     ] = ""
-    topics: tuple[Annotated[str, Meta(pattern=f"^{_TOPIC}", description=_TOPIC_WORDS)], ...] = tuple(TOPICS)
-    group: str = "andon"
+    topics: Annotated[
+        tuple[Annotated[str, Meta(pattern=f"^{_TOPIC}", description=_TOPIC_WORDS)], ...], Meta(min_length=1)
+    ] = tuple(TOPICS)
+    group: Annotated[str, Meta(pattern=_PRINTABLE, description="without control characters")] = "andon"
     start: Literal["earliest", "latest", "stored", "timestamp"] = "earliest"
     start_at: Instant | None = None
     on_expired: Literal["stop", "earliest"] = "stop"
     dead_letter_topic: Annotated[str, Meta(pattern=f"^$(?!\\n)|^{_TOPIC}", description=_TOPIC_WORDS)] = ""
-    discover: Duration = Duration(5 * SECOND_US)
+    discover: Lasting = Duration(5 * SECOND_US)
     buffer: Annotated[int, Meta(ge=100, le=10_000_000)] = 20_000
     client: dict[str, str | int | bool] = {}
 
-    def __post_init__(self) -> None:
-        """Refuse a start by time without the time, to read nothing, to read dead letters again, and to ask without end.
+    def misfits(self) -> Iterator[Misfit]:
+        """Which values don't go together with others.
 
-        Raises:
-            ValueError: `start` and `start_at`, or `topics` and `dead_letter_topic`, don't go together; no topic; a
-                `discover` of 0.
+        A start by time without the time, a topic twice, and dead letters that would be read again.
         """
-        if (self.start == "timestamp") != (self.start_at is not None):
-            raise ValueError('start = "timestamp" and start_at go together')
-        if not self.topics:
-            raise ValueError("topics must name at least one")
+        if self.start == "timestamp" and self.start_at is None:
+            yield ("start",), self.start, "needs start_at, the time to start from"
+        if self.start != "timestamp" and self.start_at is not None:
+            yield ("start_at",), rfc3339(self.start_at), 'is for start = "timestamp"'
+        for index, topic in enumerate(self.topics):
+            if topic in self.topics[:index]:
+                yield ("topics", index), topic, "is there twice"
         if self.dead_letter_topic in self.topics:
-            raise ValueError("dead_letter_topic can't be one of topics: each dead letter would make another")
-        if not self.discover:
-            raise ValueError("discover must be longer than 0")
+            expected = "must not be one of topics: each dead letter would make another"
+            yield ("dead_letter_topic",), self.dead_letter_topic, expected
 
 
 class ObserveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -170,20 +179,11 @@ class ObserveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """
 
     listen: str = "127.0.0.1:9464"
-    stalled_after: Duration = Duration(MINUTE_US)
+    stalled_after: Lasting = Duration(MINUTE_US)
     dead_letter_share: Annotated[float, Meta(ge=0, le=1)] = 0.05
-    dead_letter_window: Duration = Duration(5 * MINUTE_US)
+    dead_letter_window: Lasting = Duration(5 * MINUTE_US)
     log: Literal["auto", "text", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
-
-    def __post_init__(self) -> None:
-        """Refuse to call every job stalled, or no input bad.
-
-        Raises:
-            ValueError: a duration is 0.
-        """
-        if not self.stalled_after or not self.dead_letter_window:
-            raise ValueError("stalled_after and dead_letter_window must be longer than 0")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -211,8 +211,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class ReadSettings(msgspec.Struct, frozen=True):
     """What came of reading settings: the document with everything on top, and the settings if usable.
 
-    `origins` says where a key was set that is not from the file:
-    `{"engine.lanes": ("environment", "ANDON_ENGINE_LANES")}`.
+    `mended` is what can be looked at where they are not: the settings without what is wrong in them. `origins` says
+    where a key was set that is not from the file: `{"engine.lanes": ("environment", "ANDON_ENGINE_LANES")}`.
     """
 
     file: str
@@ -220,6 +220,7 @@ class ReadSettings(msgspec.Struct, frozen=True):
     document: dict[str, Any]
     origins: dict[str, tuple[str, str]]
     value: Settings | None
+    mended: Mended[Settings]
     problems: tuple[Problem, ...]
 
     def setting(self, section: str, key: str) -> object:
@@ -231,7 +232,11 @@ class ReadSettings(msgspec.Struct, frozen=True):
         value = self.setting(section, key)
         shown = "" if value is None else as_toml(value)
         line = line_of(self.text, (section, key))
-        return _placed(Problem(self.file, f"{section}.{key}", shown, expected, line), self.origins)
+        return self.placed(Problem(self.file, f"{section}.{key}", shown, expected, line))
+
+    def placed(self, problem: Problem) -> Problem:
+        """`problem` where the value was written: in the file, a variable or an option."""
+        return _placed(problem, self.origins)
 
 
 def load_settings(
@@ -268,13 +273,25 @@ def read_settings(
             option = key if "__" in name else name
             origins[f"{section}.{key}"] = ("command line", f"--{option.replace('_', '-')}")
     declared = declare_document(document, Settings, file, text)
-    found = [*declared.problems, *_of_database(document, file, text)]
-    if declared.value is not None:
-        detectors = declared.value.detectors
-        found += find_override_problems(detectors, detectors.override, detectors.node_groups, file, text)
+    left = mended(document, Settings, declared.wrong)
+    detectors = left.value.detectors
+    beside = [
+        *_of_database(document, file, text),
+        *_misfits(left.value, file, text),
+        *find_override_problems(detectors, detectors.override, detectors.node_groups, file, text),
+    ]
+    found = [*declared.problems, *left.unaffected(beside)]
     problems += [_placed(_masked(problem), origins) for problem in found]
     value = None if problems else declared.value
-    return ReadSettings(file, text, document, origins, value, tuple(problems))
+    return ReadSettings(file, text, document, origins, value, left, tuple(problems))
+
+
+def _misfits(settings: Settings, file: str, text: str) -> Iterator[Problem]:
+    """Values that are well by themselves, and don't go together."""
+    for name, section in (("engine", settings.engine), ("kafka", settings.kafka)):
+        for path, value, expected in section.misfits():
+            where = (name, *path)
+            yield Problem(file, path_text(where), as_toml(value), expected, line_of(text, where))
 
 
 def _of_database(document: dict[str, Any], file: str, text: str) -> Iterator[Problem]:
@@ -356,7 +373,8 @@ def _section(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _value(text: str, kind: Any) -> object:  # noqa: ANN401 - a type expression
     """The text of a variable as the setting's type wants it: as it is for text, else as a TOML value."""
-    if kind in (str, Duration, Instant, str | None, Duration | None, Instant | None) or get_origin(kind) is Literal:
+    branches = [plain(one) for one in (get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,))]
+    if any(one in (str, Duration, Instant) or get_origin(one) is Literal for one in branches):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

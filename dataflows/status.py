@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas import metrics
-from schemas.metrics import METRICS, Metric
+from schemas.metric import Metric
+from schemas.metrics import METRICS
 
 PATIENCE_S = 3.0
+#: There are no ports beyond.
+LAST_PORT = 65_535
 _ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a person may have set
 #: Gauges that are not added up over processes: of ages and shares the largest counts, of what holds the least.
 _LARGEST = (metrics.LAG_SECONDS, metrics.WATERMARK_AGE, metrics.DEAD_LETTER_RATIO, metrics.LAST_PROGRESS)
@@ -103,8 +106,10 @@ def split_address(text: str) -> tuple[str, int]:
         ValueError: it is not written as one.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535 or (":" in host and not host.startswith("[")):
+    if not colon or not port.isdecimal() or (":" in host and not host.startswith("[")):
         raise ValueError('must be a host and a port such as "127.0.0.1:9464" or "0.0.0.0:9464"')
+    if int(port) > LAST_PORT:
+        raise ValueError(f"must have a port up to {LAST_PORT}")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

@@ -27,7 +27,8 @@ from dataflows.logs import get_log, redacted
 from dataflows.status import Condition, ProcessStatus, Series, histogram_series
 from schemas import metrics
 from schemas.durations import SECOND_US, rfc3339
-from schemas.metrics import JOB_METRICS, METRICS, Metric
+from schemas.metric import Metric
+from schemas.metrics import JOB_METRICS, METRICS
 
 Labels: TypeAlias = tuple[str, ...]
 Counts: TypeAlias = npt.NDArray[np.int64]

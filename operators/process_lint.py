@@ -1,7 +1,7 @@
 """Reading a process map, and what is wrong with one whose keys and types are right: every problem at once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias, get_origin, get_type_hints
 
 import msgspec
 
@@ -12,6 +12,7 @@ from schemas.problems import Declared, Problem, declare, did_you_mean, path_text
 from schemas.toml_lines import KeyPath, line_of
 
 _Problems: TypeAlias = Callable[[KeyPath, object, str], Problem]
+_ONE_VALUE = "must be a field with one value; of {} it is a list"
 
 
 def read_process_map(text: str, file: str) -> Declared[ProcessMap]:
@@ -83,6 +84,9 @@ def _lint_events(handoff: Handoff, where: KeyPath, problem: _Problems) -> Iterab
                 words = f"must be a field of every event that is named here; {pattern.type} has no such field"
                 yield problem((*where, "per", number), key, words + hint)
                 break
+            if _is_list(pattern, key):
+                yield problem((*where, "per", number), key, _ONE_VALUE.format(pattern.type))
+                break
     yield from _lint_scope(handoff.scope, [handoff.start, handoff.end], where, problem)
 
 
@@ -92,6 +96,10 @@ def _lint_scope(scope: str, patterns: Sequence[Pattern], where: KeyPath, problem
     if scope and known and scope not in fields:
         types = " or ".join(dict.fromkeys(pattern.type for pattern in known))
         yield problem((*where, "scope"), scope, f"must be a field of {types}{did_you_mean(scope, fields)}")
+    having = [pattern for pattern in known if scope in field_names(EVENT_TYPES[pattern.type])]
+    lists = [pattern.type for pattern in having if _is_list(pattern, scope)]
+    if lists:
+        yield problem((*where, "scope"), scope, _ONE_VALUE.format(lists[0]))
 
 
 def _lint_deadline(handoff: Handoff, where: KeyPath, problem: _Problems) -> Iterable[Problem]:
@@ -158,6 +166,11 @@ def _never_matches(record: type[EventBase], name: str, wanted: Sequence[str]) ->
         if value and known and value not in known:
             return f"must be of {', '.join(map(as_toml, known))}{did_you_mean(value, known)}"
     return ""
+
+
+def _is_list(pattern: Pattern, name: str) -> bool:
+    """Whether a field, which the event has, is a list: no value of its own that something could be told apart by."""
+    return get_origin(plain(branch_for([], _hints(EVENT_TYPES[pattern.type])[name]))) in (list, tuple)
 
 
 def _hints(record: type[EventBase]) -> dict[str, Any]:

@@ -9,31 +9,22 @@ The delta of an item is the largest known quantity less the smallest, over all s
 is |delta| times the unit cost last heard of (by event time).
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from operators.increments import Part
 from operators.reservations import GRAIN
-from operators.resting import Resting
-from operators.stock_at_rest import StockAtRest
-from operators.stock_awake import HEAD, keep_awake
-from operators.stock_findings import late_stock_row
-from operators.stock_item import LEVEL, SEPARATOR, Item, drop_outdated, item_key
-from operators.stock_judge import StockJudge, StockOutput
-from operators.stock_record import pack_item, unpack_item
-from operators.stock_rows import StockRows
-from operators.stock_schedule import StockSchedule
+from operators.stock_entries import LEVEL, drop_outdated
+from operators.stock_item import SEPARATOR, item_key
+from operators.stock_judge import StockOutput
+from operators.stock_rules import StockRules
 from operators.stock_settings import StockSettings
 from operators.stock_state import StockState
-from operators.windows import WindowSettings
-from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, to_us
+from schemas.durations import BEGIN_OF_TIME_US
 from schemas.errors import StateError
 from schemas.events import (
     Arrived,
-    Event,
     InventoryAdjusted,
     InventoryLevel,
-    PoCreated,
     ReservationConsumed,
     ReservationCreated,
     ReservationRejected,
@@ -42,7 +33,6 @@ from schemas.events import (
 
 __all__ = ["StockOutput", "StockReconciler", "StockSettings", "StockState"]
 
-_Reservation: TypeAlias = ReservationCreated | ReservationReleased | ReservationRejected | ReservationConsumed
 _STOCK = (InventoryLevel, InventoryAdjusted)
 _OF_AN_ITEM = (
     *_STOCK,
@@ -53,11 +43,7 @@ _OF_AN_ITEM = (
 )
 
 
-def _owns_all(_sku: str, _node: str) -> bool:
-    return True
-
-
-class StockReconciler:
+class StockReconciler(StockRules):
     """Follow the stock of each (sku, node) through every system that speaks of it.
 
     Given events in arrival order, returns window rows (by event time, converging), and signals `stock_delta` and
@@ -82,27 +68,11 @@ class StockReconciler:
     #: Where there are fewer items than that in all, none is left at rest when something is said of it.
     MOST_AWAKE = 8192
 
-    def __init__(
-        self, settings: StockSettings, windows: WindowSettings, owns: Callable[[str, str], bool] = _owns_all
-    ) -> None:
-        self.settings = settings
-        self._inbound_us = settings.inbound_horizon
-        self._out: list[StockOutput] = []
-        self._judge = StockJudge(settings, self._out)
-        self._owns = owns
-        self._windows = windows
-        self._schedule = StockSchedule(windows)
-        self._items: Resting[Item] = Resting(self._packed, unpack_item, keep_awake, HEAD)
-        self._at_rest = StockAtRest(settings, self._items)
-        self._rows = StockRows(self._items, self._at_rest, self._read, self._judge, windows.size_us, settings.currency)
-        self._forget_us = BEGIN_OF_TIME_US
-        self._folded: int | None = None
-
     def update(self, events: Sequence[Arrived]) -> list[StockOutput]:  # noqa: C901, PLR0912, PLR0915 - calls are what an event costs
         """Take events in the order of the log; what is due before an event comes before it.
 
         What stands last of its system, or is outdated by what does, and whose window is open, as nearly all are, is
-        taken here, as are reservations that are made; it differs from `_stock` and `_reserve` in nothing but the work:
+        taken here, as are reservations that are made; it differs from what `StockRules` does in nothing but the work:
         what nobody can ask for any more is not kept, and a condition is judged where its terms can have changed.
         """
         slide, grace = self._windows.slide_us, self._windows.grace_us
@@ -262,147 +232,7 @@ class StockReconciler:
         """How many items are known."""
         return len(self._items)
 
-    # --- events ---------------------------------------------------------------------------------------------
-
-    def _take_plainly(self, key: str, item: Item, event: Event, arrived: Arrived) -> int:
-        """Whatever an event of an item brings with it; when something is due next."""
-        if isinstance(event, InventoryLevel | InventoryAdjusted):
-            self._stock(key, item, event, arrived)
-        elif isinstance(event, _Reservation):
-            self._reserve(key, item, event, arrived)
-        return self._due_us()
-
-    def _stock(self, key: str, item: Item, event: InventoryLevel | InventoryAdjusted, arrived: Arrived) -> None:
-        occurred, now = arrived.occurred_us, arrived.arrival_us
-        pane = occurred - occurred % self._windows.slide_us
-        if isinstance(event, InventoryLevel):
-            entry = (occurred, LEVEL, event.event_id, event.on_hand, event.reserved, event.unit_cost)
-        else:
-            entry = (occurred, 0, event.event_id, event.delta, None, None)
-        until = item.note(event.system, entry, pane if occurred <= now else END_OF_TIME_US)
-        late = self._schedule.touch(key, occurred, now)
-        if late:
-            self._out.append(late_stock_row(arrived, late[-1] - self._windows.size_us, event.system))
-        if item.said_us >= pane + self._windows.slide_us:  # what is said since carries this on
-            last = END_OF_TIME_US if until is None else until
-            for one in item.panes(pane, last, self._windows.slide_us):
-                self._schedule.touch(key, one, now)
-        if self._inbound_us is not None and isinstance(event, InventoryAdjusted):
-            self._receive(event, key, item, arrived)
-        self._judge.judge(key, item, now)
-
-    def _receive(self, event: InventoryAdjusted, key: str, item: Item, arrived: Arrived) -> None:
-        if event.reason != "receipt" or event.reference is None:
-            return
-        item.expected(event.reference).receive(arrived.occurred_us)
-        self._touch_since(arrived.occurred_us, key, item, arrived.arrival_us)
-
-    def _reserve(self, key: str, item: Item, event: _Reservation, arrived: Arrived) -> None:
-        occurred, now = arrived.occurred_us, arrived.arrival_us
-        reservations = item.holds or item.reservations
-        if isinstance(event, ReservationCreated):
-            expires = to_us(event.expires_at) if event.expires_at is not None else None
-            reservations.create(event.reservation_id, occurred, event.qty, expires)
-            if expires is not None:
-                self._judge.look_at(expires, key, now)
-        else:
-            reservations.close(event.reservation_id, occurred)
-        self._touch_since(occurred, key, item, now)
-        self._judge.judge(key, item, now)
-
-    def _expect(self, event: Event, arrived: Arrived) -> None:
-        horizon_us = self._inbound_us
-        if horizon_us is None or not isinstance(event, PoCreated) or event.node is None or event.expected_at is None:
-            return
-        due, occurred, now = to_us(event.expected_at), arrived.occurred_us, arrived.arrival_us
-        ordered: dict[str, float] = {}
-        for line in event.lines or ():
-            ordered[line.sku] = ordered.get(line.sku, 0.0) + line.qty
-        for sku, qty in ordered.items():
-            if self._owns(sku, event.node):
-                key = item_key(sku, event.node)
-                item = self._item(key)
-                item.expected(event.po_id).say(occurred, due, qty)
-                self._judge.look_at(due - horizon_us, key, now)
-                self._judge.look_at(due, key, now)
-                self._touch_since(occurred, key, item, now)
-                self._judge.judge(key, item, now)
-
-    def _item(self, key: str) -> Item:
-        """The item, a new one where there is none, with all folding that was due done."""
-        item = self._items.get(key)
-        if item is None:
-            item = Item(folded=self._folded)
-            self._items.put(key, item)
-        elif item.folded != self._folded:
-            self._fold(item)
-        return item
-
-    def _read(self, key: str) -> Item:
-        """The item as `_item` would give it, to be looked at only: one that rests isn't packed again for that."""
-        item = self._items.peek(key)
-        if item is None or item.folded != self._folded:
-            return self._item(key)
-        return item
-
-    def _touch_since(self, occurred: int, key: str, item: Item, now: int) -> None:
-        """The windows that end after `occurred`: what is available in them changed."""
-        windows = self._windows
-        end = occurred - occurred % windows.slide_us + windows.slide_us
-        oldest = end - windows.size_us
-        if item.said_us < oldest:
-            return
-        if item.said_us < end and windows.size_us == windows.slide_us:
-            self._schedule.touch_window(key, end, now)
-        else:
-            for pane in item.panes(oldest, END_OF_TIME_US, windows.slide_us):
-                for end in self._windows.ends(pane):
-                    if end > occurred:
-                        self._schedule.touch_window(key, end, now)
-
-    def _pass_time(self, before: int) -> None:
-        """Write windows and confirm findings that are due before `before`, in the order in which they are due."""
-        schedule, judge, timers = self._schedule, self._judge, self._judge.timers
-        while True:
-            if timers.next_us < before and timers.next_us < schedule.next_us:
-                timer = timers.take()
-                judge.ring(timer, self._item(timer[2]))
-            elif schedule.next_us < before:
-                self._write_due()
-            else:
-                break
-        if self._forget_us < before < END_OF_TIME_US:
-            period = self._fold_period_us()
-            if self._forget_us > BEGIN_OF_TIME_US:
-                self._folded = before - before % period
-            self._forget_us = before - before % period + period
-
-    def _write_due(self) -> None:
-        """The rows of the earliest tick."""
-        tick, due = self._schedule.due()
-        for end, keys in due:
-            self._rows.append_to(self._out, keys, self._folded, end, tick)
-
-    def _due_us(self) -> int:
-        """When something is due next."""
-        return min(self._schedule.next_us, self._judge.timers.next_us, self._forget_us)
-
     # --- state ----------------------------------------------------------------------------------------------
-
-    def _fold_period_us(self) -> int:
-        return self._windows.retention_us + self._windows.slide_us
-
-    def _fold(self, item: Item) -> None:
-        """Bring the folding of an item up to date."""
-        if self._folded is not None:
-            windows = self._windows
-            item.forget(self._folded - windows.kept_us - windows.size_us - 2 * windows.slide_us)
-        item.folded = self._folded
-
-    def _packed(self, item: Item) -> bytes:
-        if item.folded != self._folded:
-            self._fold(item)
-        return pack_item(item)
 
     def parts(self) -> dict[str, Part]:
         """What can be kept apart from the rest."""

@@ -8,8 +8,9 @@ import msgspec
 
 from operators.reservations import GRAIN, MOST_KEPT
 from operators.resting import Resting
+from operators.stock_entries import LEVEL
 from operators.stock_history import ADJUSTMENT_OF, LEVEL_OF, entry_values
-from operators.stock_item import LEVEL, Item, names_of
+from operators.stock_item import Item, names_of
 from operators.stock_record import (
     COST,
     FLAGS,

@@ -9,14 +9,16 @@ What stands last is kept worked out (`latest`, `cost`), since nearly every quest
 may be packed (`older`, see operators/stock_record.py) and is unpacked only when the past is asked for or corrected.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from operators.inbound import Expected
 from operators.reservations import Reservations, ReservationsState
+from operators.stock_entries import LEVEL, adjusted, drop_outdated, fold, insert, last_level, quantity_after, states_all
 from operators.stock_history import Entry, History
+from operators.stock_since import Since, since_level
 from schemas.durations import BEGIN_OF_TIME_US
 
 #: (event time, event id, unit cost)
@@ -24,7 +26,6 @@ Cost: TypeAlias = tuple[int, str, str]
 
 T = TypeVar("T")
 
-LEVEL = 1
 SEPARATOR = "\x1f"
 _NO_HISTORY = History()
 
@@ -65,7 +66,8 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     what is promised stays as it was judged, unless something is said that changes it. It is `bookable` less the
     reservations that hold less `safety`; `bookable` is infinite where its sign does not depend on reservations, None
     where that has to be judged anew.
-    `touched_us` is the end of a window that waits for its first writing with this item in it.
+    `touched_us` is the end of a window that waits for its first writing with this item in it. `since` is of systems of
+    which an adjustment came late; what was said after that may have outdated it, which they see themselves.
 
     The fields after `packed_holds` are made from those up to it.
 
@@ -90,6 +92,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     bookable: float | None = None
     safety: float = 0.0
     touched_us: int = BEGIN_OF_TIME_US
+    since: dict[str, Since] | None = None
 
     @property
     def reservations(self) -> Reservations:
@@ -117,7 +120,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
             entries.append(entry)
         else:
             entries = self.all_entries()[system]
-            at = _insert(entries, entry)
+            at = insert(entries, entry)
             if at + 1 < len(entries):
                 return self._correct(system, at)
         if entry[1] == LEVEL:
@@ -167,10 +170,10 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         if self.entries[system][-1][0] <= instant_us:
             return self.latest.get(system)
         entries = self.entries[system]
-        quantity = _after(entries, bisect_left(entries, (instant_us + 1,)))
+        quantity = quantity_after(entries, bisect_left(entries, (instant_us + 1,)))
         if quantity is None and self.older is not None:
             entries = self.all_entries()[system]
-            quantity = _after(entries, bisect_left(entries, (instant_us + 1,)))
+            quantity = quantity_after(entries, bisect_left(entries, (instant_us + 1,)))
         return quantity
 
     def quantities(self, instant_us: int) -> dict[str, float]:
@@ -197,10 +200,10 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         said = None
         if last[0] > instant_us:
             entries = self.entries[system]
-            at = _last_level(entries, bisect_left(entries, (instant_us + 1,)))
+            at = last_level(entries, bisect_left(entries, (instant_us + 1,)))
             if at is None and self.older is not None:
                 entries = self.all_entries()[system]
-                at = _last_level(entries, bisect_left(entries, (instant_us + 1,)))
+                at = last_level(entries, bisect_left(entries, (instant_us + 1,)))
             said = None if at is None else entries[at][4]
         elif last[1] == LEVEL:
             said = last[4]
@@ -263,7 +266,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         for system, entries in self.all_entries().items():
             upto = bisect_left(entries, (horizon_us + 1,))
             if upto > 1:
-                entries[:upto] = _folded(entries[:upto])
+                entries[:upto] = fold(entries[:upto])
                 self._work_out(system)
         if self.holds is not None or self.packed_holds is not None:
             self.reservations.forget(horizon_us)
@@ -273,22 +276,48 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     def _correct(self, system: str, at: int) -> int | None:
         """Something was said before what stands last of its system; from when on (event time) it changes nothing.
 
-        Cost: what was said from there to the next level; where none follows, what was said since the last one.
+        Cost: what was said from there to the next level; where none follows, what was said since the last one, and
+        of whole numbers only what stood last since an adjustment was late before.
         """
         entries = self.entries[system]
         entry = entries[at]
         if system not in self.latest and entry[1] != LEVEL:
             return None  # of adjustments alone no quantity is known
+        if entry[1] == LEVEL:
+            (self.since or {}).pop(system, None)
+        elif self._carry_on(system, at):
+            return None
         is_followed = False
         for index in range(at + 1, len(entries)):
             later = entries[index]
             if later[1] == LEVEL:
-                if _states_all(later, entry):
+                if states_all(later, entry):
                     return later[0]
                 is_followed = True
         if not is_followed:
-            self._work_out(system)
+            self._make_anew(system)
         return None
+
+    def _make_anew(self, system: str) -> None:
+        """The sum since the last level, and what carries it on when the next adjustment is late."""
+        self._work_out(system)
+        known, entries = self.since or {}, self.entries[system]
+        since = known.get(system)
+        if since is None or since.last is not entries[-1]:
+            since = since_level(entries)
+        if since is not None:
+            self.since = {**known, system: since}
+
+    def _carry_on(self, system: str, at: int) -> bool:
+        """Add a late adjustment to the sum since the last level, where that comes to the same as making it anew."""
+        since = None if self.since is None else self.since.get(system)
+        if since is None or system not in self.moved or not since.takes(self.entries[system], at):
+            return False
+        level, total, reserved = self.moved[system]
+        total += self.entries[system][at][3]
+        self.moved[system] = (level, total, reserved)
+        self.latest[system] = level + total
+        return True
 
     def _know(self, system: str, quantity: float) -> None:
         if system in self.latest:
@@ -299,12 +328,12 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     def _work_out(self, system: str) -> None:
         """`latest` and `moved` of a system, from its entries."""
         entries = self.entries[system]
-        at = _last_level(entries, len(entries))
+        at = last_level(entries, len(entries))
         self.moved.pop(system, None)
         if at is not None:
             quantity = entries[at][3]
             if at + 1 < len(entries):
-                total = _adjusted(entries[at + 1 :])
+                total = adjusted(entries[at + 1 :])
                 self.moved[system] = (quantity, total, entries[at][4])
                 quantity += total
             self._know(system, quantity)
@@ -335,62 +364,3 @@ def _add_in_order(by_system: dict[str, T], system: str, value: T) -> None:
     by_system[system] = value
     for name in after:
         by_system[name] = by_system.pop(name)
-
-
-def drop_outdated(entries: list[Entry], level: Entry, since_us: int) -> None:
-    """Take away, from the end, what lies at or after `since_us` and says nothing that `level` does not say."""
-    while entries and entries[-1][0] >= since_us:
-        if entries[-1][1] == LEVEL and not _states_all(level, entries[-1]):
-            break
-        entries.pop()
-
-
-def _insert(entries: list[Entry], entry: Entry) -> int:
-    """Put an entry where it belongs; where that is."""
-    occurred = entry[0]
-    at = bisect_left(entries, (occurred + 1,))
-    if at and entries[at - 1][0] == occurred:
-        at = bisect_right(entries, _place(entry), key=_place)
-    entries.insert(at, entry)
-    return at
-
-
-def _place(entry: Entry) -> tuple[int, int, str, float, float, str]:
-    """What entries are ordered by: everything, so that the order they arrive in has no say."""
-    return (*entry[:4], -1.0 if entry[4] is None else entry[4], entry[5] or "")
-
-
-def _after(entries: list[Entry], upto: int) -> float | None:
-    """The quantity after the first `upto` entries, None where there is no level among them."""
-    at = _last_level(entries, upto)
-    return None if at is None else entries[at][3] + _adjusted(entries[at + 1 : upto])
-
-
-def _last_level(entries: list[Entry], upto: int) -> int | None:
-    """The index of the last level among the first `upto` entries, None where there is none."""
-    for at in range(upto - 1, -1, -1):
-        if entries[at][1] == LEVEL:
-            return at
-    return None
-
-
-def _adjusted(entries: list[Entry]) -> float:
-    total = 0.0
-    for entry in entries:  # not sum(): it rounds otherwise from Python 3.12 on
-        total += entry[3]
-    return total
-
-
-def _states_all(later: Entry, entry: Entry) -> bool:
-    """Whether a level has a value for all that an earlier entry has one for."""
-    return (later[4] is not None or entry[4] is None) and (later[5] is not None or entry[5] is None)
-
-
-def _folded(entries: list[Entry]) -> list[Entry]:
-    """The same quantity at and after the last of `entries`: the last level, and all adjustments after it as one."""
-    at = _last_level(entries, len(entries))
-    level, adjustments = ([], entries) if at is None else ([entries[at]], entries[at + 1 :])
-    if len(adjustments) < 2:
-        return [*level, *adjustments]
-    last = adjustments[-1]
-    return [*level, (last[0], 0, last[2], _adjusted(adjustments), None, None)]

@@ -10,8 +10,9 @@ from math import inf
 from typing import TypeAlias
 
 from operators.reservations import GRAIN
+from operators.stock_entries import LEVEL
 from operators.stock_findings import stock_signal
-from operators.stock_item import LEVEL, Condition, Item, names_of
+from operators.stock_item import Condition, Item, names_of
 from operators.stock_settings import StockSettings
 from operators.stock_timers import DIFFERS, LOOK, SHORT, StockTimers, Timer
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US

@@ -18,6 +18,7 @@ from operators.inbound import Expected
 from operators.reservations import ReservationsState
 from operators.stock_awake import HEAD, wake
 from operators.stock_bytes import pack_joined, unpack_joined
+from operators.stock_entries import LEVEL
 from operators.stock_history import (
     LEVEL_OF,
     SYSTEMS,
@@ -28,7 +29,7 @@ from operators.stock_history import (
     read_entry,
     system_of,
 )
-from operators.stock_item import LEVEL, Condition, Cost, Item
+from operators.stock_item import Condition, Cost, Item
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 
 #: Stands for no folding yet.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from schemas.durations import Duration, Instant
+from schemas.durations import Duration, Instant, Length
 
 _WORDS: dict[object, str] = {
     str: "a text",
@@ -30,6 +30,12 @@ def decode_hook(kind: type, value: object) -> object:
             raise ValueError(f"Expected {kind.ACCEPTS}, got {value!r}")
         return kind.parse(value)
     raise NotImplementedError(f"no reader for {kind!r}")  # pragma: no cover - a programming error
+
+
+def misses(kind: Any, value: object) -> bool:  # noqa: ANN401 - a type expression
+    """Whether a duration is not as long as its annotations ask for, which msgspec does not know of."""
+    asked = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return isinstance(value, Duration) and any(isinstance(one, Length) and not one.fits(value) for one in asked)
 
 
 def plain(kind: Any) -> Any:  # noqa: ANN401 - a type expression
@@ -57,6 +63,8 @@ def accepted(declared: Any, value: object, said: str) -> str:  # noqa: ANN401 - 
     if get_origin(bare) is Literal:
         listed = ", ".join(as_toml(one) for one in get_args(bare))
         return f"must be one of {listed}" if len(get_args(bare)) > 1 else f"must be {listed}"
+    if said.startswith("must be "):  # as the reader of a type of ours says it
+        return _MADE_BY_US.sub("", said)
     limits = _limits(kind)
     if _shape(kind) is not _shape_of(value) or (limits and not _is_a(bare, value)):
         return f"must be {accepts(kind)}"
@@ -73,7 +81,8 @@ def accepted(declared: Any, value: object, said: str) -> str:  # noqa: ANN401 - 
 def accepts(kind: Any) -> str:  # noqa: ANN401 - a type expression
     """What the type `kind` accepts: "a whole number between 1 and 1024"."""
     limits = _limits(kind)
-    return f"{_words(kind)}{' ' + limits if limits else ''}"
+    between = ", " if plain(kind) is Duration else " "  # its words end in examples
+    return f"{_words(kind)}{between + limits if limits else ''}"
 
 
 def as_toml(value: object) -> str:
@@ -101,9 +110,21 @@ def _shape_of(value: object) -> type:
 
 
 def _is_a(kind: Any, value: object) -> bool:  # noqa: ANN401 - a type expression
+    if kind is Duration:
+        return isinstance(value, str) and _is_duration(value)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, bool) is (kind is bool) and isinstance(value, get_origin(kind) or kind)
+    return isinstance(value, bool) is (kind is bool) and isinstance(
+        value, list if get_origin(kind) is tuple else get_origin(kind) or kind
+    )
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        Duration.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _words(kind: Any) -> str:  # noqa: ANN401 - a type expression
@@ -132,8 +153,10 @@ def _limits(kind: Any) -> str:  # noqa: ANN401 - a type expression
         f"{word} {said(name):g}" for name, word in (("gt", "more than"), ("lt", "less than")) if said(name) is not None
     ]
     length = _range(said("min_length"), said("max_length"))
-    what = "characters" if plain(kind) is str else "entries"
+    one, many = ("character", "characters") if plain(kind) is str else ("entry", "entries")
+    what = one if length == "at least 1" else many
     terms.append(f"{length} {what} long" if length and plain(kind) is str else f"of {length} {what}" if length else "")
+    terms += [str(one) for one in get_args(kind)[1:] if isinstance(one, Length)]
     if said("pattern"):
         terms.append(said("description") or f"of the form {said('pattern')}")
     return " and ".join(term for term in terms if term)

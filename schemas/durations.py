@@ -5,8 +5,9 @@ are exact, and two ways to reach the same instant give the same number (see docs
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypeAlias
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
@@ -17,6 +18,9 @@ DAY_US = 86_400 * SECOND_US
 END_OF_TIME_US = 1 << 62
 #: Earlier than any instant that can be written.
 BEGIN_OF_TIME_US = -(1 << 62)
+
+#: A length of time is a thousand years at most, so that no sum of some of them and an instant passes 64 bits.
+LONGEST_US = 365_250 * DAY_US
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS_US = {"ms": 1_000, "s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
@@ -34,16 +38,41 @@ class Duration(int):
         """Read a duration.
 
         Raises:
-            ValueError: it is not written as one.
+            ValueError: it is not written as one, or is longer than a thousand years.
         """
         if not _WHOLE.match(text):
             raise ValueError(f"Expected {cls.ACCEPTS}, got {text!r}")
-        return cls(sum(round(float(number) * _UNITS_US[unit]) for number, unit in _PART.findall(text)))
+        parts = [float(number) * _UNITS_US[unit] for number, unit in _PART.findall(text)]
+        if sum(parts) > LONGEST_US:
+            raise ValueError(f'must be at most "{LONGEST_US // DAY_US}d" (a thousand years)')
+        return cls(sum(map(round, parts)))
 
     @property
     def seconds(self) -> float:
         """The length in seconds."""
         return self / SECOND_US
+
+
+@dataclass(frozen=True)
+class Length:
+    """What an annotated duration must be beyond being one: `least_us` to `most_us` long."""
+
+    least_us: int = 0
+    most_us: int = LONGEST_US
+
+    def fits(self, length_us: int) -> bool:
+        """Whether a length is one of these."""
+        return self.least_us <= length_us <= self.most_us
+
+    def __str__(self) -> str:
+        """In words: `longer than 0`, `of 60 s or more`, `up to 24 h`; empty where any length is."""
+        words = "longer than 0" if self.least_us == 1 else f"of {people_duration(self.least_us)} or more"
+        most = f"up to {people_duration(self.most_us)}"
+        return " and ".join([words] * (self.least_us > 0) + [most] * (self.most_us < LONGEST_US))
+
+
+#: A duration that would ruin the job if it were none: how often something is done, how long something is kept.
+Lasting: TypeAlias = Annotated[Duration, Length(1)]
 
 
 class Instant(int):

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from schemas.accepted import accepted, as_toml, branch_for, choices, decode_hook, plain
+from schemas.accepted import accepted, as_toml, branch_for, choices, decode_hook, misses, plain
 from schemas.toml_lines import KeyPath, line_of
 
 T = TypeVar("T")
@@ -35,10 +35,11 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Declared(msgspec.Struct, Generic[T], frozen=True):
-    """What reading a declaration gave: the value where it is usable, and every problem found."""
+    """What reading a declaration gave: the value where it is usable, every problem found, and what it is with."""
 
     value: T | None
     problems: tuple[Problem, ...]
+    wrong: frozenset[KeyPath] = frozenset()
 
 
 def declare(text: str, kind: type[T], file: str) -> Declared[T]:
@@ -68,7 +69,7 @@ def declare_document(document: dict[str, Any], kind: type[T], file: str, text: s
     walk = _Walk(file, text)
     walk.value(document, kind, ())
     if walk.problems:
-        return Declared(None, tuple(walk.problems))
+        return Declared(None, tuple(walk.problems), frozenset(walk.wrong))
     return Declared(msgspec.convert(document, kind, dec_hook=decode_hook), ())
 
 
@@ -97,6 +98,7 @@ class _Walk:
         self._file = file
         self._text = text
         self.problems: list[Problem] = []
+        self.wrong: list[KeyPath] = []
 
     def value(self, value: object, declared: Any, path: KeyPath) -> None:  # noqa: ANN401 - a type expression
         kind = branch_for(value, declared)
@@ -114,7 +116,9 @@ class _Walk:
         if len(self.problems) > before:
             return
         try:
-            msgspec.convert(value, kind, dec_hook=decode_hook)
+            made = msgspec.convert(value, kind, dec_hook=decode_hook)
+            if misses(kind, made):
+                self._add(path, value, accepted(declared, value, ""))
         except (msgspec.ValidationError, ValueError) as error:
             known = choices(bare)
             near = did_you_mean(value, known) if isinstance(value, str) else ""
@@ -135,5 +139,6 @@ class _Walk:
                 self._add((*path, name), None, "is missing and has no default")
 
     def _add(self, path: KeyPath, value: object, expected: str) -> None:
+        self.wrong.append(path)
         shown = "" if value is None or isinstance(value, dict) else as_toml(value)
         self.problems.append(Problem(self._file, path_text(path), shown, expected, line_of(self._text, path)))

@@ -72,6 +72,29 @@ def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
     assert "Traceback" not in said.err
 
 
+@pytest.mark.parametrize("command", ["replay", "run"])
+def test_a_file_is_read_once_by_whatever_names_it_is_given(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANDON_OBSERVE_LISTEN", "")
+    (tmp_path / "log.jsonl").write_bytes(line())
+    (tmp_path / "soft.jsonl").symlink_to("log.jsonl")
+    (tmp_path / "hard.jsonl").hardlink_to("log.jsonl")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "log.jsonl").write_bytes(line())
+    andon("migrate", cwd=tmp_path)
+    sources = ["log.jsonl", "copy/log.jsonl", "./log.jsonl", "log.jsonl", "soft.jsonl", "hard.jsonl", "gone.jsonl"]
+    assert run_command([command, *sources]) == 1
+    assert capfd.readouterr().err == (
+        "andon: ./log.jsonl: is the same file as log.jsonl: its events would come twice\n"
+        "log.jsonl: is named twice: its events would come twice\n"
+        "soft.jsonl: is the same file as log.jsonl: its events would come twice\n"
+        "hard.jsonl: is the same file as log.jsonl: its events would come twice\n"
+        "gone.jsonl: no such file\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("redirection", "code", "said"),
     [

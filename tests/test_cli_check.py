@@ -155,6 +155,74 @@ def test_all_problems_of_all_files_are_told_at_once(
     assert err == "10 problems in 7 places\n"
 
 
+def test_a_mistake_in_one_section_hides_none_in_others_nor_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    _write(
+        "andon.toml",
+        """[engine]
+lanes = 0
+process = 1
+[kafka]
+discover = "0s"
+dead_letter_topic = "orders"
+client = { "group.id" = "mine" }
+bootstrap = "b:9092"
+[observe]
+stalled_after = "0s"
+dead_letter_window = "0s"
+listen = "127.0.0.1:65536"
+[models]
+max_series = 0
+young_points = -1
+[incidents]
+siblings = 1
+shared_least = "few"
+[alerting]
+receiver = "nobody"
+group_interval = "0s"
+[delivery]
+poll = "0s"
+keep = "1m"
+[[delivery.receiver]]
+name = "a"
+type = "slak"
+[[delivery.receiver]]
+name = "a"
+type = "standard"
+url = "http://host"
+""",
+    )
+    assert run_command(["check"]) == 2
+    out, err = capsys.readouterr()
+    expected = [
+        "andon.toml:2: engine.lanes",
+        "andon.toml:5: kafka.discover",
+        "andon.toml:10: observe.stalled_after",
+        "andon.toml:11: observe.dead_letter_window",
+        "andon.toml:14: models.max_series",
+        "andon.toml:15: models.young_points",
+        "andon.toml:18: incidents.shared_least",
+        "andon.toml:23: delivery.poll",
+        "andon.toml:27: delivery.receiver[0].type: must be one of ",
+        "andon.toml:3: engine.process",
+        "andon.toml:6: kafka.dead_letter_topic",
+        'andon.toml:12: observe.listen = "127.0.0.1:65536": must have a port up to 65535',
+        'andon.toml:7: kafka.client."group.id" = "mine": is set by kafka.group',
+        "andon.toml:24: delivery.keep",
+        "andon.toml:24: delivery.keep",
+        "andon.toml:24: delivery.keep",
+        "andon.toml:31: delivery.receiver[1].url: must begin with https://; ",
+        "andon.toml:28: delivery.receiver[1].secrets: is missing: ",
+        "andon.toml:29: delivery.receiver[1].name",
+        "andon.toml:17: incidents.siblings",
+        "andon.toml:21: alerting.group_interval",
+    ]
+    lines = out.splitlines()[1:]
+    assert len(lines) == len(expected), out
+    for line, beginning in zip(lines, expected, strict=True):
+        assert line.startswith(beginning)
+    assert err == "21 problems in 1 place\n"
+
+
 @pytest.mark.parametrize(
     ("options", "environment", "told"),
     [

@@ -42,6 +42,8 @@ def test_good_ones_are_read_and_say_themselves_again(dsn: str, target: Target) -
         ("http://[::1/andon", "IPv6"),
         ("http://h/and-on", "letters, digits and _"),
         ("http://h/a/b", "letters, digits and _"),
+        ("http://h/system", "one of ClickHouse's own"),
+        ("http://h/INFORMATION_SCHEMA", "one of ClickHouse's own"),
         ("http://h/andon?secure=1", "nothing behind"),
         ("http://u:secret@h/andon", PASSWORD_VARIABLE),
         ("http://u:secret@h:x/andon", "Port could not be cast"),

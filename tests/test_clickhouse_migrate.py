@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from schemas.errors import StoreRefused
-from schemas.rows import ROW_TYPES
-from sinks.clickhouse.migrate import Migration, _filled, applied, migrate, pending, require_current, shipped
-from sinks.clickhouse.store import Store
+from schemas.rows import ROW_TYPES, DeadLetter
+from sinks.clickhouse.dsn import Server
+from sinks.clickhouse.migrate import Migration, applied, empty, filled, migrate, pending, require_current, shipped
+from sinks.clickhouse.store import Store, open_store
+from sinks.clickhouse.writer import BlockWriter
 from tests.clickhouse_stores import KINDS, place
 
 #: Frozen: a released migration is never edited. Add a line for a new one; a changed line is a broken
@@ -101,11 +103,32 @@ def test_a_new_migration_is_applied_alone(store: Store) -> None:
     assert found.rows == [("MergeTree",)]
 
 
+@pytest.mark.parametrize("name", ["table", "function", "select", "order", "null", "all", "view", "Default", "_1"])
+def test_a_database_may_be_named_by_a_word_of_sql(name: str, tmp_path: Path) -> None:
+    with place("http", tmp_path) as there:
+        assert isinstance(there.target, Server)
+        target = msgspec.structs.replace(there.target, database=name)
+        with open_store(target) as store:
+            try:
+                assert migrate(store) == shipped()
+                assert migrate(store) == ()
+                require_current(store)
+                letter = DeadLetter("orders", 0, 1, "schema", "order_id", "is missing", "shop", "", b"{}", 5)
+                writer = BlockWriter(store, "run")
+                writer.write([letter])
+                writer.flush()
+                assert store.query("SELECT path FROM dead_letters").rows == [("order_id",)]
+                empty(store)
+                assert store.query("SELECT path FROM dead_letters").rows == []
+            finally:
+                store.command(f"DROP DATABASE IF EXISTS `{name}` SYNC")
+
+
 def test_on_a_replicated_database_the_tables_are_replicated() -> None:
     """As text only: the embedded engine has no Keeper to make such a database with."""
     for replicated, engine in (("", "ENGINE = Replacing"), ("Replicated", "ENGINE = ReplicatedReplacing")):
         for statement in shipped()[0].statements():
-            text = _filled(statement, {"{database}": "andon", "{replicated}": replicated})
+            text = filled(statement, {"{database}": "andon", "{replicated}": replicated})
             assert engine in text
             assert "{" not in text
 

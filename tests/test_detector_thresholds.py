@@ -1,5 +1,6 @@
 """Thresholds: which scopes can have another one, and what makes no sense as one."""
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,13 @@ import pytest
 from dataflows.job import pipeline_settings
 from dataflows.process_maps import load_process_map
 from dataflows.settings import Settings
-from operators.detectors.bounds import SCOPES, told_apart
-from operators.detectors.policy import ByScope, Override, Policy, find_problems, replaced
+from operators.detectors.bounds import SCOPES, limits, out_of_bounds, told_apart
+from operators.detectors.policy import ByScope, Override, Policy, find_problems, paths_of, replaced
 from operators.detectors.records import Scoped
 from operators.detectors.settings import DetectorSettings
 from scenarios.settings import PRESETS
 from scenarios.simulate import simulate
-from schemas.durations import SECOND_US, Duration
+from schemas.durations import MINUTE_US, SECOND_US, Duration
 from tests.harness import PurePipeline
 
 
@@ -90,6 +91,9 @@ def test_overrides_can_be_for_what_the_scopes_of_a_day_are_told_apart_by(
         ("margin.below_cost.share", float("nan"), "must be a share, between 0 and 1"),
         ("margin.freight.window", Duration(30 * SECOND_US), "must be at least 60 s"),
         ("integration.queues.age", Duration(0), "must be longer than 0"),
+        ("returns.retention", Duration(0), "must be longer than 0"),
+        ("carriers.remembered", Duration(0), "must be longer than 0"),
+        ("capture.learn_every", Duration(0), "must be longer than 0"),
         ("returns.refund_lag.young", 0, "must be a number, at least 1"),
         ("supply.late.least", 0.0, "must be a number, at least 1"),
         ("supply.late.times", -1.0, "must be a number, at least 0"),
@@ -102,6 +106,25 @@ def test_a_threshold_that_makes_no_sense_is_refused(path: str, value: float, exp
     (problem,) = find_problems(settings, [], {}, "andon.toml")
     assert (problem.key, problem.expected) == (f"detectors.{path}", expected)
     assert find_problems(replaced(settings, ["margin", "freight", "share"], 1.5), [], {}, "andon.toml") == [problem]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in paths_of(DetectorSettings) if path not in ("node_groups", "override")]
+)
+def test_what_the_reference_says_of_a_threshold_is_what_is_held_against_it(path: str) -> None:
+    central = attrgetter(path)(DetectorSettings())
+    words = limits(path, type(central))
+    if isinstance(central, Duration):
+        least_us = {"": 0, "longer than 0": 1, "of 60 s or more": MINUTE_US}[words]
+        assert out_of_bounds(path, Duration(least_us)) == ""
+        assert not least_us or out_of_bounds(path, Duration(least_us - 1))
+    elif type(central) in (int, float):
+        least, most = (0, 1) if words == "between 0 and 1" else (int(words.removeprefix("at least ")), 10**9)
+        assert out_of_bounds(path, least) == out_of_bounds(path, most) == ""
+        assert out_of_bounds(path, least - 1)
+        assert out_of_bounds(path, float("inf"))
+    else:
+        assert words == ""
 
 
 def test_an_override_with_a_value_that_makes_no_sense_is_refused() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from schemas.errors import StoreRefused
 from schemas.rows import ROW_TYPES
-from sinks.clickhouse.migrate import Migration, applied, migrate, shipped
+from sinks.clickhouse.migrate import Migration, applied, filled, migrate, shipped
 from sinks.clickhouse.roles import ROLES, migrate_roles, missing_roles
 from sinks.clickhouse.store import Answer, Parameters, Store, open_store
 from tests.clickhouse_front import ClickHouseFront
@@ -46,13 +46,14 @@ CHANGES = (
 
 def statements() -> list[str]:
     """What is run for database `andon`, in order."""
-    return [one.replace("{database}", "andon") for migration in shipped(ROLES) for one in migration.statements()]
+    places = {"{database}.": "`andon`.", "{database}": "andon"}
+    return [filled(one, places) for migration in shipped(ROLES) for one in migration.statements()]
 
 
 def grants() -> dict[str, list[str]]:
     """What each role is granted, in the statements' order, without whom it is granted to."""
     found: dict[str, list[str]] = {}
-    for statement in statements():
+    for statement in (one.replace("`", "") for one in statements()):
         if match := re.fullmatch(r"((?:GRANT|REVOKE) .+) (?:TO|FROM) (andon_\w+)", statement):
             found[match.group(2)].append(match.group(1))
         else:

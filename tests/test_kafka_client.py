@@ -183,6 +183,12 @@ def test_the_client_library_does_not_say_secrets_even_where_it_says_everything()
     assert SECRET not in said
 
 
+@pytest.mark.parametrize("client", [{"client.id": "a\0b"}, {"client.rack\0": "x"}])
+def test_a_text_that_the_library_would_cut_off_is_refused(client: dict[str, Property]) -> None:
+    with pytest.raises(SettingsError, match="must not hold a NUL"):
+        consumer_properties(kafka(client), {})
+
+
 # --- what is not the user's ----------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,8 @@ from dataflows.telemetry import Telemetry
 from dataflows.watch import JobWatch
 from operators.lane_state import Merged
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
-from schemas.metrics import LAG_MESSAGES, SOURCE_UP, Metric
+from schemas.metric import Metric
+from schemas.metrics import LAG_MESSAGES, SOURCE_UP
 from tests import kafka_fixtures as fixtures
 from tests.kafka_broker import ApacheKafka, Broker
 from tests.kafka_lanes import (

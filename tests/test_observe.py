@@ -195,7 +195,7 @@ def test_a_port_that_is_taken_is_a_problem_of_the_settings(server: Server, telem
     [
         ("9464", "must be a host and a port"),
         ("localhost:http", "must be a host and a port"),
-        ("localhost:70000", "must be a host and a port"),
+        ("localhost:70000", "must have a port up to 65535"),
         ("::1:9464", "must be a host and a port"),
         ("192.0.2.1:9464", "can't listen there"),
         ("no such host:9464", "can't listen there"),

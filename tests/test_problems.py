@@ -283,6 +283,27 @@ per = ["task_id"]
         ),
         (
             '["task_id"]',
+            '["task_id"]\ndeadline = "300000000d"',
+            'm.toml:8: handoff[0].deadline = "300000000d": must be at most "365250d" (a thousand years)',
+        ),
+        (
+            '["task_id"]',
+            (
+                '["task_id"]\n[[handoff]]\nname = "ship"\ncase = "order_id"\nscope = "lines"\n'
+                'start = { type = "order.created" }\nend = { type = "shipment.dispatched" }'
+            ),
+            'm.toml:11: handoff[1].scope = "lines": must be a field with one value; of order.created it is a list',
+        ),
+        (
+            '["task_id"]',
+            (
+                '["task_id"]\n[[handoff]]\nname = "ship"\ncase = "order_id"\nper = ["lines"]\n'
+                'start = { type = "order.created" }\nend = { type = "shipment.dispatched" }'
+            ),
+            'm.toml:11: handoff[1].per[0] = "lines": must be a field with one value; of order.created it is a list',
+        ),
+        (
+            '["task_id"]',
             '["task_id"]\ntarget = "2h"\ndeadline = "1h"',
             'm.toml:8: handoff[0].target = "7200s": must not be longer than the deadline',
         ),

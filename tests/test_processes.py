@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -217,6 +218,25 @@ def test_where_to_answer_is_refused_in_words_before_any_process_is_started() -> 
     settings = load_settings(None, {"ANDON_OBSERVE_LISTEN": "9000", "ANDON_SOURCE_FILES": '["orders.jsonl"]'})
     with pytest.raises(SettingsError, match=r'observe\.listen = "9000": must be a host and a port'):
         processes.run_processes(["run"], settings, 2)
+
+
+@pytest.mark.parametrize(("listen", "words"), [("[::1]:65534", "up to 65533: 3 "), (":65536", "up to 65535")])
+def test_ports_that_there_are_not_are_refused_before_any_process_is_started(listen: str, words: str) -> None:
+    said = {
+        "ANDON_OBSERVE_LISTEN": listen,
+        "ANDON_SOURCE_FILES": '["orders.jsonl"]',
+        "ANDON_ENGINE_LANES": "3",
+        "ANDON_ENGINE_RECOVERY": "state",
+        "ANDON_CLICKHOUSE": "http://127.0.0.1:1/andon",
+    }
+    with (
+        patch.object(processes, "_child", side_effect=AssertionError("started")),
+        pytest.raises(SettingsError) as caught,
+    ):
+        processes.run_processes(["run"], load_settings(None, said), 3)
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.value) == ("observe.listen", f'"{listen}"')
+    assert words in problem.expected
 
 
 def test_one_process_waits_for_no_others_whatever_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

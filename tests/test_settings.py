@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dataflows.checks import check_settings
 from dataflows.settings import Settings, load_settings, read_settings, setting_fields, variable_of
 from operators.incidents.settings import IncidentSettings, find_problems
-from schemas.durations import MINUTE_US, SECOND_US, Duration, people_duration
+from schemas.durations import MINUTE_US, SECOND_US, Duration, Length, people_duration
 from schemas.errors import SettingsError
 from tests import thresholds
 
@@ -107,44 +108,122 @@ def test_every_problem_is_told_at_once_where_it_was_written(tmp_path: Path) -> N
         ),
         f"{config}:2: engine.lanes = 0: must be between 1 and 1024",
         f'{config}:3: engine.batch = "many": must be a whole number between 1 and 1000000',
-        'environment: ANDON_ENGINE_EPOCH = "soon": must be a duration such as "90s", "15m", "1h30m" or "2d"',
-        f'{config}:6: time.window_grace = "5 sec": must be a duration such as "90s", "15m", "1h30m" or "2d"',
+        (
+            'environment: ANDON_ENGINE_EPOCH = "soon": must be a duration such as "90s", "15m", "1h30m" or "2d", '
+            "longer than 0"
+        ),
+        (
+            f'{config}:6: time.window_grace = "5 sec": must be a duration such as "90s", "15m", "1h30m" or "2d", '
+            "up to 24 h"
+        ),
         (
             f'{config}:10: stock.book[1] = "wsm": must be one of "ecom", "pos", "marketplace", "oms", "wms", "tms", '
             '"erp", "crm", "supplier", "middleware"; did you mean \'wms\'?'
         ),
-        "command line: --currency = 5: must be a text",
+        "command line: --currency = 5: must be a text of three capital letters",
         f"{config}:12: tiem: unknown key; did you mean 'time'?",
         f'{config}:15: source.files = "a": must be a list',
     ]
 
 
-def test_what_a_record_refuses_is_told_at_its_section(tmp_path: Path) -> None:
-    config = _file(tmp_path, "[engine]\nlanes = 1\n[stock]\nmargin_units = -1\n")
-    assert _told(config, {}) == [f"{config}:3: stock: margin_units and margin_share can't be negative"]
+def test_what_does_not_go_together_is_told_at_its_key_beside_all_else(tmp_path: Path) -> None:
+    config = _file(
+        tmp_path,
+        '[engine]\nlanes = 0\nprocess = 4\nprocesses = ["a:1", "b:1", "a:1"]\n'
+        '[kafka]\nbuffer = 1\nstart = "timestamp"\ntopics = ["orders", "dead", "orders"]\ndead_letter_topic = "dead"\n'
+        "[stock]\nmargin_units = -1\nmargin_share = nan\n"
+        "[[detectors.override]]\nset = {}\n",
+    )
+    assert _told(config, {}) == [
+        f"{config}:2: engine.lanes = 0: must be between 1 and 1024",
+        f"{config}:6: kafka.buffer = 1: must be between 100 and 10000000",
+        f"{config}:11: stock.margin_units = -1: must be between 0 and 1000000000",
+        f"{config}:12: stock.margin_share = nan: must be between 0 and 1",
+        f'{config}:4: engine.processes[2] = "a:1": is there twice: each process needs an address of its own',
+        f"{config}:3: engine.process = 4: must be less than the number of processes (3)",
+        f'{config}:7: kafka.start = "timestamp": needs start_at, the time to start from',
+        f'{config}:8: kafka.topics[2] = "orders": is there twice',
+        f'{config}:9: kafka.dead_letter_topic = "dead": must not be one of topics: each dead letter would make another',
+        (
+            f"{config}:13: detectors.override[0]: must name at least one of region, node_group, node, channel, "
+            "carrier, supplier, interface"
+        ),
+    ]
+
+
+def test_what_is_held_against_a_value_that_is_wrong_itself_is_not_told(tmp_path: Path) -> None:
+    config = _file(
+        tmp_path,
+        '[engine]\nprocess = 1\nprocesses = ["a", "b:1"]\n'
+        '[kafka]\nstart = "timestamp"\nstart_at = "soon"\ntopics = ["a b"]\ndead_letter_topic = "orders"\n'
+        '[detectors]\nnode_groups = 5\n[[detectors.override]]\nnode_group = "north"\n',
+    )
+    assert [one.partition(" = ")[0].partition(": ")[2] for one in _told(config, {})] == [
+        "engine.processes[0]",
+        "kafka.start_at",
+        "kafka.topics[0]",
+        "detectors.node_groups",
+        "detectors.override[0].set: is missing and has no default",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("key", "value", "words"),
     [
-        (
-            '[kafka]\ntopics = ["orders", "dead"]\ndead_letter_topic = "dead"\n',
-            "kafka: dead_letter_topic can't be one of topics: each dead letter would make another",
+        *(
+            (key, '"0s"', "must be longer than 0")
+            for key in (
+                "time.max_past",
+                "engine.epoch",
+                "engine.stop_within",
+                "source.poll",
+                "kafka.discover",
+                "observe.stalled_after",
+                "observe.dead_letter_window",
+                "stock.window",
+                "detectors.order_retention",
+            )
         ),
-        ("[kafka]\ntopics = []\n", "kafka: topics must name at least one"),
-        ('[kafka]\ndiscover = "0s"\n', "kafka: discover must be longer than 0"),
-        ('[observe]\nstalled_after = "0s"\n', "observe: stalled_after and dead_letter_window must be longer than 0"),
-        (
-            '[observe]\ndead_letter_window = "0s"\n',
-            "observe: stalled_after and dead_letter_window must be longer than 0",
-        ),
+        ("time.window_grace", '"25h"', "must be up to 24 h"),
+        ("kafka.group", '"a\tb"', "must be without control characters"),
+        ("models.rate_span", '"59s"', "must be of 60 s or more"),
+        ("time.max_future", '"365251d"', 'must be at most "365250d" (a thousand years)'),
+        ("engine.epoch", '"' + "9" * 400 + 'd"', 'must be at most "365250d" (a thousand years)'),
+        ("kafka.topics", "[]", "must be of at least 1 entry"),
+        ("kafka.start_at", '"2026-01-01"', 'is for start = "timestamp"'),
+        ("stock.book", "[]", "must be of at least 1 entry"),
+        ("stock.margin_units", "inf", "must be between 0 and 1000000000"),
+        ("stock.margin_share", "1.5", "must be between 0 and 1"),
+        ("stock.safety_stock", "-1", "must be between 0 and 1000000000"),
+        ("stock.currency", '"Euro"', "must be of three capital letters"),
+        ("models.alarms_per_week", "0", "must be at most 10080 and more than 0"),
+        ("models.alarms_per_week", "inf", "must be at most 10080 and more than 0"),
+        ("models.max_series", "0", "must be at least 1"),
+        ("models.young_points", "-1", "must be at least 0"),
+        ("models.calm_points", "-1", "must be at least 0"),
+        ("delivery.outbox", '""', "must be at least 1 character long"),
     ],
 )
-def test_settings_that_would_read_nothing_or_for_ever_or_call_every_job_stalled(
-    tmp_path: Path, text: str, words: str
+def test_values_that_the_type_takes_and_the_job_could_not_live_with(
+    tmp_path: Path, key: str, value: str, words: str
 ) -> None:
-    config = _file(tmp_path, text)
-    assert _told(config, {}) == [f"{config}:1: {words}"]
+    section, _, name = key.partition(".")
+    (told,) = _told(_file(tmp_path, f"[{section}]\n{name} = {value}\n"), {})
+    assert told.startswith(f"{tmp_path / 'my.toml'}:2: {key} = ")
+    assert told.endswith(f": {words}")
+    read = read_settings(None, {variable_of(section, name): value.strip('"')})
+    assert [one.expected for one in read.problems] == [words], "the same from the environment"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "123456"])
+def test_a_port_that_none_can_be(tmp_path: Path, port: str) -> None:
+    config = _file(tmp_path, f'[engine]\nprocesses = ["a:{port}"]\n[kafka]\nbootstrap = "b:9092,a:{port}"\n')
+    assert [one.partition(" = ")[0] for one in _told(config, {})] == [
+        f"{config}:2: engine.processes[0]",
+        f"{config}:4: kafka.bootstrap",
+    ]
+    settings = load_settings(_file(tmp_path, '[engine]\nprocesses = ["a:65535", "a:1", "a:60000", "a:9092"]\n'), {})
+    assert len(settings.engine.processes) == 4
 
 
 @pytest.mark.parametrize("name", ["^orders.*", "my orders", "orders\n", "", ".", "..", "ordres-ä", "o" * 250])
@@ -182,9 +261,6 @@ def test_processes_are_addresses_each_of_its_own(tmp_path: Path) -> None:
         f'{config}:2: engine.processes[2] = "pod-1": must be in the form host:port',
         f'{config}:2: engine.processes[3] = "b:port": must be in the form host:port',
     ]
-    config = _file(tmp_path, '[engine]\nprocesses = ["a:1", "b:1", "a:1"]\n')
-    words = "engine: processes can't name an address twice: each process needs one of its own"
-    assert _told(config, {}) == [f"{config}:1: {words}"]
 
 
 def test_a_section_that_is_no_table(tmp_path: Path) -> None:
@@ -219,6 +295,27 @@ def test_what_is_set_can_be_read_although_something_is_wrong(tmp_path: Path) -> 
     assert read.setting("engine", "batch") is None
 
 
+_ODD_VALUES = ("5", "-1", "true", "nan", '""', '"x"', '"\\u0000"', "[]", "[1]", "[{}]", "{}", "{ x = 1 }", "12:00:00")
+
+
+@pytest.mark.parametrize("value", _ODD_VALUES)
+def test_whatever_stands_at_every_key_is_told_in_words(tmp_path: Path, value: str) -> None:
+    sections: dict[str, list[str]] = {}
+    for section, field in setting_fields():
+        sections.setdefault(section, []).append(f"{field.encode_name} = {value}\n")
+    whole = "".join(f"[{section}]\n{''.join(lines)}" for section, lines in sections.items())
+    told = check_settings(read_settings(_file(tmp_path, whole), {})).problems
+    assert {one.key.partition(".")[0] for one in told} > {"clickhouse", "engine", "kafka", "stock", "delivery"}
+
+
+@pytest.mark.parametrize("value", ['"\\u0000"', '"0s"'])
+def test_whatever_stands_at_one_key_is_told_at_that_or_at_what_does_not_go_with_it(tmp_path: Path, value: str) -> None:
+    for section, field in setting_fields():
+        config = _file(tmp_path, f"[{section}]\n{field.encode_name} = {value}\n")
+        told = check_settings(read_settings(config, {})).problems
+        assert {one.key.partition(".")[0] for one in told} <= {section}
+
+
 # --- the guide ---------------------------------------------------------------------------------------------
 
 
@@ -242,6 +339,14 @@ def test_the_guide_has_the_defaults_and_the_limits(key: str) -> None:
     else:
         assert written == (list(default) if isinstance(default, tuple) else default)
     for meta in getattr(field.type, "__metadata__", ()):
+        if isinstance(meta, Length):
+            words = {
+                "longer than 0": "longer than 0",
+                "of 60 s or more": "of a minute or more",
+                "up to 24 h": "up to 1d",
+            }
+            assert words[str(meta)] in accepted
+            continue
         limits = [limit for limit in (meta.ge, meta.le) if limit is not None]
         assert limits == [int(number) for number in re.findall(r"\d+", accepted)]
 

@@ -405,12 +405,6 @@ def test_state_of_another_version_is_refused_in_words() -> None:
         reconciler.restore(msgspec.structs.replace(reconciler.snapshot(), version=99))
 
 
-@pytest.mark.parametrize("bad", [{"margin_units": -1.0}, {"margin_share": -0.1}, {"window": Duration(0)}])
-def test_settings_that_cannot_be_meant_are_refused(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"margin_|window"):
-        StockSettings(**bad)
-
-
 def test_findings_name_what_a_person_needs() -> None:
     play = script()
     level(play, "10:00", "wms", 100)

@@ -18,7 +18,8 @@ from dataflows.input_limit import InputLimit
 from dataflows.status import ProcessStatus, Series, quantile
 from dataflows.telemetry import REQUIRED, Telemetry
 from schemas import metrics
-from schemas.metrics import JOB_METRICS, Metric
+from schemas.metric import Metric
+from schemas.metrics import JOB_METRICS
 
 
 class Clock:

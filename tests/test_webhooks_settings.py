@@ -1,6 +1,7 @@
 """Settings of delivery: every problem at once, in words, and no secret in any of them."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from dataflows.settings import load_settings, read_settings
 from operators.alerting.settings import AlertSettings
 from schemas.durations import Duration
 from schemas.errors import SettingsError
+from schemas.mended import mended
 from schemas.problems import declare
 from sinks.webhooks.lint import find_problems
 from sinks.webhooks.receivers.choice import RECEIVERS, endpoint_of
@@ -78,18 +80,22 @@ summary = "{"
 """
 
 
-def _declared(text: str) -> DeliverySettings:
-    class Document(msgspec.Struct):
-        delivery: DeliverySettings
-        alerting: AlertSettings = AlertSettings()
+class _Document(msgspec.Struct):
+    delivery: DeliverySettings
+    alerting: AlertSettings = AlertSettings()
 
-    read = declare(text, Document, "andon.toml")
+
+def _declared(text: str) -> DeliverySettings:
+    read = declare(text, _Document, "andon.toml")
     assert read.value is not None, read.problems
     return read.value.delivery
 
 
 def test_every_problem_is_told_at_once_in_words_without_a_secret() -> None:
-    found = find_problems(_declared(_BAD), _ENVIRONMENT, file="andon.toml", text=_BAD)
+    read = declare(_BAD, _Document, "andon.toml")
+    left = mended(tomllib.loads(_BAD), _Document, read.wrong)
+    beside = find_problems(left.value.delivery, _ENVIRONMENT, file="andon.toml", text=_BAD)
+    found = [*read.problems, *left.unaffected(beside)]
     told = "".join(f"{problem}\n" for problem in found)
     assert told == _GOLDEN.read_text(encoding="utf-8")
     for secret in ("topsecret", _WHSEC, _WHSEC[6:], *_ENVIRONMENT.values()):

@@ -95,7 +95,11 @@ def dead() -> None:
 @dead.command("list")
 @click.option("--receiver", help="Only of this receiver.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Newest first, at most this many."
+    "--limit",
+    type=click.IntRange(1, 1_000_000_000),
+    default=50,
+    show_default=True,
+    help="Newest first, at most this many.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON array of objects.")
 @outbox_option

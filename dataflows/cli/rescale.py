@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataflows.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from dataflows.rescale_cluster import Kubectl
     from dataflows.rescale_plan import Check, Step
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--kubectl", "program", default="kubectl", show_default=True, metavar="PATH", help="How to run kubectl.")
 @click.option(
     "--within",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(1, 604_800),
     default=1800.0,
     show_default=True,
     metavar="SECONDS",

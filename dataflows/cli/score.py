@@ -12,6 +12,8 @@ from zipfile import BadZipFile
 
 import click
 
+from dataflows.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from operators.anomaly.score import Score
 
@@ -34,7 +36,7 @@ class Summary(NamedTuple):
 @click.command()
 @click.argument("series", nargs=-1, required=True, metavar="SERIES...", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--alarms-per-week", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
+@click.option("--alarms-per-week", type=FiniteRange(min=0, max=10_080, min_open=True), default=1.0, show_default=True)
 @click.option("--direction", type=click.Choice(["both", "up", "down"]), default="both", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 def score(series: tuple[Path, ...], out: Path, alarms_per_week: float, direction: str, *, as_json: bool) -> None:

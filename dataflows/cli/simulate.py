@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from dataflows.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from scenarios.simulate import SimulationResult, SimulationSettings
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--start", default=None, metavar="TIME", help="When the log begins.  [default: 2026-03-02]")
 @click.option("--stores", type=int, default=None, help="Number of stores.  [default: 12]")
 @click.option("--orders", type=int, default=None, help="Online orders a day.  [default: 1200]")
-@click.option("--hours", type=click.FloatRange(1, 672), default=None, help="Length of the log.  [default: 24]")
+@click.option("--hours", type=FiniteRange(1, 672), default=None, help="Length of the log.  [default: 24]")
 @click.option(
     "--breakdown",
     "breakdowns",
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--kafka", metavar="HOST:PORT", help="Send the log to the topics of this broker, too.")
 @click.option(
     "--speed-up",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0, 1_000_000_000),
     default=60.0,
     show_default=True,
     help="So many seconds of the log are sent to Kafka in one; 0 is as fast as it goes.",

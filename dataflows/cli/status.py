@@ -17,7 +17,7 @@ from dataflows.cli.store import config_option
 from dataflows.status import Answer, ProcessStatus, Readings, Series, ask_all, is_well, together, url_of
 from schemas import metrics
 from schemas.durations import SECOND_US, people_duration
-from schemas.metrics import Metric
+from schemas.metric import Metric
 
 _EVERY_S = 1.0
 _WIDE = 160

@@ -47,7 +47,7 @@ def _target_from(config: str | None, clickhouse: str | None) -> "tuple[Target, s
 @click.option("--csv", "form", flag_value="csv", help="CSV with a header line.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1_000_000_000),
     default=1_000,
     show_default=True,
     help="Rows the table shows at most.",
@@ -132,7 +132,7 @@ def dlq() -> None:
 @click.option("--since", metavar="TIME", help="Only what arrived at or after this RFC 3339 time or date.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1_000_000_000),
     default=50,
     show_default=True,
     help="Newest first, at most this many.",

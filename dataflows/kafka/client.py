@@ -122,6 +122,8 @@ def _accepted(name: str, value: Property) -> Properties:
         ValueError: why it can't be.
     """
     _refuse_ours(name)
+    if "\0" in f"{name}{value}":
+        raise ValueError("must not hold a NUL, at which the client library would cut it off")
     if is_secret(name):
         raise ValueError(f'is a secret: name a file that holds it ("{name}{_FILE}"), or set {secret_variable(name)}')
     secret = name.removesuffix(_FILE)

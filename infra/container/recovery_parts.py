@@ -155,7 +155,7 @@ def _run_id(run: str) -> str:
 
 def _rows_in(settings: Settings) -> Callable[[str], bool]:
     def has_rows(run_id: str) -> bool:
-        from sinks.clickhouse.dsn import read_password  # noqa: PLC0415 - asked for an empty volume only
+        from sinks.clickhouse.dsn import quoted, read_password  # noqa: PLC0415 - asked for an empty volume only
         from sinks.clickhouse.store import open_store  # noqa: PLC0415 - as above
 
         password = read_password(settings.clickhouse.password_file)
@@ -166,7 +166,7 @@ def _rows_in(settings: Settings) -> Callable[[str], bool]:
             )
             if not there.rows[0][0]:
                 return False
-            table = f"{store.database}.{_ROWS}"
+            table = f"{quoted(store.database)}.{_ROWS}"
             written = store.query(f"SELECT count() FROM {table} WHERE run_id = {{run:String}}", {"run": run_id})  # noqa: S608 - a checked name
             return bool(written.rows[0][0])
 

@@ -1,6 +1,6 @@
 """Write the pages and pictures of docs/ that are generated: `python infra/docs/build.py [DIRECTORY]`.
 
-A test holds what is checked in to what this writes. (docs/metrics.md is `schemas.metrics.metrics_page()`,
+A test holds what is checked in to what this writes. (docs/metrics.md is `schemas.metrics_page.metrics_page()`,
 docs/detectors/thresholds.md is written by `python -m tests.thresholds`.)
 """
 

@@ -13,6 +13,7 @@ import msgspec
 from markdown import table
 
 from dataflows.settings import Settings, variable_of
+from operators.detectors.bounds import limits
 from schemas.accepted import accepts, as_toml, plain
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 
@@ -46,7 +47,8 @@ def _sections() -> Iterator[str]:
             if record:
                 nested.append((f"{section.name}.{key.encode_name}", record, _is_list(key.type)))
             variable = f"`{variable_of(section.name, key.encode_name)}`"
-            rows.append((f"`{key.encode_name}`", _accepted(key.type), _default(key), variable))
+            accepted = _accepted(key.type, f"{section.name}.{key.encode_name}")
+            rows.append((f"`{key.encode_name}`", accepted, _default(key), variable))
         yield table(("key", "accepted", "default", "variable"), rows)
         yield from _nested(nested, told)
 
@@ -65,7 +67,8 @@ def _nested(nested: list[tuple[str, type, bool]], told: dict[type, str]) -> Iter
             if inner is not None and inner not in told:
                 nested.append((f"{path}.{key.encode_name}", inner, _is_list(key.type)))
             of = f" as `{told[inner]}`" if inner in told else ""
-            rows.append((f"`{key.encode_name}`", _accepted(key.type) + of, _default(key)))
+            accepted = _accepted(key.type, f"{path}.{key.encode_name}")
+            rows.append((f"`{key.encode_name}`", accepted + of, _default(key)))
         yield table(("key", "accepted", "default"), rows)
 
 
@@ -81,7 +84,7 @@ def _is_list(kind: Any) -> bool:  # noqa: ANN401 - a type expression
     return get_origin(kind) in (list, tuple)
 
 
-def _accepted(kind: Any) -> str:  # noqa: ANN401 - a type expression
+def _accepted(kind: Any, path: str) -> str:  # noqa: ANN401 - a type expression
     record = _record(kind)
     if record:
         return "tables" if _is_list(kind) else "a table"
@@ -90,7 +93,9 @@ def _accepted(kind: Any) -> str:  # noqa: ANN401 - a type expression
     words = accepts(kind)
     if inner:
         words += ": " + ", each ".join(accepts(one) for one in inner)
-    return _DURATION.sub("a duration", words)
+    if path.startswith("detectors."):
+        words = f"{words} {limits(path.removeprefix('detectors.'), bare)}".rstrip()
+    return _DURATION.sub("a duration", words).replace("a duration, longer", "a duration longer")
 
 
 def _default(key: msgspec.structs.FieldInfo) -> str:

@@ -7,7 +7,7 @@ as 5 %) is never reached, and a memory of 0 ends the job when the first count fa
 from collections.abc import Iterable
 from math import isfinite
 
-from schemas.durations import MINUTE_US, Duration, people_duration
+from schemas.durations import MINUTE_US, Duration, Length, people_duration
 
 #: What an override can be for.
 SCOPES = ("region", "node_group", "node", "channel", "carrier", "supplier", "interface")
@@ -53,7 +53,16 @@ _OF_LESS = frozenset({"margin.freight.share"})
 #: Numbers of something of which there must be one.
 _SOME = frozenset({"least", "samples", "soon_unfilled", "unfilled", "young"})
 #: Lengths of time that can't be nothing; a window has at least one of the minutes in which is counted.
-_LEAST_US = {"age": 1, "memory": 1, "slow_age": 1, "window": MINUTE_US}
+_LEAST_US = {
+    "age": 1,
+    "learn_every": 1,
+    "memory": 1,
+    "order_retention": 1,
+    "remembered": 1,
+    "retention": 1,
+    "slow_age": 1,
+    "window": MINUTE_US,
+}
 
 
 def told_apart(path: str) -> tuple[tuple[str, ...], ...]:
@@ -85,15 +94,34 @@ def no_such_scope(path: str, named: Iterable[str]) -> str:
 
 def out_of_bounds(path: str, value: object) -> str:
     """What a threshold must be, where this value is not; empty where it is."""
-    name = path.rpartition(".")[2]
     if isinstance(value, Duration):
-        least_us = _LEAST_US.get(name, 0)
+        least_us = _least_us(path)
         if value >= least_us:
             return ""
         return f"must be at least {people_duration(least_us)}" if least_us > 1 else "must be longer than 0"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    if name in _SHARES and path not in _OF_LESS:
+    if _is_share(path):
         return "" if 0 <= value <= 1 else "must be a share, between 0 and 1"
-    least = 1 if name in _SOME else 0
-    return "" if isfinite(value) and value >= least else f"must be a number, at least {least}"
+    return "" if isfinite(value) and value >= _least(path) else f"must be a number, at least {_least(path)}"
+
+
+def limits(path: str, kind: object) -> str:
+    """What a threshold of type `kind` is held to beyond that, for its reference; empty where nothing."""
+    if kind is Duration:
+        return str(Length(_least_us(path)))
+    if kind is not int and kind is not float:
+        return ""
+    return "between 0 and 1" if _is_share(path) else f"at least {_least(path)}"
+
+
+def _least_us(path: str) -> int:
+    return _LEAST_US.get(path.rpartition(".")[2], 0)
+
+
+def _is_share(path: str) -> bool:
+    return path.rpartition(".")[2] in _SHARES and path not in _OF_LESS
+
+
+def _least(path: str) -> int:
+    return 1 if path.rpartition(".")[2] in _SOME else 0

@@ -16,6 +16,8 @@ PASSWORD_VARIABLE = "ANDON_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of the 
 DEFAULT_DATABASE = "andon"
 
 _DATABASE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+#: ClickHouse's own, in any letters.
+_TAKEN = ("system", "information_schema")
 _PORTS = {"http": 8123, "https": 8443}
 _KEY = "clickhouse"
 
@@ -74,11 +76,18 @@ def parse_dsn(dsn: str, file: str = "--clickhouse") -> Target:
         if not _DATABASE.match(database):
             words = f"database {database!r} must be letters, digits and _, not beginning with a digit, at most 64"
             raise _refused(file, dsn, words)
+        if database.lower() in _TAKEN:
+            raise _refused(file, dsn, f"database {database!r} is one of ClickHouse's own: name another")
         if port == 0:
             raise _refused(file, dsn, "port must be between 1 and 65535")
         scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
         return Server(scheme, parts.hostname, port or _PORTS[scheme], unquote(parts.username or "default"), database)
     raise _refused(file, dsn, ACCEPTS)
+
+
+def quoted(database: str) -> str:
+    """The database's name as it stands in SQL, where an unquoted one such as `table` or `function` would be a word."""
+    return f"`{database}`"
 
 
 def read_password(password_file: str | None = None) -> str | None:
@@ -91,8 +100,11 @@ def read_password(password_file: str | None = None) -> str | None:
         return os.environ.get(PASSWORD_VARIABLE)
     try:
         lines = Path(password_file).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        words = f"can't be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
+    except (OSError, ValueError) as error:  # a ValueError: it is not UTF-8 text, or no file can be called so
+        reason = (
+            "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        )
+        words = f"can't be read: {reason}"
         raise _refused("clickhouse", password_file, words, "password_file") from None
     if not lines or not lines[0]:
         raise _refused(

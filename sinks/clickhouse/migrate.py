@@ -21,6 +21,7 @@ import msgspec
 
 from schemas.errors import StoreRefused
 from schemas.rows import ROW_TYPES
+from sinks.clickhouse.dsn import quoted
 from sinks.clickhouse.store import Store
 
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
@@ -98,7 +99,7 @@ def applied(store: Store, series: Series = SCHEMA) -> tuple[Applied, ...]:
     )
     if not there.rows[0][0]:
         return ()
-    table = f"{store.database}.{series.history}"
+    table = f"{quoted(store.database)}.{series.history}"
     history = store.query(f"SELECT number, name, checksum, applied_at FROM {table} FINAL ORDER BY number")  # noqa: S608 - a checked name
     return tuple(Applied(*row) for row in history.rows)
 
@@ -146,7 +147,7 @@ def migrate(
         StoreRefused: the history does not fit (see `pending`), or the user lacks the rights.
     """
     if not store.use_database():
-        store.command(f"CREATE DATABASE IF NOT EXISTS {store.database}")
+        store.command(f"CREATE DATABASE IF NOT EXISTS {quoted(store.database)}")
         store.use_database()
     todo = pending(store, known, series)
     if again:
@@ -154,12 +155,12 @@ def migrate(
     if not todo:
         return ()
     places = _places(store)
-    store.command(_filled(_HISTORY, places | {"{history}": series.history}))
+    store.command(filled(_HISTORY, places | {"{history}": series.history}))
     for migration in todo:
         for statement in migration.statements():
-            store.command(_filled(statement, places))
+            store.command(filled(statement, places))
         store.insert(
-            f"{store.database}.{series.history}",
+            f"{quoted(store.database)}.{series.history}",
             [[migration.number], [migration.name], [migration.checksum]],
             ["number", "name", "checksum"],
             f"{migration}:{migration.checksum}",
@@ -174,7 +175,7 @@ def empty(store: Store) -> None:
         StoreRefused: the user lacks the rights.
     """
     for record in ROW_TYPES:
-        store.command(f"TRUNCATE TABLE {store.database}.{record.TABLE}")
+        store.command(f"TRUNCATE TABLE {quoted(store.database)}.{record.TABLE}")
 
 
 def require_current(store: Store) -> None:
@@ -189,15 +190,21 @@ def require_current(store: Store) -> None:
         raise StoreRefused(f"database {store.database!r} lacks the schema of this Andon ({names}): run `andon migrate`")
 
 
+def in_database(database: str) -> dict[str, str]:
+    """What stands for the places of a migration where the database is meant, and where its name is part of another."""
+    return {"{database}.": f"{quoted(database)}.", "{database}": database}
+
+
 def _places(store: Store) -> dict[str, str]:
     engine = store.query("SELECT engine FROM system.databases WHERE name = {name:String}", {"name": store.database})
     return {
-        "{database}": store.database,
+        **in_database(store.database),
         "{replicated}": "Replicated" if engine.rows[0][0] == "Replicated" else "",
     }
 
 
-def _filled(statement: str, places: dict[str, str]) -> str:
+def filled(statement: str, places: dict[str, str]) -> str:
+    """`statement` with what stands for its places, in their order."""
     for place, value in places.items():
         statement = statement.replace(place, value)
     return statement

@@ -9,7 +9,7 @@ import re
 
 from schemas.errors import StoreRefused
 from sinks.clickhouse.dsn import Embedded
-from sinks.clickhouse.migrate import Migration, Series, migrate, shipped
+from sinks.clickhouse.migrate import Migration, Series, filled, in_database, migrate, shipped
 from sinks.clickhouse.store import Store
 
 ROLES = Series("role_migrations", "role_migrations")
@@ -18,7 +18,7 @@ _MADE = re.compile(r"^CREATE ROLE IF NOT EXISTS \{database\}(\w+)", re.MULTILINE
 
 def as_sql(database: str) -> str:
     """What an administrator would run by hand: every statement with its comments, for `database`."""
-    return "\n".join(migration.sql for migration in shipped(ROLES)).replace("{database}", database)
+    return filled("\n".join(migration.sql for migration in shipped(ROLES)), in_database(database))
 
 
 def missing_roles(store: Store) -> list[str]:

@@ -55,10 +55,6 @@ def find_problems(
 
 
 def _of_times(settings: DeliverySettings) -> Iterator[_Told]:
-    positive = ("poll", "connect_timeout", "read_timeout", "total_timeout", "retry_first", "breaker_pause")
-    for name in positive:
-        if getattr(settings, name) <= 0:
-            yield (name,), as_toml(_text(getattr(settings, name))), "must be longer than 0"
     for name in ("connect_timeout", "read_timeout", "total_timeout", "stop_within"):
         if getattr(settings, name) > _LONGEST_WAIT_S * SECOND_US:
             yield (name,), as_toml(_text(getattr(settings, name))), f'must be at most "{_LONGEST_WAIT_S}s"'
@@ -106,11 +102,11 @@ def _of_receiver(receiver: ReceiverSettings, environment: Mapping[str, str] | No
     if receiver.ca_file:
         try:
             ssl.create_default_context(cafile=receiver.ca_file)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: no file can be called so
             yield (
                 ("ca_file",),
                 as_toml(receiver.ca_file),
-                f"must be a file of PEM certificates: {error.strerror or error}",
+                f"must be a file of PEM certificates: {getattr(error, 'strerror', None) or error}",
             )
     if receiver.type == "cloudevents" and not receiver.source:
         yield ("source",), '""', "must be the URI that names this Andon as the source of events"
