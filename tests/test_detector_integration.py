@@ -5,7 +5,7 @@ import pytest
 from operators.detectors.calls import CallFailures, Calls
 from operators.detectors.clocks import ClockWatch
 from operators.detectors.delays import LateOrders, LateWatch
-from operators.detectors.integration import refused_watch
+from operators.detectors.integration import IntegrationSettings, Traffic, refused_watch
 from operators.detectors.integration_feeds import StoppedFeeds
 from operators.detectors.integration_minute import heard_of, minute_of
 from operators.detectors.order_book import OrderBook
@@ -404,3 +404,13 @@ def test_a_minute_is_the_same_however_lanes_and_batches_cut_it() -> None:
     pieces = [part for one in reversed(events) for part in heard_of([one], 5 * MINUTE_US, MINUTE_US)]
     assert minute_of(0, pieces) == whole
     assert sum(source.count for source in whole.sources.values()) == len(events)
+    traffic, at_once = Traffic(IntegrationSettings()), Traffic(IntegrationSettings())
+    for piece in pieces:
+        traffic.push([piece], [])
+    at_once.push(heard_of(events, 5 * MINUTE_US, MINUTE_US), [])
+    heard = sorted(traffic.snapshot().heard)
+    assert heard == sorted(at_once.snapshot().heard)
+    for minute in {part.minute for part in heard}:
+        theirs = [part for part in pieces if part.minute == minute]
+        assert minute_of(minute, [part for part in heard if part.minute == minute]) == minute_of(minute, theirs)
+    assert traffic.sizes()["held"] == len({(part.minute, part.source, part.topic, part.node) for part in pieces})

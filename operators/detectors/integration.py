@@ -9,7 +9,7 @@ from operators.detectors.clocks import Clocks, ClockSettings, ClockState
 from operators.detectors.delays import DelaySettings, count_late
 from operators.detectors.events import CELL_US, Collected
 from operators.detectors.integration_feeds import Feed, Feeds, FeedSettings
-from operators.detectors.integration_minute import minute_of
+from operators.detectors.integration_minute import both_of, minute_of
 from operators.detectors.policy import Policy
 from operators.detectors.queues import QueueSettings
 from operators.detectors.rates import RateRule, RateWatch, Seen
@@ -66,13 +66,14 @@ class TrafficState(msgspec.Struct, frozen=True, array_like=True):
 class Traffic:
     """What lanes hear of whom, judged a minute at a time when all of it is there (interface group).
 
-    Memory: what was heard in the minutes that are not over, and a record for each source and each node's feed.
+    Memory: what was heard of whom in the minutes that are not over, added up, and a record for each source and each
+    node's feed.
     """
 
     def __init__(self, settings: IntegrationSettings) -> None:
         self._topics = settings.delays.topics
         self._ahead_us = settings.clocks.ahead
-        self._heard: dict[int, list[Heard]] = {}
+        self._heard: dict[int, dict[tuple[str, str, str], Heard]] = {}
         self._refused: dict[int, list[Refused]] = {}
         self._held_back = 0
         self._clocks = Clocks(settings.clocks)
@@ -82,7 +83,10 @@ class Traffic:
     def push(self, heard: Iterable[Heard], refused: Iterable[Refused]) -> None:
         """Take a lane's."""
         for part in heard:
-            self._heard.setdefault(part.minute, []).append(part)
+            minute = self._heard.setdefault(part.minute, {})
+            key = part.source, part.topic, part.node
+            before = minute.get(key)
+            minute[key] = part if before is None else both_of(before, part)
         for one in refused:
             self._refused.setdefault(one.arrival_us // CELL_US, []).append(one)
 
@@ -90,7 +94,8 @@ class Traffic:
         """Judge the minutes that are over; of input that has ended, the last one too."""
         for number in sorted(self._heard.keys() | self._refused.keys()):
             if (number + 1) * CELL_US <= clock_us or ended:
-                self._judge(number, self._heard.pop(number, []), self._refused.pop(number, []), out)
+                heard = [*self._heard.pop(number, {}).values()]
+                self._judge(number, heard, self._refused.pop(number, []), out)
 
     def _judge(self, number: int, heard: list[Heard], refused: list[Refused], out: Collected) -> None:
         for one in sorted(refused):
@@ -119,7 +124,7 @@ class Traffic:
     def snapshot(self) -> TrafficState:
         """Everything that is kept."""
         return TrafficState(
-            [part for parts in self._heard.values() for part in parts],
+            [part for parts in self._heard.values() for part in parts.values()],
             [one for parts in self._refused.values() for one in parts],
             self._held_back,
             self._clocks.states,

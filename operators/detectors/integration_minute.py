@@ -85,6 +85,22 @@ def heard_of(events: Iterable[Arrived], late_us: int, early_us: int) -> list[Hea
     ]
 
 
+def both_of(one: Heard, other: Heard) -> Heard:
+    """Two parts of one minute about one source, topic and node, added up."""
+    return Heard(
+        one.minute,
+        one.source,
+        one.topic,
+        one.node,
+        min(one.system, other.system),
+        one.count + other.count,
+        one.late + other.late,
+        one.early + other.early,
+        min(one.least_us, other.least_us),
+        min(one.first, other.first),
+    )
+
+
 class SourceMinute(msgspec.Struct):
     """One source in one minute: how many events, how many dated ahead, the least delay, and one of their ids."""
 
