@@ -7,8 +7,10 @@ start slots put there what was kept, and a group waits until all that it needs i
 one process.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import TypeAlias
 from zlib import crc32
 
@@ -28,7 +30,7 @@ Kept: TypeAlias = tuple[str, bytes] | tuple[str, bytes, bytes]
 #: Before a state that goes with increments: MessagePack has no such value, so a program that knows of no increments
 #: refuses the state.
 _GOES_WITH_INCREMENTS = b"\xc1"
-#: In which shares of an epoch's batches, taking it to have as many as the last one, groups pack what is awake.
+#: In which shares of an epoch, taking it to last as long as the one before, groups pack what is awake.
 _PACKED_FROM, _PACKED_WITHIN = 0.75, 0.2
 _decode = msgspec.msgpack.Decoder(IncrementsState).decode
 _decode_increment = msgspec.msgpack.Decoder(Increment).decode
@@ -96,7 +98,7 @@ class KeptGroup:
     ) -> None:
         self.group = make_group(name, settings)
         self._keeper, self._stop = keeper, stop
-        self._batches, self._packs_at = 0, -1
+        self._kept_s, self._packs_s = time.monotonic(), inf
         self._increments = Increments(name, self.group.parts(), keeper.increments_from if keeper is not None else 0)
         self._waiting: tuple[IncrementsState, bytes] | None = None
         if kept is None:
@@ -133,8 +135,8 @@ class KeptGroup:
             emitted = self.group.on_batch(pieces)  # type: ignore[arg-type] # a group's pieces are its space's
         if self._keeper is None:
             return emitted
-        self._batches += 1
-        if self._batches == self._packs_at:
+        if time.monotonic() >= self._packs_s:
+            self._packs_s = inf
             self._increments.pack()
         due = self._increments.due()
         return msgspec.structs.replace(emitted, due=due) if due else emitted
@@ -155,8 +157,9 @@ class KeptGroup:
                     "processes that divides 48, over all parts of its state"
                 )
             # All stand still for a snapshot. So much is packed before it, by one group after the other.
-            self._packs_at = int(self._batches * (_PACKED_FROM + crc32(group.name.encode()) % 16 / 16 * _PACKED_WITHIN))
-            self._batches = 0
+            now_s = time.monotonic()
+            share = _PACKED_FROM + crc32(group.name.encode()) % 16 / 16 * _PACKED_WITHIN
+            self._packs_s, self._kept_s = now_s + share * (now_s - self._kept_s), now_s
             increment = self._increments.keep()
             if increment is not None:
                 name = self._slot(increment.number)
