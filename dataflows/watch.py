@@ -15,6 +15,7 @@ from dataflows.telemetry import Telemetry
 from operators.groups import Group
 from operators.handoff_rows import STAGE as HANDOFF_WINDOWS
 from operators.lane_state import Merged
+from operators.site_group import SiteGroup
 from operators.stock_findings import STAGE as STOCK_WINDOWS
 from schemas import metrics
 from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, people_duration
@@ -103,6 +104,9 @@ class JobWatch:
         self._snapshot_s += seconds
         self._snapshot_bytes += size
         self._telemetry.share(metrics.STATE_ENTRIES, group.name, group.sizes())
+        if isinstance(group, SiteGroup):
+            withheld = {(source,): count for source, count in group.withheld.items()}
+            self._telemetry.share(metrics.WITHHELD, group.name, withheld)
 
     # --- lanes over files ---------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from operators.case_passes import place_of
 from operators.case_rules import CaseRules
 from operators.case_state import Case, LoneCase, PassKey, PassRecord, Status
 from operators.case_steps import CaseSteps, Lone, Step
+from operators.findings import AHEAD_US, BEHIND_US
 from operators.handoff_changes import NEVER_US
 from schemas.durations import SECOND_US
 from schemas.events import EventBase
@@ -51,10 +52,10 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> 
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by, after_us, retention_us = handoff.name, handoff.scope, handoff.deadline, kind.retention_us
     cases, changes, tell = kind.cases, rules.changes, rules.out.append
-    places, correctable_us = changes.places(entry), changes.correctable_us
+    places, behind_us, least_us = changes.places(entry), min(changes.correctable_us, BEHIND_US), -AHEAD_US
 
     def begin(case_id: str, event: EventBase, occurred_us: int, arrival_us: int) -> bool:
-        if occurred_us < arrival_us - correctable_us or case_id in cases:
+        if not least_us <= arrival_us - occurred_us <= behind_us or case_id in cases:
             return False
         due_us = expiry_us = arrival_us + retention_us
         deadline_us: int | None = None

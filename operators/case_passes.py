@@ -74,6 +74,8 @@ def laid_open(case: Case, record: PassRecord) -> Pass:
         version=record.version,
         signals=dict(extras.signals) if extras.signals else {},
     )
+    if record.extras is not None:
+        current.start_odd, current.end_odd, current.doubted = extras.start_odd, extras.end_odd, extras.doubted
     if record.deadline_us is not None and current.is_open and not current.fired_us:
         current.timer_us = extras.late_us or record.deadline_us
     return current
@@ -84,7 +86,15 @@ def keep(case: Case, key: PassKey, current: Pass) -> None:
     late_us = current.timer_us if current.timer_us != current.deadline_us else 0
     given_up = current.abandoned_us is not None or current.cancelled_us is not None
     extras = None
-    if given_up or late_us or current.grace_us or current.fired_us or current.signals:
+    if (
+        given_up
+        or late_us
+        or current.grace_us
+        or current.fired_us
+        or current.signals
+        or current.start_odd is not None
+        or current.end_odd is not None
+    ):
         extras = PassExtras(
             current.abandoned_us,
             current.cancelled_us,
@@ -92,6 +102,9 @@ def keep(case: Case, key: PassKey, current: Pass) -> None:
             current.grace_us,
             current.fired_us,
             current.signals or None,
+            current.start_odd,
+            current.end_odd,
+            current.doubted,
         )
     case.passes[key] = PassRecord(
         current.start_us,

@@ -24,14 +24,27 @@ from operators.case_passes import (
 from operators.case_plan import Mark, Part, time_field
 from operators.case_state import Case, Finding, Marked, Pass, PassKey, Seen, earlier
 from operators.case_steps import CaseSteps, Step
-from operators.findings import Cause, Output, PassChange, cause_of, next_version
+from operators.findings import (
+    AHEAD_US,
+    BEHIND_US,
+    Cause,
+    Doubt,
+    Output,
+    PassChange,
+    cause_of,
+    misdated,
+    next_version,
+    odd_time,
+)
 from operators.handoff_changes import PassChanges
 from operators.handoff_findings import duplicate_findings, forbidden_signal, pass_row, pass_signal
 from operators.process_map import Handoff, ProcessMap
 from schemas.durations import END_OF_TIME_US, to_us
 from schemas.events import Arrived, field_of
+from schemas.rows import Signal
 
 _NOTHING: tuple[Finding, ...] = ()
+_LEAST_DELAY_US = -AHEAD_US  # of an event that is not oddly dated
 
 
 class CaseRules:
@@ -105,8 +118,10 @@ class CaseRules:
                 return  # ids are unique only within a source: of two that are the same, the scope decides
         if is_start:
             current.start_us, current.start_id, current.start_scope = occurred, event.event_id, scope
+            current.start_odd = odd_time(arrived)
         else:
             current.end_us, current.end_id, current.end_scope = occurred, event.event_id, scope
+            current.end_odd = odd_time(arrived)
 
     def mark(self, mark: Mark, case_id: str, case: Case, arrived: Arrived) -> None:
         """Note an event that counts for a forbidden order."""
@@ -117,13 +132,16 @@ class CaseRules:
         if marked is None:
             marked = marks[entry] = Marked()
         after_us, event_us = marked.after_us, marked.event_us
+        odd = None if _LEAST_DELAY_US <= arrived.arrival_us - occurred <= BEHIND_US else odd_time(arrived)
         if mark.is_after:
             if after_us is None or occurred < after_us:
                 after_us = marked.after_us = occurred
+                marked.after_odd = odd
                 marked.after_id = place_of(case.ids, arrived.event.event_id)
                 tidy(case)
         elif event_us is None or occurred > event_us:
             event_us = marked.event_us = occurred
+            marked.event_odd = odd
             marked.event_id = place_of(case.ids, arrived.event.event_id)
             by = self._forbidden_by[entry]
             marked.scope = place_of(case.scopes, field_of(arrived.event, by)) if by else 0
@@ -131,8 +149,15 @@ class CaseRules:
                 tidy(case)
         if after_us is None or event_us is None or event_us <= after_us or marked.said:
             return
+        why = misdated(event_us - after_us, marked.event_odd, marked.after_odd)
+        if why is not None and arrived.event.event_id not in (case.ids[marked.after_id], case.ids[marked.event_id]):
+            return  # nothing new
+        signal = forbidden_signal(self.process.forbidden[entry], case_id, case, marked, arrived.arrival_us)
+        if why is not None:  # what comes later may leave no doubt
+            self.changes.doubts.append(Doubt(signal, why))
+            return
         marked.said = True
-        self.out.append(forbidden_signal(self.process.forbidden[entry], case_id, case, marked, arrived.arrival_us))
+        self.out.append(signal)
 
     def begun(self, kind: CaseKind, case_id: str, case: Case, arrival_us: int) -> None:
         """The case's beginning has come to light: what is missing before its steps can now be told."""
@@ -172,6 +197,7 @@ class CaseRules:
                 passed = current.deadline_us is not None and current.deadline_us < arrival_us
                 current.fired_us = current.deadline_us if passed and current.deadline_us else 0
             self._arm(kind, case_id, case, key, current, arrival_us)
+            is_told = bool(current.signals) and current.doubted is None and Finding.OUT_OF_SEQUENCE in current.signals
             changed = _judged(current, arrival_us)
             seen = current.seen()
             if changed or old != seen:
@@ -180,8 +206,28 @@ class CaseRules:
                     self.open_passes += seen.is_open - (old is not None and old.is_open)
                     self.out.append(pass_row(handoff, case_id, pass_key, current, seen, arrival_us))
                     self._change(entry, old, seen, arrival_us, cause)
-                self.out.extend(pass_signal(one, handoff, case_id, pass_key, current, arrival_us) for one in changed)
+                for one in changed:
+                    signal = pass_signal(one, handoff, case_id, pass_key, current, arrival_us)
+                    if is_told or one is not Finding.OUT_OF_SEQUENCE:
+                        self.out.append(signal)
+                    else:
+                        self._doubt(signal, current)
         keep(case, key, current)
+
+    def _doubt(self, signal: Signal, current: Pass) -> None:
+        """Say that a pass is out of sequence; where that may be a clock's fault, the first site group decides.
+
+        So it does on what takes such a finding back, for the same reason. What was told without a doubt is never again
+        in doubt.
+        """
+        if signal.closed_at_us is None:
+            assert current.start_us is not None
+            assert current.end_us is not None
+            current.doubted = misdated(current.start_us - current.end_us, current.start_odd, current.end_odd)
+        if current.doubted is None:
+            self.out.append(signal)
+        else:
+            self.changes.doubts.append(Doubt(signal, current.doubted))
 
     def _deadline_of(self, handoff: Handoff, entry: int, case: Case, current: Pass, pass_key: str) -> int | None:
         """When the end is due: a duration after the start, or the time that the pass, else the case, carries."""

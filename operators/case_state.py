@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from operators.findings import Span
+from operators.findings import Misdated, OddTime, Span
 
 
 class Status(StrEnum):
@@ -63,6 +63,8 @@ class Pass(msgspec.Struct):
     `timer_us` and `grace_us` are the arrival times at which the deadline and the grace for a missing start run out
     (0: none runs). `fired_us` is the deadline that was found to have passed (0: none). `signals` holds, for each
     finding that was ever made, since when it held, when it was closed, and when (arrival) it was first said.
+    `start_odd` and `end_odd` say what is odd about the times of the two events, `doubted` why `out_of_sequence`, as it
+    was last said, may be a clock's fault.
     """
 
     start_us: int | None = None
@@ -79,6 +81,9 @@ class Pass(msgspec.Struct):
     fired_us: int = 0
     version: int = 0
     signals: dict[str, tuple[int, int | None, int]] = {}
+    start_odd: OddTime | None = None
+    end_odd: OddTime | None = None
+    doubted: Misdated | None = None
 
     @property
     def scope(self) -> str:
@@ -145,6 +150,15 @@ class PassExtras(msgspec.Struct, array_like=True, gc=False):
     grace_us: int = 0
     fired_us: int = 0
     signals: dict[str, Said] | None = None
+    start_odd: OddTime | None = None
+    end_odd: OddTime | None = None
+    doubted: Misdated | None = None
+
+    @property
+    def is_only_odd(self) -> bool:
+        """Whether they say no more than what is odd about times."""
+        given_up = self.abandoned_us is not None or self.cancelled_us is not None
+        return not (given_up or self.late_us or self.grace_us or self.fired_us or self.signals)
 
 
 class PassRecord(msgspec.Struct, array_like=True, gc=False):
@@ -183,7 +197,10 @@ class PassRecord(msgspec.Struct, array_like=True, gc=False):
 
 
 class Marked(msgspec.Struct, array_like=True, gc=False):
-    """What was seen of a forbidden order: earliest `after`, latest `event` and its scope, and if it was said."""
+    """What was seen of a forbidden order: earliest `after`, latest `event` and its scope, and if it was said.
+
+    `after_odd` and `event_odd` say what is odd about the times of the two.
+    """
 
     after_us: int | None = None
     after_id: int = 0
@@ -191,6 +208,8 @@ class Marked(msgspec.Struct, array_like=True, gc=False):
     event_id: int = 0
     said: bool = False
     scope: int = 0
+    after_odd: OddTime | None = None
+    event_odd: OddTime | None = None
 
 
 class Case(msgspec.Struct, array_like=True, gc=False, tag=0):

@@ -10,8 +10,9 @@ from typing import TypeAlias
 from operators.case_kind import CaseKind
 from operators.case_passes import pass_key_of, place_of, tidy
 from operators.case_rules import CaseRules
-from operators.case_state import Case, PassKey, PassRecord, Status
+from operators.case_state import Case, PassExtras, PassKey, PassRecord, Status
 from operators.case_steps import Step, Straight
+from operators.findings import AHEAD_US, BEHIND_US, OddTime
 from operators.handoff_changes import NEVER_US, Place
 from schemas.durations import SECOND_US
 from schemas.events import EventBase
@@ -28,7 +29,7 @@ def straight(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:
     return _starting(step, kind, rules) if step.is_start else _ending(step, rules)
 
 
-def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa: C901 - as `begin`
+def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa: C901, PLR0915 - as `begin`
     """Begin a pass that nothing was known of, whose deadline has not passed."""
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by, per = handoff.name, handoff.scope, handoff.per
@@ -37,12 +38,17 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
     tell = rules.out.append
     is_quiet = handoff.repeat not in ("flag", "flag_start")
     places, place_for, correctable_us = _places(rules, entry)
+    behind_us, least_us = min(correctable_us, BEHIND_US), -AHEAD_US
 
     def begin(  # noqa: C901, PLR0912 - the hot path: calls would cost as much as what they hold
         case_id: str, case: Case, event: EventBase, occurred_us: int, arrival_us: int
     ) -> bool:
-        if occurred_us < arrival_us - correctable_us:
-            return False
+        extras = None
+        delay_us = arrival_us - occurred_us
+        if delay_us > behind_us or delay_us < least_us:  # as `odd_time`
+            if delay_us > correctable_us:
+                return False
+            extras = PassExtras(start_odd=OddTime(event.source, -delay_us))
         passes = case.passes
         key: PassKey = entry
         pass_key = ""
@@ -79,7 +85,7 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules) -> Straight:  # noqa
         if ids[-1] != event.event_id:
             ids.append(event.event_id)
         version = arrival_us if arrival_us > 0 else 1
-        passes[key] = PassRecord(occurred_us, None, len(ids) - 1, 0, scope_place, 0, deadline_us, version)
+        passes[key] = PassRecord(occurred_us, None, len(ids) - 1, 0, scope_place, 0, deadline_us, version, extras)
         rules.open_passes += 1
         tell(
             HandoffPass(
@@ -130,6 +136,8 @@ def _unbegun(step: Step, rules: CaseRules) -> Unbegun:
     ) -> bool:
         if case.cancelled_us is not None or case.cancelled_lines is not None or (case.began and not is_optional):
             return False
+        if not arrival_us - BEHIND_US <= occurred_us <= arrival_us + AHEAD_US:
+            return False  # the start may come, and the end turn out to be before it
         scope = getattr(event, scope_field) if scope_field else None
         scope = "" if scope is None else str(scope)
         version = 0 if is_optional else max(1, arrival_us)
@@ -187,7 +195,7 @@ def _ending(step: Step, rules: CaseRules) -> Straight:  # noqa: C901 - as `end`
         record = case.passes.get(key)
         if record is None:
             return unbegun(case_id, case, key, event, occurred_us, arrival_us, pass_key)
-        if record.extras is not None or case.cancelled_lines is not None:
+        if case.cancelled_lines is not None or not (record.extras is None or record.extras.is_only_odd):
             return False
         ended_us = record.end_us
         if ended_us is not None:  # a repeat that changes nothing, or more than can be said here

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from operators.case_plan import bucket_of
 from operators.detectors.catalogue import read_metrics
+from operators.detectors.clock_offsets import CLOCK_OFFSET
 from operators.detectors.events import Collected, Counted
 from operators.detectors.records import ORDER_MOVED, Scoped, Tally, bucket_key
 from operators.pipeline import PipelineSettings
@@ -11,10 +12,9 @@ from operators.series_counts import METRICS as SERIES_METRICS
 
 
 def wanted_metrics(settings: PipelineSettings) -> frozenset[str]:
-    """What first parts need to count: the metrics of second parts, those that models read, and where orders stand."""
-    return (
-        read_metrics(settings.detectors) | {ORDER_MOVED} | (SERIES_METRICS if settings.models.enabled else frozenset())
-    )
+    """What first parts need to count: the metrics of second parts, those that models read, orders' places, clocks."""
+    series = SERIES_METRICS if settings.models.enabled else frozenset[str]()
+    return read_metrics(settings.detectors) | {ORDER_MOVED, CLOCK_OFFSET} | series
 
 
 def dealt(found: Collected, groups: int) -> list[tuple[list[Tally], list[Counted]]]:

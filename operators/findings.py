@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from schemas.durations import MINUTE_US, SECOND_US
 from schemas.events import Arrived
 from schemas.rows import HandoffPass, Scope, Signal
 
@@ -47,6 +48,49 @@ class PassChange(msgspec.Struct, frozen=True, gc=False, array_like=True):
     old: Span | None
     new: Span | None
     cause: Cause | None
+
+
+#: An event is oddly dated that came this long after it happened, or is dated this long after it came. Less than the
+#: first is how messages travel, less than the second how well clocks are kept.
+BEHIND_US, AHEAD_US = MINUTE_US, SECOND_US
+
+
+class OddTime(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An oddly dated event: its source, and how long after its arrival it is dated (before it: less than 0)."""
+
+    source: str
+    ahead_us: int
+
+
+class Misdated(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Why two events may stand in the wrong order by a clock's fault alone.
+
+    By `margin_us` the first of them is dated after the second. `late` is the first where it is oddly dated, `early`
+    the second: the one may be dated too late, the other too early.
+    """
+
+    margin_us: int
+    late: OddTime | None
+    early: OddTime | None
+
+
+class Doubt(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A sequence finding that may be a clock's fault: told, or not, by `operators/sequence_doubts.py`."""
+
+    signal: Signal
+    why: Misdated
+
+
+def odd_time(arrived: Arrived) -> OddTime | None:
+    """What is odd about an event's time; None where nothing is."""
+    ahead_us = arrived.occurred_us - arrived.arrival_us
+    return None if -BEHIND_US <= ahead_us <= AHEAD_US else OddTime(arrived.event.source, ahead_us)
+
+
+def misdated(margin_us: int, late: OddTime | None, early: OddTime | None) -> Misdated | None:
+    """Why a wrong order may be a clock's fault; None where it can't: no clock ahead dates an event before its time."""
+    is_late, is_early = late is not None and late.ahead_us > 0, early is not None and early.ahead_us < 0
+    return Misdated(margin_us, late, early) if is_late or is_early else None
 
 
 def confidence_of(score: float) -> float:

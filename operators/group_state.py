@@ -19,6 +19,7 @@ from operators.incidents.paces import Pace
 from operators.incidents.state import IncidentsState
 from operators.increments import Due
 from operators.promotions import PromotionsState
+from operators.sequence_doubts import DoubtsState
 from operators.series_counts import SeriesCountsState
 from operators.series_points import WindowPoint
 from operators.series_scores import SeriesScoresState
@@ -117,6 +118,7 @@ class SiteGroupState(msgspec.Struct, frozen=True, array_like=True):
     detectors: ScopeDetectorsState
     counts: SeriesCountsState | None = None
     moves: list[Tally] = []
+    doubts: DoubtsState | None = None
 
 
 class IncidentGroupState(msgspec.Struct, frozen=True, array_like=True):

@@ -49,7 +49,9 @@ class HandoffTracker:
     - Cases that start in the middle: no pass without its start; a missing start is a finding only when the case's
       beginning was seen, and only after `sequence_grace`.
     - Where the start is optional (`start_optional`), an end without one is no pass and no finding.
-    - A pass whose end happened before its start is `out_of_sequence` and has no part in latency windows.
+    - A pass whose end happened before its start is `out_of_sequence` and has no part in latency windows. Where a clock
+      may be why (`odd_time`), its finding is among the `doubts` of `changes`, not among what is returned; so are
+      impossible states.
 
     Args:
         process: the map.
@@ -65,7 +67,7 @@ class HandoffTracker:
     is packed. Cost: O(handoffs of the event's type) per event, O(passes of the case) when something runs out.
     """
 
-    VERSION = 5
+    VERSION = 6
 
     def __init__(
         self, process: ProcessMap, owns: Callable[[str], bool] = _owns_all, changes: PassChanges | None = None
@@ -233,8 +235,8 @@ class HandoffTracker:
         Raises:
             StateError: it is of another version.
         """
-        if state.version not in (4, self.VERSION):
-            raise StateError(f"handoff state of version {state.version}; this code reads 4 and {self.VERSION}")
+        if state.version not in (4, 5, self.VERSION):
+            raise StateError(f"handoff state of version {state.version}; this code reads 4, 5 and {self.VERSION}")
         names = Names(self._names.handoffs_of(state.handoffs, state.version), state.rules, state.times)
         self._rules.open_passes = state.open_passes
         for name, kind in self._kinds.items():

@@ -1,11 +1,12 @@
 """The site groups: windows per handoff and place, and what is judged by scope, of what all other groups say."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from operators.dealing import wanted_metrics
 from operators.detectors.catalogue import scope_detectors
+from operators.detectors.clock_offsets import CLOCK_OFFSET
 from operators.detectors.events import CELL_US
 from operators.detectors.records import ORDER_MOVED, Tally
 from operators.detectors.scopes import ScopeDetectors
@@ -17,13 +18,14 @@ from operators.increments import Part
 from operators.ordering import Frontier
 from operators.pipeline import INCIDENT, PipelineSettings, group_name
 from operators.promise_path import promise_path
+from operators.sequence_doubts import SequenceDoubts
 from operators.series_counts import SeriesCounts
 from operators.series_points import WindowPoint, limits_of, window_points
 from schemas.rows import HandoffWindow, Row
 
 
 class SiteGroup:
-    """Windows per handoff and scope, and what detectors judge by scope."""
+    """Windows per handoff and scope, what detectors judge by scope, and (in the first) sequence findings in doubt."""
 
     def __init__(self, name: str, settings: PipelineSettings) -> None:
         self.name = name
@@ -36,6 +38,7 @@ class SiteGroup:
         self._counts = SeriesCounts(
             settings.handoff_windows, settings.stock_windows.grace_us, settings.models.rate_span
         )
+        self._doubts = SequenceDoubts()
         self._on_the_way = {handoff.name for handoff in promise_path(settings.process)}
         self._moves: list[Tally] = []  # on their way to the incidents, which put them in order
 
@@ -43,16 +46,7 @@ class SiteGroup:
         """Process what all upstream groups have passed."""
         before = self._frontier.watermark_us
         for piece in pieces:
-            self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
-            self._windows.update(piece.changes)
-            tallies: list[Tally] = []
-            for tally in piece.tallies:
-                (self._moves if tally.metric == ORDER_MOVED else tallies).append(tally)
-            self._detectors.update(tallies)
-            self._detectors.count(piece.counts)
-            if self._settings.models.enabled:
-                self._counts.update(tallies)
-                self._counts.count(piece.counts)
+            self._take(piece)
         if self._frontier.watermark_us <= before:
             return Emitted([], [])
         clock_us = self._frontier.clock_us
@@ -72,12 +66,33 @@ class SiteGroup:
         if judged_us > clock_us:
             points.extend(self._counts.advance(judged_us))
         # Input that has ended ends its last minute, too.
-        findings = self._detectors.advance(-(-judged_us // CELL_US) * CELL_US if ended else judged_us)
+        over_us = -(-judged_us // CELL_US) * CELL_US if ended else judged_us
+        findings = self._detectors.advance(over_us)
         rows.extend(finding.signal for finding in findings)
+        rows.extend(self._doubts.advance(over_us))
+        if ended:
+            rows.extend(self._doubts.end())
         moves, self._moves = self._moves, []
         paces, items = self._paces(rows), self._detectors.answers()
         said = IncidentPiece(self.name, clock_us, clock_us - 1, findings, [], ended, points, moves, paces, items=items)
         return Emitted(rows, [], [(group_name(INCIDENT, 0), said)])
+
+    def _take(self, piece: SitePiece) -> None:
+        """Take what one group has said."""
+        self._frontier.push(piece.origin, piece.watermark_us, piece.last_us, final=piece.final)
+        self._windows.update(run for run in piece.changes if run)
+        for run in piece.changes:
+            self._doubts.ask(run.doubts)
+        tallies: list[Tally] = []
+        for tally in piece.tallies:
+            (self._moves if tally.metric == ORDER_MOVED else tallies).append(tally)
+            if tally.metric == CLOCK_OFFSET:
+                self._doubts.hear(tally)
+        self._detectors.update(tallies)
+        self._detectors.count(piece.counts)
+        if self._settings.models.enabled:
+            self._counts.update(tallies)
+            self._counts.count(piece.counts)
 
     def _paces(self, rows: Iterable[Row]) -> list[Pace]:
         """How long the handoffs on the way to promises took, for the incidents."""
@@ -88,12 +103,18 @@ class SiteGroup:
         """Nothing of it is kept apart."""
         return {}
 
+    @property
+    def withheld(self) -> Mapping[str, int]:
+        """How many sequence findings were withheld, by the source whose clock was off."""
+        return self._doubts.withheld
+
     def sizes(self) -> Sizes:
         """What is kept; cheap enough to be asked at every snapshot."""
         return sizes_of(
             handoff_windows=self._windows.sizes(),
             scope_detectors=self._detectors.sizes(),
             series_counts=self._counts.sizes(),
+            sequence_doubts=self._doubts.sizes(),
         )
 
     def snapshot(self) -> bytes:
@@ -105,6 +126,7 @@ class SiteGroup:
                 self._detectors.snapshot(),
                 self._counts.snapshot(),
                 self._moves,
+                self._doubts.snapshot(),
             )
         )
 
@@ -117,3 +139,5 @@ class SiteGroup:
         if kept.counts is not None and self._settings.models.enabled:
             self._counts.restore(kept.counts)
         self._moves = list(kept.moves)
+        if kept.doubts is not None:
+            self._doubts.restore(kept.doubts)

@@ -150,6 +150,15 @@ LATE_EVENTS = Metric(
     "The views lack what they would have changed. If the delay is real and repeats, lengthen `time.window_retention`; "
     "else find the source in `late_events` and have it send in time.",
 )
+WITHHELD = Metric(
+    "andon_withheld_findings",
+    "gauge",
+    ("source",),
+    "Sequence findings withheld since the job began, because they follow from this source's wrong clock alone; their "
+    "passes stand in `handoffs` as `out_of_sequence` all the same.",
+    "It grows while the source's clock is off. With a `clock_skew` finding about it: set that clock right. Without "
+    "one, it is off by less than is reported, or always was: have its owner look at NTP and at the database's zone.",
+)
 
 # --- epochs and state -------------------------------------------------------------------------------------------------
 
@@ -308,7 +317,7 @@ _JOB_AREAS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("How far it has come", (LAG_MESSAGES, LAG_SECONDS, WATERMARK_AGE, HELD_BACK_BY)),
     (
         "What does not go through",
-        (DEAD_LETTERS, DEAD_LETTER_RATIO, DEAD_LETTERS_FORWARDED, DUPLICATES, LATE_EVENTS),
+        (DEAD_LETTERS, DEAD_LETTER_RATIO, DEAD_LETTERS_FORWARDED, DUPLICATES, LATE_EVENTS, WITHHELD),
     ),
     ("Epochs and state", (EPOCH_SECONDS, SNAPSHOT_SECONDS, SNAPSHOT_BYTES, STATE_ENTRIES)),
     (

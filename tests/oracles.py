@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from operators.process_map import Handoff, Pattern, ProcessMap
 from operators.stock import StockSettings
 from operators.windows import WindowSettings
-from schemas.durations import SECOND_US, to_us
+from schemas.durations import MINUTE_US, SECOND_US, to_us
 from schemas.events import (
     Event,
     InventoryAdjusted,
@@ -318,6 +318,16 @@ def forbidden(events: Sequence[Event], process: ProcessMap) -> set[tuple[str, st
         and _text(after, rule.after_case or rule.case) == _text(event, rule.event_case or rule.case) != ""
         and _at(event) > _at(after)
     }
+
+
+def is_oddly_dated(events: Iterable[Event], case: str) -> bool:
+    """Whether one of a case's events is dated a second after it came, or came a minute after it happened."""
+    for event in events:
+        assert event.recorded_at is not None
+        delay_us = to_us(event.recorded_at) - _at(event)
+        if not -SECOND_US <= delay_us <= MINUTE_US and case in [_text(event, name) for name in event.__struct_fields__]:
+            return True
+    return False
 
 
 # --- stock ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from operators.case_passes import parts_of
 from operators.case_state import Case, HandoffState, LoneCase
-from operators.findings import Output, PassChange
+from operators.findings import Doubt, Output, PassChange
 from operators.handoff_changes import PassChanges
 from operators.handoffs import HandoffTracker
 from operators.process_lint import read_process_map
@@ -79,9 +79,9 @@ def resumed(tracker: HandoffTracker) -> HandoffTracker:
     return other
 
 
-def play(tracker: HandoffTracker, log: Batch, batch: int, doings: Sequence[str]) -> list[Output | PassChange]:
-    """What is found, and the changes for windows, without their causes."""
-    out: list[Output | PassChange] = []
+def play(tracker: HandoffTracker, log: Batch, batch: int, doings: Sequence[str]) -> list[Output | Doubt | PassChange]:
+    """What is found or in doubt, and the changes for windows, without their causes."""
+    out: list[Output | Doubt | PassChange] = []
     for number, start in enumerate(range(0, len(log), batch)):
         part = log[start : start + batch]
         out += tracker.update(part)
@@ -94,6 +94,7 @@ def play(tracker: HandoffTracker, log: Batch, batch: int, doings: Sequence[str])
         elif doing == "resume":
             tracker = resumed(tracker)
     out += tracker.advance(END_OF_TIME_US)
+    out += tracker.changes.doubts
     return [*out, *(msgspec.structs.replace(one, cause=None) for one in tracker.changes.run().changes())]
 
 

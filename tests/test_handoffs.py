@@ -69,7 +69,7 @@ deadline = "30m"
 
 
 class ChangesTold:
-    """A tracker whose changes for windows come with what it finds."""
+    """A tracker whose changes for windows, and what a clock may be at fault for, come with what it finds."""
 
     def __init__(self, tracker: HandoffTracker) -> None:
         self.tracker = tracker
@@ -78,10 +78,15 @@ class ChangesTold:
         return len(self.tracker)
 
     def update(self, events: Sequence[Arrived]) -> list[Output | PassChange]:
-        return [*self.tracker.update(events), *self.tracker.changes.run().changes()]
+        return self._told(self.tracker.update(events))
 
     def advance(self, watermark: int) -> list[Output | PassChange]:
-        return [*self.tracker.advance(watermark), *self.tracker.changes.run().changes()]
+        return self._told(self.tracker.advance(watermark))
+
+    def _told(self, outputs: Sequence[Output]) -> list[Output | PassChange]:
+        changes, doubts = self.tracker.changes, self.tracker.changes.doubts
+        changes.doubts = []
+        return [*outputs, *(doubt.signal for doubt in doubts), *changes.run().changes()]
 
 
 def script(*parts: str) -> Script:
@@ -418,12 +423,12 @@ after = {type = "order.cancelled"}
 scope = "node"
 """
     play = script(rule)
-    events = {"order.cancelled": ("10:00", {}), "order.allocated": ("10:05", {"node": "n1"})}
+    events = {"order.cancelled": ("10:10", {}), "order.allocated": ("10:10:30", {"node": "n1"})}
     second = next(name for name in events if name != first)
-    for arrival, name in (("10:10", first), ("10:11", second)):
+    for arrival, name in (("10:10:40", first), ("10:11", second)):
         occurred, fields = events[name]
         outputs = play.send(arrival, name, order_id="o1", occurred=occurred, **fields)
-    assert found(outputs) == ["impossible_state allocated_after_cancel o1 since 10:05"]
+    assert found(outputs) == ["impossible_state allocated_after_cancel o1 since 10:10:30"]
     assert signals(outputs)[0].scope == {"node": "n1"}
     assert found(allocated(play, "10:12")) == []
     before = script(rule)

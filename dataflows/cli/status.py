@@ -227,12 +227,14 @@ def _losses(readings: Readings) -> Iterator[RenderableType]:
     ratio = max((one.value or 0.0 for one in readings[metrics.DEAD_LETTER_RATIO.name]), default=0.0)
     refused = [one for one in readings[metrics.ROWS_REFUSED.name] if one.value]
     late = [one for one in readings[metrics.LATE_EVENTS.name] if one.value]
+    withheld = _sum(readings[metrics.WITHHELD.name])
     yield _heading(
         "Not through",
         f"{_listed(readings[metrics.DEAD_LETTERS.name], 'reason', 'dead letters')}, {ratio:.2%} lately",
         _listed(late, "stage", "late"),
         f"{_count(_sum(readings[metrics.DUPLICATES.name]))} duplicates",
         *([_listed(refused, "table", "rows refused")] if refused else []),
+        *([f"{_count(withheld)} sequence findings withheld (a wrong clock)"] if withheld else []),
     )
 
 

@@ -114,6 +114,11 @@ LIMIT 50""",
             unit="cps",
         ),
         Panel(
+            "Sequence findings withheld: a wrong clock",
+            "timeseries",
+            promql=(("sum by (source) (andon_withheld_findings)", "{{source}}"),),
+        ),
+        Panel(
             "Read ahead",
             "timeseries",
             promql=(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from operators.detectors.clock_offsets import SourceOffset, offset_tally
 from operators.detectors.events import CELL_US, Collected
 from operators.detectors.integration_findings import Said, Standing, standing_finding
 from operators.detectors.integration_minute import Minute, SourceMinute
@@ -55,6 +56,7 @@ class ClockState(msgspec.Struct, array_like=True):
     jumped: bool = False
     right: int = 0
     is_off: bool = False
+    offset: SourceOffset = msgspec.field(default_factory=SourceOffset)
 
 
 class Clocks:
@@ -76,7 +78,21 @@ class Clocks:
                 state = self.states[name] = ClockState()
             if not unsettled or seen.early:
                 self._hear(name, state, seen, minute, out)
+                self._tell(name, state, seen, minute, out)
             state.last, state.last_us = minute.number, seen.least_us
+
+    def _tell(self, name: str, state: ClockState, seen: SourceMinute, minute: Minute, out: Collected) -> None:
+        """Say by how much the clock is off, when that is another amount than before."""
+        if state.is_off and state.right:
+            return  # what it said while it was off may still come
+        is_run, offset = bool(state.begun), state.offset
+        offset.hear(seen.least_us, is_run=is_run)
+        if is_run and state.jumped and not state.is_off:
+            told = offset.suspect()
+        else:
+            told = offset.stand(state.usual_us, is_off=state.is_off and is_run, is_run=is_run)
+        if told:
+            out.tallies.append(offset_tally(name, offset, minute.end_us))
 
     def _hear(self, name: str, state: ClockState, seen: SourceMinute, minute: Minute, out: Collected) -> None:
         settings = self._settings
