@@ -11,6 +11,8 @@ Then the job is stopped for a while and started again: what it takes of its back
 load here, and the feed's rate a share of it. Permanent ids: `latency.metrics.TABLE`, `latency.rows.TABLE`,
 `latency.window_end.TABLE`. `--trace` has the job write down what findings and passes wait for (`latency_stages.py`),
 which costs it some 3 %: `latency.trace.TABLE`, `latency.trace.TABLE.STAGE`.
+
+Use Apache Kafka (`tests/get_kafka.sh .kafka`, or `ANDON_TEST_KAFKA_HOME`): tansu is fed in batches of a second.
 """
 
 import argparse
@@ -45,6 +47,7 @@ WINDOWS = ("handoff_windows", "stock_windows")
 #: The soak's settings of a quarter of an hour: windows of seconds, epochs of 10 s.
 SCALE = Scale(15)
 _LOOK_S = 0.5
+_HELD_BY_FEED = "for it the feed holds messages back for up to a second, which is in all of these times."
 _START_S = 60.0
 #: Full load is what is taken in so long at most, should the backlog not be gone before.
 _BACKLOG_S = 60.0
@@ -103,11 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_table(HEADINGS, [one.line() for one in stages])
     share = sent / full
     print(f"\n{sent:,.0f} messages/s were sent; at full load the job takes {full:,.0f}/s here: a share of {share:.2f}")
+    broker = type(parts.broker).__name__
+    print(f"The broker is {broker}; {_HELD_BY_FEED if broker == 'Broker' else 'the feed holds messages for 20 ms.'}")
     document = {
         "results": msgspec.to_builtins([*found, *stages]),
         "sent_per_s": sent,
         "full_per_s": full,
         "share": share,
+        "broker": broker,
     }
     write_document(asked.json, machine, document)
     return 0

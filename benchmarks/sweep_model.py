@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from machine import BUILD
 
+from dataflows.placing import EVENLY
 from dataflows.settings import Settings
 from operators.increments import Increments
 
@@ -127,7 +128,7 @@ def need(load: Load, costs: Costs) -> Need:
     held = ((load.items, costs.item), (load.cases, costs.case), (ids, costs.id))
     resident = sum(count * key.resident for count, key in held)
     for_memory = math.ceil(resident / MEMORY_EACH)
-    processes = max(for_load, for_memory)
+    processes = _dealt_evenly(max(for_load, for_memory))
     groups = max(engine.item_groups, GROUPS_A_PROCESS * processes)
     kept = sum(count * key.kept for count, key in held)
     kept_s = kept * costs.kept_ns / 1e9 / processes
@@ -154,6 +155,12 @@ def need(load: Load, costs: Costs) -> Need:
         rows=load.messages_s * costs.rows_a_message,
         inserts=float(processes * TABLES),
     )
+
+
+def _dealt_evenly(least: int) -> int:
+    """So many processes that groups are dealt evenly and kept in increments; where one job has too few, whole jobs."""
+    fitting = [count for count in range(least, EVENLY + 1) if EVENLY % count == 0]
+    return min(fitting, default=-(-least // EVENLY) * EVENLY)
 
 
 # --- what was measured ------------------------------------------------------------------------------------------------
@@ -243,13 +250,13 @@ def needed_table(needs: Sequence[tuple[Load, Need]]) -> list[str]:
             "cores busy": f"{one.busy_cores:.1f}",
             "processes, for half of their load": f"{one.for_load}",
             f"processes, for {MEMORY_EACH / 1e9:.0f} GB each": f"{one.for_memory}",
-            "processes, the more of both": f"{one.processes}",
+            f"processes, a number that divides {EVENLY}, or jobs of {EVENLY}": f"{one.processes}",
             "key groups of each space": f"{one.groups:,}",
             "memory of a process": f"{one.resident_each / 1e9:,.1f} GB",
-            "a snapshot, whole": f"{one.kept / 1e9:,.1f} GB",
-            "all of it, in each process": f"{one.kept_s_each:,.1f} s",
+            "all state, as it is kept": f"{one.kept / 1e9:,.1f} GB",
+            "a snapshot of all of it, in each process": f"{one.kept_s_each:,.1f} s",
             "changes in an epoch of 30 s, in each process": f"{one.changed_each / 1e6:,.0f} MB",
-            "a snapshot of these, and a share of the rest": f"{one.epoch_s_each:,.2f} s",
+            "a snapshot of these, and of a share of the rest": f"{one.epoch_s_each:,.2f} s",
             "dedup reaches back at the peak": f"{one.dedup_s / 60:,.0f} min",
             "between processes": f"{one.exchanged / 1e6:,.0f} MB/s",
             "from the broker": f"{one.broker / 1e6:,.0f} MB/s",

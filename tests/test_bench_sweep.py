@@ -149,8 +149,9 @@ def test_the_model_is_its_formulas() -> None:
     assert one.rows == pytest.approx(5_000)
     assert one.exchanged == 0
     ten = need(Load("large", 200, 50_000, 100_000.0, order_share=0.0), costs)
-    assert ten.processes == 7  # 2.5 / 0.5 / 0.8 = 6.25
+    assert ten.processes == 8  # 2.5 / 0.5 / 0.8 = 6.25, of which 7 are enough, and 8 divides 48
+    assert need(Load("huge", 200, 50_000, 1_000_000.0, order_share=0.0), costs).processes == 96  # two jobs of 48
     assert ten.for_memory == 3  # 20 GB by 8
-    assert ten.groups == 112
-    assert ten.exchanged == pytest.approx(100_000 * 700 * 6 / 7)
-    assert ten.dedup_s == pytest.approx(2 * 112 * 2e6 / 150_000)
+    assert ten.groups == 128
+    assert ten.exchanged == pytest.approx(100_000 * 700 * 7 / 8)
+    assert ten.dedup_s == pytest.approx(2 * 128 * 2e6 / 150_000)
