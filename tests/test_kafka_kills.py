@@ -9,6 +9,7 @@ from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Killer, Log
 from tests.processes import fingerprints
+from tests.test_flow import slots_in
 
 PARTITIONS = 3
 EVENTS = 300_000
@@ -35,7 +36,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
 def test_killed_at_fifty_random_points(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    slow = {"epoch": EPOCH, "batch": 1_000}
+    slow = {"epoch": EPOCH, "batch": 1_000, "increments_from": 256}
     with Job(tmp_path, broker, front.dsn_of("killed"), engine=slow) as job:
         killer = Killer(job, log, seed=11)
         left: float = log.count
@@ -46,3 +47,5 @@ def test_killed_at_fifty_random_points(
         assert killer.while_consuming >= KILLS * 0.5, "the log was long enough to be killed in"
         job.run_to_end(log, deadline_s=900)
         assert fingerprints(job.folder) == undisturbed
+        kept = slots_in(job.folder / "state")
+        assert {name.split()[1].partition(":")[0] for name in kept} >= {"case", "item"}, "state was kept in increments"
