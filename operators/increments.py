@@ -46,22 +46,24 @@ class Part(Protocol):
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
-    """An increment that is needed: its number, and how many records it has."""
+    """An increment that is needed: its number, and its bytes before they are compressed."""
 
     number: int
-    records: int
+    size: int
 
 
 class IncrementsState(msgspec.Struct, frozen=True, array_like=True):
     """Which increments a group's state goes with.
 
-    `number` is the last one's; `live` those that are needed, the oldest first; `over` those that are to be let go of.
+    `number` is the last one's; `live` those that are needed, the oldest first; `over` those that are to be let go of;
+    `means` how many bytes a record of each part had in the last one.
     """
 
     version: int
     number: int
     live: list[Held]
     over: list[int]
+    means: dict[str, float]
 
 
 class Increment(msgspec.Struct, frozen=True, array_like=True):
@@ -86,7 +88,7 @@ class Increments:
     on when that is, and nothing that is computed does.
 
     Memory: a number for each increment that is needed; what parts note. Bounds: at most two rounds and one increments,
-    with at most `MOST` times as many records as there are; if there would be more, all is kept anew.
+    with some `MOST` times the bytes of all there is; if there would be more, all is kept anew.
 
     Args:
         group: whose state it is.
@@ -97,8 +99,8 @@ class Increments:
     VERSION = 1
     #: In so many increments all records are repeated.
     ROUND = 32
-    #: Where one of so many records has changed, or all increments together would have so many times as many records as
-    #: there are, all are kept anew.
+    #: Where one of so many bytes has changed, or all increments together would have so many times the bytes of all
+    #: records, all are kept anew.
     ANEW, MOST = 2, 3
     #: For those of two rounds, and what is made while they are let go of.
     SLOTS = 2 * ROUND + 4
@@ -108,6 +110,7 @@ class Increments:
         self._number = -1
         self._live: list[Held] = []
         self._over: list[int] = []
+        self._means: dict[str, float] = {}
         self._is_apart = self._is_told = self._is_fresh = False
         self._done = self._round_from = 0
 
@@ -143,10 +146,10 @@ class Increments:
         if not (self._is_apart and is_told):
             return None
         parts, number = self._parts, self._number
-        changed = sum(part.changed() for part in parts.values())
-        records = sum(map(len, parts.values()))
-        stored = sum(held.records for held in self._live)
-        much = self.ANEW * changed >= records or stored + changed > self.MOST * records
+        changed = sum(part.changed() * self._means.get(name, 0.0) for name, part in parts.items())
+        whole = sum(len(part) * self._means.get(name, 0.0) for name, part in parts.items())
+        stored = sum(held.size for held in self._live)
+        much = self.ANEW * changed >= whole or stored + changed > self.MOST * whole
         if self._is_fresh or much or len(self._live) > 2 * self.ROUND:
             taken = {name: part.whole() for name, part in parts.items()}
             self._over += [held.number for held in self._live]
@@ -162,14 +165,15 @@ class Increments:
                 self._over += [held.number for held in self._live if held.number < self._round_from]
                 self._live = [held for held in self._live if held.number >= self._round_from]
                 self._done = 0
-        self._live.append(Held(number, sum(count for count, _ in taken.values())))
+        self._means |= {name: len(packed) / count for name, (count, packed) in taken.items() if count}
+        self._live.append(Held(number, sum(len(packed) for _, packed in taken.values())))
         return Increment(number, {name: packed for name, (_, packed) in taken.items()})
 
     def snapshot(self) -> IncrementsState | None:
         """With which increments the group's own snapshot goes; None where all is in that."""
         if not self._is_apart:
             return None
-        return IncrementsState(self.VERSION, self._number, list(self._live), list(self._over))
+        return IncrementsState(self.VERSION, self._number, list(self._live), list(self._over), dict(self._means))
 
     def adopt(self, state: IncrementsState, increments: Sequence[Increment]) -> None:
         """Give the parts what is in increments, before the group takes over its own snapshot.
@@ -183,6 +187,7 @@ class Increments:
         if given != wanted:
             raise StateError(f"the state of {self._group} goes with increments {wanted}, and these are {given}")
         self._number, self._live, self._over = state.number, list(state.live), list(state.over)
+        self._means = dict(state.means)
         self._is_apart = True
         for name, part in self._parts.items():
             part.adopt(one.parts[name] for one in increments if name in one.parts)
