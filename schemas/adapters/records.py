@@ -13,14 +13,13 @@ Cost: about 35 µs a record of 2 kB on one core.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import TypeAlias
 
 import msgspec
 
 from schemas.adapters.record_files import KEPT_BYTES, MAX_BYTES, Piece, RecordFile
 from schemas.adapters.sorting import Item, Runs
-from schemas.adapters.tabular import EVENTS_PER_ROW, MappedMessage, RefusedRow, RowCounts
+from schemas.adapters.tabular import EVENTS_PER_ROW, MappedMessage, RefusedRow, RowCounts, in_order
 from schemas.decode import EventDecoder, Fault, Reason, locate, unreadable
 from schemas.durations import to_us
 from schemas.events import EventBase, type_name
@@ -115,11 +114,7 @@ class RecordSource:
             self._read(runs)
             self._sorted = True
             self.messages_made = len(runs)
-            for arrival_us, offset, raw, reason, path, detail in islice(runs.merged(), skip, None):
-                if reason:
-                    yield RefusedRow(arrival_us, offset, reason, path, detail, raw)
-                else:
-                    yield MappedMessage(arrival_us, offset, raw)
+            yield from in_order(runs, skip)
 
     def _read(self, runs: Runs) -> None:
         arrival = 0

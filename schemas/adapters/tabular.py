@@ -78,6 +78,15 @@ class RowCounts(msgspec.Struct, frozen=True, omit_defaults=True):
     left_out: tuple[tuple[str, int], ...] = ()
 
 
+def in_order(runs: Runs, skip: int) -> Iterator[MappedMessage | RefusedRow]:
+    """What was sorted, as messages and refused rows, without the first `skip`."""
+    for arrival_us, offset, raw, reason, path, detail in islice(runs.merged(), skip, None):
+        if reason:
+            yield RefusedRow(arrival_us, offset, reason, path, detail, raw)
+        else:
+            yield MappedMessage(arrival_us, offset, raw)
+
+
 class TabularSource:
     """The messages of one table. What became of its rows is known when `messages` has given the first.
 
@@ -130,11 +139,7 @@ class TabularSource:
             self._read(runs)
             self._sorted = True
             self.messages_made = len(runs)
-            for arrival_us, offset, raw, reason, path, detail in islice(runs.merged(), skip, None):
-                if reason:
-                    yield RefusedRow(arrival_us, offset, reason, path, detail, raw)
-                else:
-                    yield MappedMessage(arrival_us, offset, raw)
+            yield from in_order(runs, skip)
 
     def _read(self, runs: Runs) -> None:
         links = self._read_links()
