@@ -1,6 +1,6 @@
-"""`python -m tests.engine_places WORKERS [--partitions] NAME…`: which worker the engine itself gives each name to.
+"""`python -m tests.engine_places WORKERS KEY… [--partitions NAME…]`: which worker the engine itself gives each to.
 
-Of keys of a step, or of partitions of a sink; as JSON.
+Keys are those of a step, partitions those of a sink of the same flow; as JSON.
 
 A process of its own: running several workers changes for good how the engine tells of a panic.
 """
@@ -56,29 +56,22 @@ class _Parts(FixedPartitionedSink[int, None]):
 
 
 def main() -> None:
-    workers, names = int(sys.argv[1]), sys.argv[2:]
-    if names[0] == "--partitions":
-        _tell_partitions(workers, names[1:])
-    else:
-        _tell_keys(workers, names)
-
-
-def _tell_partitions(workers: int, names: list[str]) -> None:
-    found: dict[str, int] = {}
-    flow = Dataflow("where")
-    given = op.input("names", flow, TestingSource([(name, 1) for name in names]))
-    op.output("found", given, _Parts(names, found))
-    cluster_main(flow, [], 0, worker_count_per_proc=workers)
-    print(json.dumps(found))  # noqa: T201 - its answer
-
-
-def _tell_keys(workers: int, keys: list[str]) -> None:
+    workers, keys = int(sys.argv[1]), sys.argv[2:]
+    parts: list[str] = []
+    if "--partitions" in keys:
+        at = keys.index("--partitions")
+        keys, parts = keys[:at], keys[at + 1 :]
     found: list[tuple[str, int]] = []
+    written: dict[str, int] = {}
     flow = Dataflow("where")
+    if parts:
+        op.output(
+            "written", op.input("names", flow, TestingSource([(name, 1) for name in parts])), _Parts(parts, written)
+        )
     given = op.input("keys", flow, TestingSource([(key, 1) for key in keys]))
     op.output("found", op.stateful_batch("where", given, lambda _: _Where()), TestingSink(found))
     cluster_main(flow, [], 0, worker_count_per_proc=workers)
-    print(json.dumps(dict(found)))  # noqa: T201 - its answer
+    print(json.dumps(dict(found) | written))  # noqa: T201 - its answer
 
 
 if __name__ == "__main__":

@@ -44,14 +44,9 @@ def test_the_engine_puts_partitions_beside_keys(workers: int) -> None:
     assert list(parts) == sorted(parts)
     wanted = {part: name for part, name in parts.items() if name}
     assert sorted(wanted.values()) == sorted(f"{name}#{slot}" for name in NAMES for slot in range(3))
-    command = (sys.executable, "-m", "tests.engine_places", str(workers), "--partitions", *parts)
+    command = (sys.executable, "-m", "tests.engine_places", str(workers), *keys.values(), "--partitions", *parts)
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, check=True, timeout=60)
     threads: dict[str, int] = json.loads(done.stdout)
     assert len(set(threads.values())) == workers
-    for worker in range(workers):
-        theirs = {threads[part] for part, name in wanted.items() if worker_of(keys[_group(name)], workers) == worker}
-        assert len(theirs) == 1
-
-
-def _group(slot: str) -> str:
-    return slot.partition("#")[0]
+    for part, name in wanted.items():
+        assert threads[part] == threads[keys[name.partition("#")[0]]]
