@@ -1,11 +1,11 @@
 """`make bench-latency`: how late rows can be seen, table by table, under a live feed.
 
-Broker, ClickHouse, job and feed are those of `make soak`, undisturbed, with default `window_grace` and epoch; but with
-an `idle_grace` of 1 s, since that of the default (10 s) is how late all is while any partition is quiet. Two sources
-say it, over the same minute: the job's own histogram `andon_end_to_end_seconds`, and ClickHouse, which stamps
-each row with the time of its insert (`written_at`), held against the arrival that caused the row. A window's row is
-caused by the moment at which its grace is over; so for windows what has gone by since their end, grace and all, is told
-as well, of first writings.
+Broker, ClickHouse, job and feed are those of `make soak`, undisturbed, with default settings of time, and epochs of
+10 s; topics carry the broker's time, as they should (`--producer-time`: that of producers, for whom it waits longer).
+Two sources say it, over the same minute: the job's own histogram `andon_end_to_end_seconds`, and ClickHouse, which
+stamps each row with the time of its insert (`written_at`), held against the arrival that caused the row. A window's row
+is caused by the moment at which its grace is over; so for windows what has gone by since their end, grace and all, is
+told as well, of first writings.
 
 Then the job is stopped for a while and started again: what it takes of its backlog, the feed going on, is its full
 load here, and the feed's rate a share of it. Permanent ids: `latency.metrics.TABLE`, `latency.rows.TABLE`,
@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settle", type=float, default=30.0, metavar="N", help="seconds before that (30)")
     parser.add_argument("--away", type=float, default=20.0, metavar="N", help="seconds without the job, then (20)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help=f"of the job, at most {LANES} (1)")
-    parser.add_argument("--idle-grace", type=float, default=1.0, metavar="S", help="of the job, in seconds (1)")
+    parser.add_argument("--producer-time", action="store_true", help="messages carry the producer's time")
+    parser.add_argument("--idle-grace", type=float, metavar="S", help="of the job for all topics (the defaults)")
     parser.add_argument("--trace", action="store_true", help="tell what rows waited for, too (one process)")
     parser.add_argument("--json", type=Path, default=BUILD / "latency.json", metavar="FILE")
     asked = parser.parse_args(arguments)
@@ -86,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="andon-latency-") as folder,
         _traced(Path(folder) / "trace.msgpack", asked=asked.trace) as trace,
-        running(Path(folder), asked.rate, SCALE, asked.processes, asked.idle_grace) as (parts, _),
+        running(
+            Path(folder), asked.rate, SCALE, asked.processes, asked.idle_grace, appended=not asked.producer_time
+        ) as (parts, _),
     ):
         _wait_until_released(parts.job, asked.processes)
         say(f"settling for {asked.settle:g} s …")

@@ -278,6 +278,7 @@ def measure(
         batch=settings.engine.batch,
         buffer=settings.kafka.buffer,
         idle_grace_us=settings.time.idle_grace,
+        idle_grace_appended_us=settings.time.idle_grace_appended,
         discover_us=settings.kafka.discover,
         now=clock,
         watch=Untold(),

@@ -198,9 +198,12 @@ class Parts:
 
 @contextmanager
 def running(
-    out: Path, rate: float, scale: Scale, processes: int, idle_grace_s: float = 1.0
+    out: Path, rate: float, scale: Scale, processes: int, idle_grace_s: float | None = 1.0, *, appended: bool = False
 ) -> Iterator[tuple[Parts, Feed]]:
-    """Start broker, ClickHouse, job and feed; end them all, whatever happens."""
+    """Start broker, ClickHouse, job and feed; end them all, whatever happens.
+
+    Messages carry the producer's time, or the broker's (`appended`; tansu only says that it were so).
+    """
     folder = out / "work"
     folder.mkdir(parents=True)
     feed = make_feed(folder, rate, scale.day_s, PARTITIONS)
@@ -211,7 +214,7 @@ def running(
         feed.topics = [broker.topic(topic) for topic in BUSINESS_TOPICS]
         feed.producer = {"bootstrap.servers": broker.bootstrap, **_producing(broker)}
         for topic in feed.topics:
-            broker.create(topic, feed.partitions)
+            broker.create(topic, feed.partitions, {"message.timestamp.type": "LogAppendTime"} if appended else {})
         (folder / "feed.msgpack").write_bytes(msgspec.msgpack.encode(feed))
         squeezed = write_map(folder / "soak-map.toml", feed.day_us, scale)
         job = open_now.enter_context(
@@ -251,12 +254,13 @@ def _thaw(broker: Broker | ApacheKafka) -> None:
         return
 
 
-def job_settings(scale: Scale, process_map: Path, idle_grace_s: float) -> dict[str, dict[str, object]]:
-    """Defaults, but for what would not come to its plateau within the run."""
+def job_settings(scale: Scale, process_map: Path, idle_grace_s: float | None) -> dict[str, dict[str, object]]:
+    """Defaults, but for what would not come to its plateau within the run; `idle_grace_s`, if given, is of all."""
+    idle = {} if idle_grace_s is None else dict.fromkeys(("idle_grace", "idle_grace_appended"), _text(idle_grace_s))
     return {
         "engine": {"lanes": LANES, "epoch": "10s" if scale.minutes >= 5 else "2s", "batch": 8_192},
         "time": {
-            "idle_grace": _text(idle_grace_s),
+            **idle,
             "window_retention": _text(scale.retention_s),
             "dedup_horizon": _text(scale.dedup_s),
         },

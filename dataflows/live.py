@@ -247,6 +247,7 @@ def _lanes(
         batch=settings.engine.batch,
         buffer=kafka.buffer,
         idle_grace_us=settings.time.idle_grace,
+        idle_grace_appended_us=settings.time.idle_grace_appended,
         discover_us=kafka.discover,
         now=wall_clock,
         watch=watch,

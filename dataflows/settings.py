@@ -77,6 +77,7 @@ class TimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_past: Lasting = Duration(30 * DAY_US)
     dedup_horizon: Duration = Duration(HOUR_US)
     idle_grace: Duration = Duration(2 * SECOND_US)
+    idle_grace_appended: Duration = Duration(SECOND_US // 2)
 
     def rules(self) -> TimeRules:
         """As lanes take them."""

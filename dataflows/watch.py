@@ -8,7 +8,7 @@ from operator import attrgetter
 import numpy as np
 
 from dataflows.flow import Cluster, Stop
-from dataflows.kafka.feeds import Feed, LaneReport
+from dataflows.kafka.feeds import Feed, LaneReport, name_of
 from dataflows.kafka.topics import Place
 from dataflows.logs import get_log
 from dataflows.telemetry import Telemetry
@@ -60,6 +60,7 @@ class JobWatch:
         self._missing: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._reachable: bool | None = None
         self._lost_files: dict[str, Sequence[str]] = {}
+        self._overtaken: dict[Place, int] = {}
         for record in ROW_TYPES:  # the first refusal of a table is a rise then, which an alert can see
             telemetry.count(metrics.ROWS_REFUSED, 0, record.TABLE)
         for stage in LATE_STAGES:
@@ -146,6 +147,20 @@ class JobWatch:
         telemetry.set(metrics.SOURCE_PAUSED, sum(feed.paused for feed in report.feeds), lane)
         telemetry.set(metrics.BUFFERED, sum(feed.queue.buffered for feed in report.feeds), lane)
         self._tell_holding(lane, report.holding)
+        for feed in report.feeds:
+            self._tell_overtaken(lane, feed)
+
+    def _tell_overtaken(self, lane: str, feed: Feed) -> None:
+        """What came after time had gone on past it, since this was last told."""
+        overtaken, told = feed.queue.overtaken, self._overtaken.get(feed.place, 0)
+        if overtaken.count > told:
+            self._overtaken[feed.place] = overtaken.count
+            self._telemetry.count(metrics.OVERTAKEN, overtaken.count - told, feed.place[0])
+            most = people_duration(overtaken.most_us)
+            words = (
+                f"{name_of(feed.place)} was taken to be quiet, and then brought messages of up to {most} before that"
+            )
+            self._source.warning("overtaken", words, key=feed.place[0], lane=lane, messages=overtaken.count - told)
 
     @staticmethod
     def _behind(feed: Feed, report: LaneReport) -> int | None:

@@ -8,6 +8,7 @@ from bisect import bisect_left
 import msgspec
 
 from operators.lane_state import PartitionState, Reads, Tally, TimeRules
+from operators.overtaken import Overtaken
 from operators.stamping import REFUSED, Stamped, Stamper
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, MINUTE_US, SECOND_US
 from schemas.errors import StateError
@@ -55,7 +56,7 @@ class PartitionQueue:
 
         What was read before keeps its arrival time, after a resume too.
         """
-        self._stamper.last_us = max(self._stamper.last_us, clock_us)
+        self._stamper.raise_to(clock_us)
         if not self._offsets:
             self.clock_us = max(self.clock_us, clock_us)
 
@@ -68,6 +69,11 @@ class PartitionQueue:
     def last_us(self) -> int:
         """The largest arrival time so far."""
         return self._stamper.last_us
+
+    @property
+    def overtaken(self) -> Overtaken:
+        """What came after time had gone on past it."""
+        return self._stamper.overtaken
 
     @property
     def buffered(self) -> int:

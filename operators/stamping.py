@@ -3,6 +3,7 @@
 Pure: reading and decoding are someone else's.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import repeat
 from operator import attrgetter
@@ -12,6 +13,7 @@ import numpy as np
 
 from operators.instants import Instants, to_us_all
 from operators.lane_state import Reads, TimeRules
+from operators.overtaken import Overtaken
 from schemas.decode import Fault
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, people_duration, rfc3339, to_us
 from schemas.events import Arrived, Event
@@ -94,6 +96,7 @@ class Stamper:
         self.topic, self.partition = topic, partition
         #: The largest arrival time so far.
         self.last_us = BEGIN_OF_TIME_US
+        self.overtaken = Overtaken()
         self._rules = rules
         self._into = into
         self._unstamped = _Unstamped()
@@ -102,6 +105,12 @@ class Stamper:
     def __len__(self) -> int:
         """How many wait for what follows them."""
         return len(self._unstamped)
+
+    def raise_to(self, clock_us: int) -> None:
+        """Nothing that comes from now on arrived before `clock_us`."""
+        if clock_us > self.last_us:
+            self.overtaken.passed(self.last_us)
+            self.last_us = clock_us
 
     def add(self, reads: Reads, *, ended: bool, latest_us: int = END_OF_TIME_US) -> None:
         """Take what was read next; see `PartitionQueue.add`."""
@@ -119,6 +128,8 @@ class Stamper:
         After an odd one, no more than four times as many as went well are tried together: what is tried in vain is
         bounded by what went well.
         """
+        if self.overtaken.possible:
+            self.overtaken.look(self._claimed(count), self.last_us)
         done, most = 0, count
         while done < count:
             together = 0
@@ -132,6 +143,15 @@ class Stamper:
             self._stamp_each(done, min(count, done + _FEW))
             done = min(count, done + _FEW)
             most = max(_FEW, 4 * together)
+
+    def _claimed(self, count: int) -> Iterator[int]:
+        """When each of the first `count` says that it arrived, where it can be believed."""
+        for decoded, said_us in zip(self._unstamped.decoded[:count], self._unstamped.claims_us[:count], strict=True):
+            claim = said_us
+            if claim is None and not isinstance(decoded, Fault):
+                claim = to_us(decoded.recorded_at or decoded.occurred_at)
+            if claim is not None and claim <= self._latest_us:
+                yield claim
 
     def _stamp_together(self, begin: int, end: int) -> int:
         """Stamp what was read from `begin` on, up to the first that is odd; how many."""

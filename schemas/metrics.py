@@ -96,7 +96,7 @@ WATERMARK_AGE = Metric(
     ("lane",),
     "How far a lane's watermark is behind the clock: nothing that arrived since is processed yet.",
     "The slowest lane decides for all: deadlines and windows wait for it. Find its partition in `andon_holding_back`. "
-    "Somewhat above `time.idle_grace` is normal while nothing comes in.",
+    "Somewhat above `time.idle_grace` (`time.idle_grace_appended`) is normal while nothing comes in.",
 )
 HELD_BACK_BY = Metric(
     "andon_holding_back",
@@ -105,6 +105,16 @@ HELD_BACK_BY = Metric(
     "1 for the partition that holds its lane's watermark back.",
     "The same one for long, with a growing watermark age: that partition can't be reached, or one producer writes far "
     "behind the others. Bring its leader back; a partition that is empty and at its end holds nothing back.",
+)
+
+OVERTAKEN = Metric(
+    "andon_overtaken_messages_total",
+    "counter",
+    ("topic",),
+    "Messages that a quiet partition brought after time had gone on past them: they count as having arrived then.",
+    "A few after a change of the partition's leader are normal. Steadily: producers hold messages back for longer than "
+    "`time.idle_grace`, or the brokers' clocks are off from this machine's by more than `time.idle_grace_appended`. "
+    "Nothing is lost, but a replay of the log puts these messages earlier. Mend the clocks, or raise the setting.",
 )
 
 # --- what does not go through -----------------------------------------------------------------------------------------
@@ -314,7 +324,7 @@ _JOB_AREAS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
             OFFSET_COMMIT_FAILURES,
         ),
     ),
-    ("How far it has come", (LAG_MESSAGES, LAG_SECONDS, WATERMARK_AGE, HELD_BACK_BY)),
+    ("How far it has come", (LAG_MESSAGES, LAG_SECONDS, WATERMARK_AGE, HELD_BACK_BY, OVERTAKEN)),
     (
         "What does not go through",
         (DEAD_LETTERS, DEAD_LETTER_RATIO, DEAD_LETTERS_FORWARDED, DUPLICATES, LATE_EVENTS, WITHHELD),

@@ -68,7 +68,7 @@ def of_table() -> set[Right]:
             break
         kind = row[1].split()[0].rstrip("s")
         found |= {
-            Right(operation.strip().capitalize(), kind, name)
+            Right(operation.strip().title().replace("_", ""), kind, name)
             for operation in row[2].split(",")
             for name in re.findall(r"`([^`]+)`", row[1])
         }
@@ -115,7 +115,7 @@ class ApacheWithRights(ApacheKafka):
                 ResourcePatternType.LITERAL,
                 f"User:{USER}",
                 "*",
-                AclOperation[right.operation.upper()],
+                AclOperation[re.sub(r"\B([A-Z])", r"_\1", right.operation).upper()],
                 AclPermissionType.ALLOW,
             )
             for right in rights

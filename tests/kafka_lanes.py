@@ -133,6 +133,7 @@ class Job:
         batch: int = 100,
         buffer: int = 1_000,
         idle_grace_us: int = 0,
+        idle_grace_appended_us: int = 0,
         discover_us: int = SECOND_US // 20,
     ) -> None:
         self.clock = Clock()
@@ -165,6 +166,7 @@ class Job:
             batch=batch,
             buffer=buffer,
             idle_grace_us=idle_grace_us,
+            idle_grace_appended_us=idle_grace_appended_us,
             discover_us=discover_us,
             now=self.clock,
             watch=self.told,
@@ -267,10 +269,12 @@ def write(broker: Broker | ApacheKafka, topic: str, partition: int, messages: It
     broker.produce(topic, partition, [(value, at_us // 1_000) for value, at_us in messages])
 
 
-def made(broker: Broker | ApacheKafka, name: str, *partitions: Sequence[Message]) -> str:
+def made(
+    broker: Broker | ApacheKafka, name: str, *partitions: Sequence[Message], config: Mapping[str, str] | None = None
+) -> str:
     """A topic with these messages in its partitions."""
     topic = topic_of(broker, name)
-    broker.create(topic, len(partitions))
+    broker.create(topic, len(partitions), config)
     for number, messages in enumerate(partitions):
         if messages:
             write(broker, topic, number, messages)

@@ -21,10 +21,13 @@ def production(folder: Path) -> Settings:
     return load_settings(str(settings_file(manifests("production"), folder)), {})
 
 
+_OF_INPUT = ("Read", "Describe", "DescribeConfigs")
+
+
 def test_the_guide_gives_what_production_uses(tmp_path: Path) -> None:
     kafka = production(tmp_path).kafka
     assert kafka.dead_letter_topic
-    read = {Right(operation, "topic", topic) for topic in kafka.topics for operation in ("Read", "Describe")}
+    read = {Right(operation, "topic", topic) for topic in kafka.topics for operation in _OF_INPUT}
     write = {Right(operation, "topic", kafka.dead_letter_topic) for operation in ("Write", "Describe")}
     assert of_commands() == of_table() == read | write | {Right("Read", "group", kafka.group)}
 

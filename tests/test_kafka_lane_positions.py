@@ -6,11 +6,12 @@ where that is not at hand.
 
 import msgspec
 import pytest
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, TopicPartition
 
 from dataflows.kafka import lane as lane_module
 from dataflows.kafka import topics as topics_module
 from dataflows.kafka.lane import KafkaLaneState
+from dataflows.kafka.topics import Place
 from dataflows.lane import lane_names
 from operators.lane_state import LaneState, PartitionState
 from schemas.durations import HOUR_US, MINUTE_US, SECOND_US
@@ -189,6 +190,79 @@ def test_a_position_beyond_the_end_of_the_log_stops_the_job_with_words(
     words = f"{topic}/0: the job stands at offset 100, but the log ends at 5: .*another kafka.group"
     with Job(broker.bootstrap, [topic], kept=state_at(topic, 100)) as job, pytest.raises(SourceError, match=words):
         job.until(lambda: False, "the end to be seen")
+
+
+class Before:
+    """The client library after a fetch that found more than there was when the broker took down where the log ends.
+
+    It does not come to the end of the partition.
+    """
+
+    def __init__(self, consumer: Consumer, end: int) -> None:
+        self._consumer, self._end = consumer, end
+
+    def get_watermark_offsets(self, _partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        assert cached
+        return 0, self._end
+
+    def consume(self, most: int, timeout_s: float) -> list[Message]:
+        return [message for message in self._consumer.consume(most, timeout_s) if message.error() is None]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+
+def test_a_partition_that_is_never_at_its_end_is_not_silent(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was last asked long ago, and what was found out about its end is of before its last messages."""
+    monkeypatch.setattr(lane_module, "_REPORT_US", 0)
+    topic = made(broker, "busy", minutes(5))
+    with Job(broker.bootstrap, [topic]) as job:
+        job.until_past(NOON)
+        (feed,) = job.lane._feeds.values()
+        monkeypatch.setattr(job.lane, "_consumer", Before(job.lane._consumer, 3))
+        monkeypatch.setattr(job.watch, "range_of", lambda _place: (0, 3))
+        write(broker, topic, 0, [happened(NOON)])
+        job.until(lambda: feed.next_offset == 6, "what comes then")
+        feed.asked_us -= HOUR_US
+        until_us = job.clock.us() + SECOND_US // 2
+        while job.clock.us() < until_us:
+            job.step()
+            assert not feed.answered
+
+
+@pytest.mark.parametrize("away", ["the broker", "the lane"])
+def test_silence_of_a_broker_or_lane_that_is_away_does_not_mean_that_the_log_has_lost_its_end(
+    away: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "_SILENT_US", SECOND_US // 10)
+    monkeypatch.setattr(lane_module, "_REPORT_US", SECOND_US // 50)
+    topic = made(broker, "silent", minutes(5))
+    with Job(broker.bootstrap, [topic], batch=3) as job:
+        job.until_past(NOON)
+        monkeypatch.setattr(job.lane, "_consumer", Before(job.lane._consumer, 3))
+        (feed,) = job.lane._feeds.values()
+        until_us = job.clock.us() + SECOND_US
+        if away == "the broker":
+            asked = job.watch.range_of
+
+            def right(place: Place) -> tuple[int, int] | None:
+                """Tansu says too low an end when it is asked."""
+                limits = asked(place)
+                return limits and (limits[0], max(limits[1], feed.next_offset))
+
+            monkeypatch.setattr(job.watch, "range_of", right)
+            with frozen(broker):
+                job.until(lambda: not feed.answered, "a question without an answer")
+                while job.clock.us() < until_us:
+                    job.step()
+                assert not feed.answered
+        else:
+            job.until(lambda: not feed.answered, "a question")
+            while job.clock.us() < until_us:
+                job.lane.wait()
+            assert not feed.answered
+        write(broker, topic, 0, [happened(NOON)])
+        job.until(lambda: feed.next_offset == 6, "what comes then")
 
 
 def remade(broker: Broker | ApacheKafka, topic: str, count: int) -> None:

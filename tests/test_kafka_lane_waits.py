@@ -4,11 +4,14 @@ What tansu does not know (transactions) is tested over Apache Kafka, and skipped
 """
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined] # its own name for it
 
 from dataflows.flow import Stop
 from dataflows.input_limit import InputLimit
@@ -184,6 +187,56 @@ def test_a_message_older_than_the_time_its_idle_partition_had_reached_arrives_at
         late = job.released[-1]
         assert late.arrival_us >= reached_us
         assert late.occurred_us == DAY + HOUR_US
+
+
+def test_messages_after_time_had_gone_on_past_them_are_counted_and_told(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", "andon.source")
+    topic = made(broker, "overtaken", [happened(DAY)])
+    telemetry = Telemetry(0, stalled_after_s=60, limit=InputLimit(60, 1.0))
+    with Job(broker.bootstrap, [topic]) as job:
+        watch = JobWatch(telemetry, Stop(), job.clock.us, 8.0)
+        job.until_past(NOON)
+        write(broker, topic, 0, [happened(NOON - 3 * MINUTE_US), happened(NOON - HOUR_US), happened(NOON + DAY_US)])
+        job.until(lambda: buffered(job.lane) == [0] and len(job.released) == 3, "the old messages")
+        for _ in range(2):
+            job.lane._reported_us = 0
+            job.step()
+            watch.lane_state(job.told.reports[job.names[0]])
+        assert f'andon_overtaken_messages_total{{topic="{topic}"}} 2.0' in telemetry.render().decode()
+        assert [one.getMessage() for one in caplog.records] == [
+            f"{topic}/0 was taken to be quiet, and then brought messages of up to 3 min before that"
+        ]
+
+
+def test_topics_that_carry_the_brokers_time_hold_others_back_for_as_long_as_is_set_for_them(broker: Broker) -> None:
+    """Tansu says of a topic what it was made with; that it stamps no message by itself does not matter here."""
+    theirs = made(broker, "theirs", [happened(DAY)])
+    ours = made(broker, "ours", [happened(DAY)], config={"message.timestamp.type": "LogAppendTime"})
+    for topics, held_us in (([ours], MINUTE_US), ([theirs], HOUR_US), ([ours, theirs], HOUR_US)):
+        with Job(broker.bootstrap, topics, idle_grace_us=HOUR_US, idle_grace_appended_us=MINUTE_US) as job:
+            job.until_past(NOON - held_us)
+            assert job.watermarks[job.names[0]] < job.clock.us() - held_us
+
+
+def test_where_the_broker_tells_nothing_of_a_topic_its_time_is_taken_for_that_of_producers(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right to be told (DESCRIBE_CONFIGS) is one that the job does not need."""
+
+    def refused(_admin: object, asked: Sequence[ConfigResource], **_: object) -> dict[ConfigResource, Future[None]]:
+        answer = Future[None]()
+        answer.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+        return dict.fromkeys(asked, answer)
+
+    monkeypatch.setattr(topics_module.AdminClient, "describe_configs", refused)
+    ours = made(broker, "ours", [happened(DAY)], config={"message.timestamp.type": "LogAppendTime"})
+    with Job(broker.bootstrap, [ours], idle_grace_us=HOUR_US, idle_grace_appended_us=MINUTE_US) as job:
+        job.until_past(NOON - HOUR_US)
+        assert job.watermarks[job.names[0]] < job.clock.us() - HOUR_US
+        assert job.told.answers
+        assert not job.told.unreached
 
 
 def test_ends_of_transactions_are_no_messages_and_hold_nothing_back(apache: ApacheKafka) -> None:

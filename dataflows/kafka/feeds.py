@@ -22,14 +22,14 @@ class Feed:
     """One partition: its queue, and what is known of where it stands.
 
     `next_offset` is that of the message to be read next. `asked_us` is when the broker was last asked whether there is
-    more, `ended_us` the time as of which there was none.
+    more, `ended_us` the time as of which there was none; `heard_us` is when messages last came.
     """
 
     def __init__(self, place: Place, queue: PartitionQueue, offset: int, asked_us: int) -> None:
         self.place = place
         self.queue = queue
         self.next_offset = offset
-        self.asked_us = asked_us
+        self.asked_us = self.heard_us = asked_us
         self.ended_us = 0
         self.answered = False
         self.paused = False

@@ -68,6 +68,7 @@ class KafkaInput(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     buffer: int
     idle_grace_us: int
+    idle_grace_appended_us: int
     discover_us: int
     now: Clock
     watch: LaneWatch
@@ -120,6 +121,7 @@ class KafkaLane:
         self._quiet = False
         self._dead: list[DeadLetter] = []
         self._reported_us = 0
+        self._drained_us = 0  # when all that the client library had was taken
 
     def next(self) -> Merged | None:
         """Take what has come, and release what that allows."""
@@ -128,6 +130,8 @@ class KafkaLane:
         if not self._pieces.left:
             messages = self._consumer.consume(self._source.batch, 0)
             self._quiet = not messages
+            if len(messages) < self._source.batch:
+                self._drained_us = now_us
             if messages:
                 self._take(messages, now_us)
             self._ask_for_ends(now_us)
@@ -252,7 +256,7 @@ class KafkaLane:
             offsets: list[int] = list(map(Message.offset, mine))  # type: ignore[arg-type] # has one without an error
             reads = Reads(offsets, offsets, raws, self._decoder.decode(raws), claims_us(mine))
             feed.next_offset = offsets[-1] + 1
-            feed.answered = False
+            feed.answered, feed.heard_us = False, now_us
             feed.queue.read_to(feed.next_offset, offsets[-1])
             feed.queue.add(reads, ended=False, latest_us=latest_us)
         for message, error in errors:  # an end of partition comes behind its messages
@@ -316,14 +320,20 @@ class KafkaLane:
     def _check_ends(self, report: LaneReport) -> None:
         """Some brokers say nothing at all to one who stands beyond the end of the log.
 
+        A fetch says where the log ended before it was read, so messages that come with it may lie beyond that: what
+        the last one said is no proof. Nor is it one that nothing was said, where nobody took what had come, or the
+        broker is away. So it is asked again, elsewhere, and not waited for.
+
         Raises:
             SourceError: the log ends before where the job stands.
         """
         for feed in report.feeds:
-            end = report.ends[feed.place]
-            silent = not feed.answered and not feed.paused and report.now_us - feed.asked_us > _SILENT_US
+            end, since_us = report.ends[feed.place], max(feed.asked_us, feed.heard_us) + _SILENT_US
+            silent = not feed.answered and not feed.paused and self._drained_us > since_us
             if silent and 0 <= end < feed.next_offset:
-                raise SourceError(beyond(name_of(feed.place), feed.next_offset, end))
+                asked = self._topics.end_of(feed.place, since_us)
+                if asked is not None and asked < feed.next_offset:
+                    raise SourceError(beyond(name_of(feed.place), feed.next_offset, end))
 
     # --- flow ---------------------------------------------------------------------------------------------------------
 
@@ -333,9 +343,11 @@ class KafkaLane:
 
     def _ask_for_ends(self, now_us: int) -> None:
         """Let go of the partitions that hold the lane back and are proven to be at their end; ask the others."""
-        grace_us = self._source.idle_grace_us
+        source, listing = self._source, self._topics.listing
+        appended = frozenset[str]() if listing is None else listing.appended
         for queue in self._merge.wanting():
             feed = self._by_queue[id(queue)]
+            grace_us = source.idle_grace_appended_us if feed.place[0] in appended else source.idle_grace_us
             if feed.ended_us and feed.answered:
                 queue.raise_to(feed.ended_us - grace_us)
             if feed.answered and now_us - feed.asked_us >= min(_PROOF_US, max(grace_us // _PROOF_SHARE, _POLL_US)):

@@ -20,6 +20,7 @@ from confluent_kafka import (
     Uuid,
 )
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import ConfigResource as Resource  # type: ignore[attr-defined] # its own name for it
 
 from dataflows.kafka.client import Properties
 from schemas.durations import SECOND_US
@@ -60,11 +61,13 @@ class Listing(msgspec.Struct, frozen=True):
     """What there was when the broker was last asked: the wall clock then (µs), and topic → number of partitions.
 
     `ids` is what the broker calls a topic beside its name, where it says: one that was made anew has another.
+    `appended` are the topics of which it says that their messages carry its own time, as of when they are appended.
     """
 
     asked_us: int
     partitions: dict[str, int]
     ids: dict[str, str] = {}
+    appended: frozenset[str] = frozenset()
 
 
 class Trouble:
@@ -126,6 +129,8 @@ class TopicWatch:
         self._offsets: dict[Place, int] = {}
         self._under_way: dict[Place, int] | None = None
         self._wanted: dict[Place, Begin] = {}
+        self._ends: dict[Place, tuple[int, int]] = {}
+        self._ends_wanted: set[Place] = set()
         self._found: dict[Place, int] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -142,6 +147,16 @@ class TopicWatch:
                 self._wanted[place] = begin
                 self._wake.set()
             return None
+
+    def end_of(self, place: Place, since_us: int) -> int | None:
+        """The offset behind the last message, as of then or later; None while the broker is being asked."""
+        with self._lock:
+            asked_us, end = self._ends.get(place, (-1, -1))
+            if asked_us >= since_us:
+                return end
+            self._ends_wanted.add(place)
+        self._wake.set()
+        return None
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
         """Tell the consumer group where the job stands, soon; nothing of ours hangs on it but `start = "stored"`.
@@ -174,6 +189,8 @@ class TopicWatch:
                 self._list()
                 while self._wanted and not self._closed:
                     self._find()
+                while self._ends_wanted and not self._closed:
+                    self._find_end()
                 self._consumer.poll(0)  # what was the matter before is over
                 self._trouble.clear()
                 self._told.reachable()
@@ -203,7 +220,7 @@ class TopicWatch:
         with self._lock:  # nobody can answer for a partition that has gone
             self._wanted = {place: begin for place, begin in self._wanted.items() if place[1] < found.get(place[0], 0)}
         ids, hidden = self._described()
-        self.listing = Listing(asked_us, found, ids)
+        self.listing = Listing(asked_us, found, ids, self._appended(found))
         self._told.missing([topic for topic in self._topics if topic not in found], hidden)
 
     def _described(self) -> tuple[dict[str, str], list[str]]:
@@ -221,6 +238,19 @@ class TopicWatch:
                 ids[topic] = found
         return ids, hidden
 
+    def _appended(self, topics: Iterable[str]) -> frozenset[str]:
+        """The topics that carry the broker's time; none of those of which it does not tell us (a right is missing)."""
+        asked = [Resource(Resource.Type.TOPIC, topic) for topic in topics]
+        found = set[str]()
+        for topic, answer in (self._admin.describe_configs(asked, request_timeout=_ANSWER_S) if asked else {}).items():
+            try:
+                kind = answer.result().get("message.timestamp.type")
+            except KafkaException:  # producers' time is what is taken for granted
+                continue
+            if kind is not None and kind.value == "LogAppendTime":
+                found.add(topic.name)
+        return frozenset(found)
+
     def _find(self) -> None:
         """Answer what is wanted, one partition at a time where the protocol has it so."""
         with self._lock:
@@ -230,6 +260,15 @@ class TopicWatch:
         with self._lock:
             del self._wanted[place]
             self._found[place] = offset
+
+    def _find_end(self) -> None:
+        """Answer where one partition ends of which that is wanted; without an answer, it will be wanted again."""
+        with self._lock:
+            place = self._ends_wanted.pop()
+        asked_us, limits = self._now(), self.range_of(place)
+        if limits is not None:
+            with self._lock:
+                self._ends[place] = asked_us, limits[1]
 
     def _commit(self) -> None:
         """Send what is to be committed, and wait a while for the answer; one request is under way at most.
