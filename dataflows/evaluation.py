@@ -5,7 +5,9 @@ begin and `grace` after its effects ended. Of several, the one of the right kind
 right kind, then the one with most of its orders, then the earliest.
 """
 
+import gzip
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -19,6 +21,8 @@ from schemas.problems import Problem
 GRACE_US = 6 * HOUR_US
 #: An incident with that share of a breakdown's orders (or of its own) touches it.
 _TOUCHING = 0.2
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
@@ -30,7 +34,7 @@ class TruthCause(msgspec.Struct, frozen=True):
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a truth file; unknown fields are ignored, as is an optional one that is null.
+    """One line of a truth file; unknown fields are ignored, as is one that is null.
 
     Kind `none` is a clean period.
     """
@@ -39,11 +43,11 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     begin: str
     end: str
-    effects_until: str | None = None
+    effects_until: str = ""
     cause: TruthCause | None = None
     scope: dict[str, str | list[str] | None] = {}
     orders: list[str] = []
-    cases: list[str] | None = None
+    cases: list[str] = []
     value_at_risk: str = "0"
     currency: str = ""
 
@@ -146,7 +150,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 def read_truth(path: Path) -> list[Truth]:
-    """A truth file, JSON lines.
+    """A truth file, JSON lines; gzip and a byte order mark are read over.
 
     Raises:
         SettingsError: with every line that can't be read.
@@ -154,15 +158,16 @@ def read_truth(path: Path) -> list[Truth]:
     out: list[Truth] = []
     problems: list[Problem] = []
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
+        raw = path.read_bytes()
+        text = gzip.decompress(raw) if raw.startswith(_GZIP) else raw
+    except (EOFError, OSError, zlib.error) as error:
         words = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise SettingsError([Problem(str(path), "truth", "", words)]) from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.removeprefix(_BYTE_ORDER_MARK).splitlines(), 1):
         if not line.strip():
             continue
         try:
-            truth = msgspec.json.decode(line, type=Truth)
+            truth = msgspec.convert(_given(msgspec.json.decode(line)), Truth)
             _check(truth)
             out.append(truth)
         except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
@@ -170,6 +175,11 @@ def read_truth(path: Path) -> list[Truth]:
     if problems:
         raise SettingsError(problems)
     return out
+
+
+def _given(line: object) -> object:
+    """A line without the fields that are null, which is the same as leaving them out."""
+    return {name: value for name, value in line.items() if value is not None} if isinstance(line, dict) else line
 
 
 def _check(truth: Truth) -> None:
@@ -216,7 +226,7 @@ def _touches(truth: Truth, found: Found, grace_us: int) -> bool:
 
 def _wanted(truth: Truth) -> frozenset[str]:
     """The orders of a breakdown; of one that touches none, its other cases."""
-    return frozenset(truth.orders or truth.cases or ())
+    return frozenset(truth.orders or truth.cases)
 
 
 def _named(truth: Truth, found: Found) -> frozenset[str]:

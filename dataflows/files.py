@@ -70,6 +70,23 @@ def partitions_of(paths: Sequence[str]) -> list[FilePartition]:
     return sorted(out, key=lambda one: one.name)
 
 
+def check_lines(paths: Sequence[str]) -> None:
+    """Read the first byte of each file of lines.
+
+    Raises:
+        SourceError: of some there is none to be read (no rights, `.gz` that is no gzip); all of them are named.
+    """
+    problems = []
+    for path in paths:
+        try:
+            with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
+                file.read(1)
+        except (EOFError, OSError, zlib.error) as error:
+            problems.append(f"{path}: can't be read: {error}")
+    if problems:
+        raise SourceError("\n".join(problems))
+
+
 def _no_file(path: Path) -> str:
     if path.is_dir():
         return "is a folder; name the files in it"

@@ -11,12 +11,13 @@ from types import FrameType
 import msgspec
 
 from dataflows.engine import run_flow
-from dataflows.files import FilePartition, partitions_of
+from dataflows.files import FilePartition, check_lines, partitions_of
 from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
 from dataflows.recovery import RunRecord, held, writing
 from dataflows.settings import Settings
+from dataflows.store_waits import EMBEDDED_PATIENCE_S, SERVER_PATIENCE_S, StoreWaits, Tell
 from operators.pipeline import PipelineSettings
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping
@@ -27,6 +28,7 @@ from schemas.errors import SettingsError, StateError, Stopped
 from schemas.problems import Problem, did_you_mean, path_text
 from schemas.rows import Row
 from schemas.toml_lines import line_of
+from sinks.clickhouse.dsn import Embedded
 from sinks.clickhouse.store import Store
 from sinks.clickhouse.writer import BlockWriter
 
@@ -164,10 +166,12 @@ def run_job(
     close_at_us: int = BEGIN_OF_TIME_US,
     on_progress: OnProgress | None = None,
     on_rows: OnRows | None = None,
+    on_waiting: Tell | None = None,
 ) -> str:
     """Read `files` to their end and write what is found; gives the run's id.
 
-    `on_rows` is told in the end what became of the rows of tables.
+    `on_rows` is told in the end what became of the rows of tables, `on_waiting` that the store does not take rows, and
+    why: it is waited for, a server for ten minutes, an embedded database for one.
 
     Raises:
         SettingsError: the mapping does not fit a table.
@@ -176,9 +180,7 @@ def run_job(
         Stopped: a signal asked for it before the input had ended.
         StoreError: ClickHouse does not take what it is given.
     """
-    partitions = partitions_of(files)
-    if mapping is not None:
-        _check_inputs(mapping, [partition.path for partition in partitions])
+    partitions = inputs_of(files, mapping)
     groups = pipeline_settings(settings, process, close_at_us)
     source = LaneInput(
         partitions=tuple(partitions),
@@ -204,7 +206,13 @@ def run_job(
         if recovery is not None:
             open_now.enter_context(held(recovery))
         record = run_record(settings, recovery, mapping, partitions)
-        blocks = BlockWriter(store, record.run_id, max_rows=settings.clickhouse.block_rows)
+        blocks = BlockWriter(
+            store,
+            record.run_id,
+            max_rows=settings.clickhouse.block_rows,
+            patience_s=EMBEDDED_PATIENCE_S if isinstance(store.target, Embedded) else SERVER_PATIENCE_S,
+            watch=StoreWaits(stop, on_waiting),
+        )
         writer = StoreWriter(open_now.enter_context(closing(blocks)))
         open_now.enter_context(_stopping(stop))
         pipeline = Pipeline(
@@ -226,13 +234,25 @@ def run_job(
     return record.run_id
 
 
-def _check_inputs(mapping: Translation, paths: Sequence[str]) -> None:
-    """Open every file once before anything runs: the engine would stop at the first, and cry out beside our words.
+def inputs_of(files: Sequence[str], mapping: Translation | None = None) -> list[FilePartition]:
+    """The partitions of `files`, each opened once, before anything is made or emptied for them.
+
+    The engine would stop at the first that can't be read, and cry out beside our words.
 
     Raises:
         SettingsError: the mapping names columns that a table has not; with those of all tables.
-        SourceError: a file is not what the mapping reads.
+        SourceError: a file can't be read, or is not what the mapping reads.
     """
+    partitions = partitions_of(files)
+    paths = [partition.path for partition in partitions]
+    if mapping is None:
+        check_lines(paths)
+    else:
+        _check_tables(mapping, paths)
+    return partitions
+
+
+def _check_tables(mapping: Translation, paths: Sequence[str]) -> None:
     problems: list[Problem] = []
     for path in paths:
         try:

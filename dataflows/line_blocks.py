@@ -10,6 +10,8 @@ from schemas.lines import Lines, Places
 #: allocator's heap (larger pieces are mapped anew each time, see dataflows/memory.py).
 BLOCK_BYTES = 192 * 1024
 _BREAK = ord("\n")
+#: What some programs write before the first line of a text: of the file, not of its first message.
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Block:
@@ -57,13 +59,17 @@ class LineBlocks:
         """Read a block, or more where no line ends in it; no line is found from the first on that is too long."""
         parts, more = [self._text[self._at :]], b" "
         size = len(parts[0])
-        while more and size <= self._longest:
+        while more and size <= self._longest + len(_BYTE_ORDER_MARK):
             more = self._file.read(BLOCK_BYTES)
             parts.append(more)
             size += len(more)
             if b"\n" in more:
                 break
         self._text, self._at = b"".join(parts), 0
+        if self.position == 0 and self._text.startswith(_BYTE_ORDER_MARK):
+            self._text = self._text.removeprefix(_BYTE_ORDER_MARK)
+            self.position = len(_BYTE_ORDER_MARK)
+            size -= self.position
         ends = np.flatnonzero(np.frombuffer(self._text, np.uint8) == _BREAK)
         if not more and not self._grows and self._text and not self._text.endswith(b"\n"):
             ends = np.append(ends, size)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -301,7 +302,11 @@ def _minute(instant: str) -> str:
 def _section(console: Console, title: str, table: Table) -> None:
     console.print()
     console.print(Text(title, style="bold"))
-    console.print(Padding(table, (0, 0, 0, 2)))
+    padded = Padding(table, (0, 0, 0, 2))
+    width, least = console.width, Measurement.get(console, console.options.update(width=1_000), table).minimum + 2
+    console.width = max(width, least)  # a terminal that is too narrow wraps: nothing of a name or number is left out
+    console.print(padded)
+    console.width = width
 
 
 def _table(*columns: tuple[str, bool]) -> Table:

@@ -32,9 +32,9 @@ def lint(process: ProcessMap, file: str, text: str) -> Iterable[Problem]:
 
     yield from _lint_names(process, problem)
     if process.window <= 0:
-        yield problem(("window",), f"{process.window.seconds:g}s", "must be longer than 0")
+        yield problem(("window",), process.window.written, "must be longer than 0")
     elif process.slide is not None and (process.slide <= 0 or process.window % process.slide):
-        yield problem(("slide",), f"{process.slide.seconds:g}s", "must be a whole fraction of window")
+        yield problem(("slide",), process.slide.written, "must be a whole fraction of window")
     for case, rule in process.case.items():
         for key in ("begins_with", "cancelled_by"):
             for index, pattern in enumerate(getattr(rule, key)):
@@ -110,7 +110,7 @@ def _lint_deadline(handoff: Handoff, where: KeyPath, problem: _Problems) -> Iter
     if at is not None and not any(at.field in field_names(record) for record in carriers):
         yield problem((*where, "deadline_at", "field"), at.field, f"no event with a {handoff.case} carries it")
     if deadline is not None and target is not None and target > deadline:
-        yield problem((*where, "target"), f"{target.seconds:g}s", "must not be longer than the deadline")
+        yield problem((*where, "target"), target.written, "must not be longer than the deadline")
 
 
 def _lint_others(process: ProcessMap, handoff: Handoff, where: KeyPath, problem: _Problems) -> Iterable[Problem]:

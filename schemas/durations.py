@@ -52,6 +52,16 @@ class Duration(int):
         """The length in seconds."""
         return self / SECOND_US
 
+    @property
+    def written(self) -> str:
+        """As a person would write it in settings, so that `parse` reads this length from it: `1h30m`, `365d`."""
+        parts, rest = [], int(self)
+        for unit in ("d", "h", "m", "s"):
+            count, rest = divmod(rest, _UNITS_US[unit])
+            parts += [f"{count}{unit}"] if count else []
+        parts += [f"{rest / 1_000:g}ms"] if rest else []
+        return "".join(parts) or "0s"
+
 
 @dataclass(frozen=True)
 class Length:

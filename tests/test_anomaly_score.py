@@ -90,9 +90,12 @@ def test_an_offset_in_the_times_is_the_sites_clock(tmp_path: Path) -> None:
         ("a.csv", "timestamp,value\n0,-3.4e38\n", "line 2: -3.4e+38 is more than 1e+30"),
         ("a.csv", "timestamp,value,\xe4\n", "must be UTF-8"),
         ("a.csv", f"timestamp,value\n0,{'1' * 200_000}\n", "line 2: field larger than field limit"),
+        ("a.csv", 'timestamp,value\n0,"1\n' + "0,1\n" * 9_000, r"…"),
+        ("a.csv", "timestamp;value\n0;1\n", "(timestamp;value); columns are parted by commas"),
         ("a.txt", "", r"must be .csv or .npz"),
         ("a.npz", "timestamp,value\n", "can't be read as an NPZ"),
         ("a.npz", "", "can't be read as an NPZ"),
+        ("a.npz", "\x00\xff" * 500, "can't be read as an NPZ of numbers: it is no zip of arrays"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, text: str, words: str) -> None:
@@ -101,6 +104,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, text: str, words
     failure = run(path, "--out", tmp_path / "out").exception
     assert isinstance(failure, SourceError)
     assert words in str(failure)
+    assert len(str(failure)) < len(str(path)) + 300
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def line(**changes: object) -> bytes:
         (["replay", "x.jsonl", "--clickhouse", "mysql://x"], 2, "chdb:///"),
         (["run"], 2, "kafka.bootstrap: nothing to read: set it to the broker's host:port, or name files to follow"),
         (["run", "log.jsonl.gz"], 1, "a compressed file can't be followed"),
+        (["dlq", "replay"], 1, "lacks the schema of this Andon"),
+        (["evaluate", "--truth", "truth.jsonl", "x.jsonl"], 1, "x.jsonl: no such file"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
         (["deliver", "--outbox", "x.db", "endpoints"], 2, "--outbox before endpoints is not read"),
         (["deliver", "--config", "x.toml", "dead", "replay", "--all"], 2, "--config before dead is not read"),
@@ -64,6 +66,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANDON_OBSERVE_LISTEN", "127.0.0.1:0")
     (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(line()))
+    (tmp_path / "truth.jsonl").touch()
     if arguments[:1] == ["run"] and len(arguments) > 1:
         andon("migrate", cwd=tmp_path)
     assert run_command(arguments) == code
@@ -265,6 +268,13 @@ def test_reading_anew_with_another_map_can_begin_with_empty_tables(tmp_path: Pat
     )
     andon("replay", "log.jsonl", cwd=tmp_path)
     andon("replay", "log.jsonl", "--map", str(own), "--fresh", cwd=tmp_path)
+    assert query("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]
+    misspelt = andon("replay", "lock.jsonl", "--fresh", cwd=tmp_path, check=False)
+    assert misspelt.returncode == 1
+    assert "lock.jsonl: no such file" in misspelt.stderr
+    (tmp_path / "no.jsonl.gz").write_bytes(line())
+    no_gzip = andon("replay", "no.jsonl.gz", "--fresh", cwd=tmp_path, check=False)
+    assert "no.jsonl.gz: can't be read: Not a gzipped file" in no_gzip.stderr
     assert query("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]
     (tmp_path / "state").mkdir()
     refused = andon("replay", "log.jsonl", "--fresh", "--recovery", "state", cwd=tmp_path, check=False)

@@ -129,13 +129,20 @@ def test_a_long_table_ends_with_a_note(dsn: str) -> None:
         ("SELEC 1 2", "Syntax error"),
         ("DROP TABLE signal_log", "only reads"),
         ("SELECT * FROM nothing", "nothing"),
+        ("SELECT * FROM signals WHERE", "Syntax error: the query breaks off, something is missing at its end"),
+        ("SELECT count(", "missing at its end. Unmatched parentheses: '(' at position 13"),
+        ("SELECT kind FROM signals GROUP", "missing at its end. Expected one of: BY"),
+        ("SELECT * FRM signals", "failed at position 14 (signals)"),
     ],
 )
-def test_an_error_is_clickhouses_in_one_piece(dsn: str, query: str, words: str) -> None:
-    found = _run(sql, [query], dsn)
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_error_is_clickhouses_in_one_piece(dsn: str, query: str, words: str, form: list[str]) -> None:
+    found = _run(sql, [query, *form], dsn)
     assert isinstance(found.exception, StoreRefused), "the main command turns it into a message and exit code 1"
     assert words in str(found.exception)
     assert "Stack trace" not in str(found.exception)
+    assert "max_result_rows" not in str(found.exception)
+    assert "Native" not in str(found.exception)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +198,12 @@ def test_control_characters_and_odd_bytes_stay_visible_and_harmless(dsn: str) ->
 
 def test_migrate_says_what_it_did(tmp_path: Path) -> None:
     name = f"chdb://{tmp_path}/db"
+    before = _run(migrate, ["--status"], name)
+    assert isinstance(before.exception, StoreRefused)
+    assert "there is no database at" in str(before.exception)
+    assert not list(tmp_path.iterdir()), "who only asks makes none"
+    with open_store(name) as store:
+        store.command("CREATE DATABASE other")
     before = _run(migrate, ["--status"], name)
     assert (before.exit_code, before.stdout.splitlines()[0]) == (1, "missing 0001_tables")
     done = _run(migrate, [], name)

@@ -1,5 +1,6 @@
 """How findings are held against the truth, and the command over it."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -137,6 +138,18 @@ def test_a_truth_file_is_read_whole_or_refused_with_every_line(tmp_path: Path) -
         read_truth(tmp_path / "none.jsonl")
 
 
+def test_a_truth_file_as_other_programs_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    text = b"\xef\xbb\xbf" + msgspec.json.encode(_fields(BROKEN)) + b"\r\n"
+    path.write_bytes(text)
+    (plain,) = read_truth(path)
+    path.write_bytes(gzip.compress(text))
+    assert plain == BROKEN == read_truth(path)[0]
+    path.write_bytes(gzip.compress(text)[:-9])
+    with pytest.raises(SettingsError, match="ended before the end-of-stream marker"):
+        read_truth(path)
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -153,7 +166,8 @@ def test_a_line_that_cannot_be_meant_is_refused(changed: dict[str, str], words: 
 
 
 def test_null_is_the_same_as_leaving_out(tmp_path: Path) -> None:
-    bare = {"effects_until": None, "cause": None, "cases": None, "scope": {"node": "s1", "sku": None}}
+    bare = dict.fromkeys(("effects_until", "cause", "cases", "orders", "value_at_risk", "currency"))
+    bare["scope"] = {"node": "s1", "sku": None}
     (tmp_path / "truth.jsonl").write_text(json.dumps(_fields(BROKEN) | bare))
     (verdict,) = judge(read_truth(tmp_path / "truth.jsonl"), [found(1, node="s1", sku="a")]).verdicts
     assert verdict.right_scope

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from operators import instants
 from operators.instants import to_us_all
-from schemas.durations import from_us, to_us
+from schemas.durations import LONGEST_US, Duration, from_us, to_us
 from tests.strategies import times
 
 #: Where MessagePack begins to write a moment in another way.
@@ -47,3 +47,23 @@ def test_moments_of_these_years_are_read_all_at_once(drawn: list[tuple[int, bool
     with pytest.MonkeyPatch.context() as patched:
         patched.delattr(instants, "to_us")  # what one moment after the other would be asked by
         assert to_us_all([from_us(at_us) for at_us in expected]).tolist() == expected
+
+
+@given(st.integers(0, LONGEST_US) | st.integers(0, 10**9))
+@example(1)
+@example(LONGEST_US)
+def test_a_duration_is_written_as_it_is_read(length_us: int) -> None:
+    assert Duration.parse(Duration(length_us).written) == length_us
+
+
+def test_a_duration_is_written_as_a_person_would() -> None:
+    lengths = ("0s", "90m", "365d", "1h30m", "1d1h", "1.5s", "0.25ms")
+    assert [Duration.parse(one).written for one in lengths] == [
+        "0s",
+        "1h30m",
+        "365d",
+        "1h30m",
+        "1d1h",
+        "1s500ms",
+        "0.25ms",
+    ]

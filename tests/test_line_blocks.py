@@ -45,6 +45,8 @@ def one_by_one(text: bytes, position: int, number: int, longest: int, *, grows: 
     file = io.BytesIO(text)
     file.seek(position)
     out = []
+    if position == 0 and text.startswith(MARK):
+        position = file.seek(len(MARK))
     while line := file.readline(longest + 1):
         if len(line) > longest and not line.endswith(b"\n"):
             file.readline()
@@ -67,11 +69,13 @@ def by_the_block(blocks: LineBlocks, most: list[int]) -> list[Read]:
     return out
 
 
+#: The byte order mark of UTF-8, which is of the file and not of its first message.
+MARK = b"\xef\xbb\xbf"
 #: Pieces of lines, and what ends or surrounds them.
 PIECES = st.sampled_from(
     [*[b'{"a":1}'] * 4, b"\n", b"\n", b"\n", b"\n", b"\r\n", b"\r", b" ", b"\t", b"\x0b", b"{", b"}", b"x" * 30]
 )
-TEXTS = st.lists(PIECES, max_size=40).map(b"".join)
+TEXTS = st.tuples(st.sampled_from([b"", MARK]), st.lists(PIECES, max_size=40).map(b"".join)).map(b"".join)
 MOST = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 
 

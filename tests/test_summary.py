@@ -183,6 +183,21 @@ def test_it_reads_well(store: Store, run: str, tmp_path: Path) -> None:
     assert max(map(len, text.split("Look next", maxsplit=1)[0].splitlines())) <= 100
 
 
+def test_a_narrow_terminal_leaves_nothing_out_of_the_table(store: Store) -> None:
+    found, wide, narrow = summarise(store, "run-1"), io.StringIO(), Console(file=io.StringIO(), width=40)
+    render(found, Console(file=wide, width=100))
+    render(found, narrow)
+    assert isinstance(narrow.file, io.StringIO)
+    tables = [
+        [line.split() for line in text.partition("Handoffs, worst first")[2].split("\n\n")[0].splitlines()]
+        for text in (wide.getvalue(), narrow.file.getvalue())
+    ]
+    rows, narrow_rows = ([row for row in table if len(row) > 1] for table in tables)  # without the rule below the head
+    assert rows == narrow_rows
+    assert {row[0] for row in rows} >= {"handoff", "pick", "ship"}
+    assert narrow.width == 40
+
+
 def test_names_do_not_steer_the_terminal(store: Store) -> None:
     """A partner's system names a node, a carrier, an item: `\x1b[2J` would clear the screen."""
     name = "dc\x1b[2J\n1"

@@ -11,9 +11,7 @@ import msgspec
 from operators.detectors.bounds import by_words
 from operators.detectors.policy import paths_of
 from operators.detectors.settings import DetectorSettings
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
-
-_UNITS = ((DAY_US, "d"), (HOUR_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s"), (1_000, "ms"))
+from schemas.durations import Duration
 
 _HEAD = """# Every threshold of the detectors
 
@@ -43,11 +41,7 @@ def _rows() -> Iterator[str]:
 
 def _shown(value: object) -> str:
     if isinstance(value, Duration):
-        parts, rest = [], int(value)
-        for size, unit in _UNITS:
-            count, rest = divmod(rest, size)
-            parts += [f"{count}{unit}"] if count else []
-        return f'"{"".join(parts) or "0s"}"'
+        return f'"{value.written}"'
     return msgspec.json.encode(value).decode()
 
 

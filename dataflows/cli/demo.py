@@ -22,7 +22,7 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
 
     from rich.console import Console  # noqa: PLC0415 - as above
 
-    from dataflows.cli.progress import reading, share_of  # noqa: PLC0415 - as above
+    from dataflows.cli.progress import reading, share_of, waits  # noqa: PLC0415 - as above
     from dataflows.evaluation import judge, read_truth  # noqa: PLC0415 - as above
     from dataflows.evaluation_table import incidents_of, render_side_by_side  # noqa: PLC0415 - as above
     from dataflows.incident_table import render_incidents  # noqa: PLC0415 - as above
@@ -45,7 +45,9 @@ def demo(seed: int, out: str, *, as_json: bool) -> None:
     with open_store(dsn) as store:
         migrate(store)
         with reading("running the job", sources) as on_progress:
-            run_id = run_job(settings, process_map_of(settings, None), sources, store, on_progress=on_progress)
+            run_id = run_job(
+                settings, process_map_of(settings, None), sources, store, on_progress=on_progress, on_waiting=waits
+            )
         summary = summarise(store, run_id)
         truths, incidents = read_truth(events / "truth.jsonl"), incidents_of(store)
         report = judge(truths, incidents)

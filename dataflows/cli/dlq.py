@@ -41,9 +41,11 @@ def replay(
     from dataflows.dead_letters import export_raw, replay_dead_letters  # noqa: PLC0415 - as above
     from dataflows.job import process_map_of  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
+    from sinks.clickhouse.migrate import require_current  # noqa: PLC0415 - as above
 
     settings = load_settings(config, clickhouse=clickhouse, time__max_past=max_past)
-    with store_from(config, clickhouse) as store:
+    with store_from(config, clickhouse, readonly=export is not None) as store:
+        require_current(store)
         if export is not None:
             count = export_raw(store, Path(export), topic=topic, reason=reason)
             click.echo(f"{count:,} raw messages written to {export}")

@@ -60,20 +60,21 @@ def evaluate(
 
 
 def _found(sources: tuple[str, ...], clickhouse: str | None, config: str | None) -> "list[Found]":
-    from dataflows.cli.progress import reading  # noqa: PLC0415 - `andon --help` loads none of this
+    from dataflows.cli.progress import reading, waits  # noqa: PLC0415 - `andon --help` loads none of this
     from dataflows.cli.store import store_from  # noqa: PLC0415 - as above
     from dataflows.evaluation_table import incidents_of  # noqa: PLC0415 - as above
-    from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
+    from dataflows.job import inputs_of, process_map_of, run_job  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from sinks.clickhouse.migrate import migrate  # noqa: PLC0415 - as above
 
     with ExitStack() as stack:
         if not sources:
             return incidents_of(stack.enter_context(store_from(config, clickhouse, readonly=True)))
+        inputs_of(sources)  # what can't be read is said before a database is made
         dsn = f"chdb://{stack.enter_context(tempfile.TemporaryDirectory(prefix='andon-evaluate-'))}/db"
         settings = load_settings(config, clickhouse=dsn)
         store = stack.enter_context(store_from(config, dsn))
         migrate(store)
         with reading("replaying", sources) as on_progress:
-            run_job(settings, process_map_of(settings, None), sources, store, on_progress=on_progress)
+            run_job(settings, process_map_of(settings, None), sources, store, on_progress=on_progress, on_waiting=waits)
         return incidents_of(store)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -37,6 +38,11 @@ def share_of(what: str, total_bytes: int = 0) -> Iterator[Callable[[float], None
             progress.update(task, completed=share, rate=rate)
 
         yield told
+
+
+def waits(words: str) -> None:
+    """Say why nothing goes on, on standard error, whoever looks."""
+    click.echo(f"andon: {words}", err=True)
 
 
 @contextmanager

@@ -54,10 +54,10 @@ def replay(
     import msgspec  # noqa: PLC0415 - `andon --help` loads none of this
     from rich.console import Console  # noqa: PLC0415 - as above
 
-    from dataflows.cli.progress import reading  # noqa: PLC0415 - as above
+    from dataflows.cli.progress import reading, waits  # noqa: PLC0415 - as above
     from dataflows.cli.store import store_from  # noqa: PLC0415 - as above
     from dataflows.incident_table import render_incidents  # noqa: PLC0415 - as above
-    from dataflows.job import process_map_of, run_job  # noqa: PLC0415 - as above
+    from dataflows.job import inputs_of, process_map_of, run_job  # noqa: PLC0415 - as above
     from dataflows.settings import load_settings  # noqa: PLC0415 - as above
     from dataflows.summary import render, summarise  # noqa: PLC0415 - as above
     from schemas.adapters.tabular import RowCounts  # noqa: PLC0415 - as above
@@ -75,6 +75,7 @@ def replay(
         expected = f"the state in {recovery} goes on from rows that this would delete; remove that directory too"
         raise SettingsError([Problem("command line", "--fresh", "", expected)])
     with store_from(config, clickhouse) as store:
+        inputs_of(sources, table)  # a name that is misspelt empties nothing
         migrate(store)
         if fresh:
             empty(store)
@@ -90,6 +91,7 @@ def replay(
                 close_at_us=close_at_us,
                 on_progress=on_progress,
                 on_rows=rows.append,
+                on_waiting=waits,
             )
         summary = msgspec.structs.replace(summarise(store, run_id), rows=rows[0] if rows else None)
         if as_json:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = ("anomaly_score", "expected", "lower", "upper", "confidence", "kind", "is_alarm")
 _SUFFIXES = (".csv", ".npz")
 _LARGEST = 1e30
+_LONGEST_WORDS = 200
 _YEAR_10000_S = 253_402_300_800
 
 
@@ -139,7 +140,9 @@ def read_csv(source: Path) -> Table:
             head = next(reader, [])
             for column in ("timestamp", "value"):
                 if column not in head:
-                    raise SourceError(f"{source}: there is no column {column!r} in its first line ({', '.join(head)})")
+                    hint = "; columns are parted by commas" if len(head) == 1 and set(head[0]) & set(";\t|") else ""
+                    columns = _short(", ".join(head))
+                    raise SourceError(f"{source}: there is no column {column!r} in its first line ({columns}){hint}")
             when, what = head.index("timestamp"), head.index("value")
             for cells in filter(None, reader):  # a blank line is no row
                 row = cells + [""] * (len(head) - len(cells))
@@ -149,8 +152,13 @@ def read_csv(source: Path) -> Table:
         except UnicodeDecodeError as error:
             raise SourceError(f"{source}: must be UTF-8: {error}") from None
         except (ValueError, csv.Error) as error:
-            raise SourceError(f"{source}, line {reader.line_num}: {error}") from None
+            raise SourceError(f"{source}, line {reader.line_num}: {_short(str(error))}") from None
     return Table(head, rows, points)
+
+
+def _short(words: str) -> str:
+    """A cell behind a stray quote is the rest of the file."""
+    return words if len(words) <= _LONGEST_WORDS else words[: _LONGEST_WORDS - 1] + "…"
 
 
 def _csv(source: Path, target: Path, name: str, alarms_per_week: float, direction: str) -> Summary:
@@ -172,6 +180,9 @@ def _npz(source: Path, target: Path, name: str, alarms_per_week: float, directio
     from schemas.errors import SourceError  # noqa: PLC0415 - as above
 
     arrays = {}
+    with source.open("rb") as file:
+        if not is_zipfile(file):  # of other bytes numpy says that they may be loaded unsafely
+            raise SourceError(f"{source}: can't be read as an NPZ of numbers: it is no zip of arrays")
     try:
         with np.load(source) as data:
             for column in ("timestamp_s", "value"):

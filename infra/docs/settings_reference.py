@@ -15,7 +15,7 @@ from markdown import table
 from dataflows.settings import Settings, variable_of
 from operators.detectors.bounds import limits
 from schemas.accepted import accepts, as_toml, plain
-from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+from schemas.durations import Duration
 
 _HEAD = """# Every setting, from the types
 
@@ -28,7 +28,6 @@ for their own keys: the variable takes the whole table, written as in TOML. `req
 default. A table that is used in several places (`as …`) stands here once, with the defaults of its type; a place may
 have others, which [every threshold](detectors/thresholds.md) has.
 """
-_UNITS = ((DAY_US, "d"), (HOUR_US, "h"), (MINUTE_US, "m"), (SECOND_US, "s"), (1_000, "ms"))
 _DURATION = re.compile(re.escape(Duration.ACCEPTS))
 
 
@@ -108,15 +107,7 @@ def _default(key: msgspec.structs.FieldInfo) -> str:
         return "none"
     if isinstance(value, msgspec.Struct):
         return "its own"
-    return f"`{_duration(value) if isinstance(value, Duration) else _whole(value)}`"
-
-
-def _duration(value: Duration) -> str:
-    parts, rest = [], int(value)
-    for size, unit in _UNITS:
-        count, rest = divmod(rest, size)
-        parts += [f"{count}{unit}"] if count else []
-    return f'"{"".join(parts) or "0s"}"'
+    return f"`{as_toml(value.written) if isinstance(value, Duration) else _whole(value)}`"
 
 
 def _whole(value: object) -> str:

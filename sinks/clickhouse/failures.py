@@ -87,6 +87,8 @@ _NOISE = re.compile(
     r"| ?\(for url [^)]*\)"
 )
 _EXPECTED = re.compile(r"\. Expected one of: (?:[^,]+, ){8,}[^,]+(?=\. \(SYNTAX_ERROR\))")
+#: Where the engine stopped reading, and what stands there.
+_PLACE = re.compile(r"failed at position (\d+) .*?(?=\.? (?:Unmatched|Expected) |[. ]*\(SYNTAX_ERROR\))", re.DOTALL)
 _TRAILER = re.compile(r"\s*\(version (?:[^()]|\([^()]*\))*\)\s*$")
 #: What the embedded engine says when it can't open its directory (it prints the details to standard error
 #: itself).
@@ -121,8 +123,8 @@ _PASSING_STATUSES = frozenset({408, 425, 429})
 _TOO_LARGE = 413
 
 
-def understood(error: Exception, *, inserting: bool = False) -> StoreError:
-    """Our error for `error`, whatever the driver raised.
+def understood(error: Exception, *, inserting: bool = False, query: str = "") -> StoreError:
+    """Our error for `error`, whatever the driver raised, of `query` if it was one.
 
     A failure with an engine code goes by the tables above, and is otherwise refused: what nobody understands
     must not be retried for ever. One without a code is the way to the server (unavailable), except what the
@@ -138,7 +140,7 @@ def understood(error: Exception, *, inserting: bool = False) -> StoreError:
     for sign, advice in _OPENING.items():
         if sign in text:
             return StoreRefused(advice)
-    words = readable(text)
+    words = _in_the_query(readable(text), query)
     if code in UNAVAILABLE:
         return StoreUnavailable(words)
     if inserting and code in REJECTED:
@@ -151,6 +153,14 @@ def readable(text: str) -> str:
     """The engine's message in one piece, without prefixes, trace and version; its symbolic name stays."""
     words = _NOISE.sub("", text.split("Stack trace:", 1)[0]).strip()
     return _EXPECTED.sub("", _TRAILER.sub("", words)).rstrip(" ,.")
+
+
+def _in_the_query(words: str, query: str) -> str:
+    """A syntax error behind the end of `query` is said of its end: what stands there the driver has added."""
+    place = _PLACE.search(words)
+    if place is None or not query or int(place[1]) <= len(query.encode()):
+        return words
+    return f"{words[: place.start()]}the query breaks off, something is missing at its end{words[place.end() :]}"
 
 
 def _without_code(error: Exception, text: str, *, inserting: bool) -> StoreError:

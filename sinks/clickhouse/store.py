@@ -148,7 +148,7 @@ class Store:
                 )
             rows = [tuple(row) for row in found.result_rows]
         except Exception as error:
-            raise understood(error) from error
+            raise understood(error, query=sql) from error
         whole = self._whole(found.summary)
         more = limit is not None and len(rows) > limit
         names, types = tuple(found.column_names), tuple(kind.name for kind in found.column_types)

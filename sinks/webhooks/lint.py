@@ -57,7 +57,7 @@ def find_problems(
 def _of_times(settings: DeliverySettings) -> Iterator[_Told]:
     for name in ("connect_timeout", "read_timeout", "total_timeout", "stop_within"):
         if getattr(settings, name) > _LONGEST_WAIT_S * SECOND_US:
-            yield (name,), as_toml(_text(getattr(settings, name))), f'must be at most "{_LONGEST_WAIT_S}s"'
+            yield (name,), as_toml(getattr(settings, name).written), f'must be at most "{_LONGEST_WAIT_S}s"'
     for shorter, longer in (
         ("retry_first", "retry_longest"),
         ("breaker_pause", "breaker_longest"),
@@ -66,14 +66,14 @@ def _of_times(settings: DeliverySettings) -> Iterator[_Told]:
         ("give_up_after", "keep"),
     ):
         if getattr(settings, longer) < getattr(settings, shorter):
-            least = _text(getattr(settings, shorter))
-            yield (longer,), as_toml(_text(getattr(settings, longer))), f'must be at least {shorter} ("{least}")'
+            least = getattr(settings, shorter).written
+            yield (longer,), as_toml(getattr(settings, longer).written), f'must be at least {shorter} ("{least}")'
     for part in ("poll", "total_timeout"):  # a turn of a thread takes so long where nothing is wrong with it
         if settings.stalled_after < 2 * getattr(settings, part):
-            least = _text(Duration(2 * getattr(settings, part)))
+            least = Duration(2 * getattr(settings, part)).written
             yield (
                 ("stalled_after",),
-                as_toml(_text(settings.stalled_after)),
+                as_toml(settings.stalled_after.written),
                 f'must be at least twice {part} ("{least}")',
             )
 
@@ -111,7 +111,7 @@ def _of_receiver(receiver: ReceiverSettings, environment: Mapping[str, str] | No
     if receiver.type == "cloudevents" and not receiver.source:
         yield ("source",), '""', "must be the URI that names this Andon as the source of events"
     if receiver.type == "alertmanager" and receiver.resolve_after < 3 * SECOND_US:
-        yield ("resolve_after",), as_toml(_text(receiver.resolve_after)), 'must be at least "3s"'
+        yield ("resolve_after",), as_toml(receiver.resolve_after.written), 'must be at least "3s"'
 
 
 def _of_url(receiver: ReceiverSettings, environment: Mapping[str, str] | None) -> Iterator[_Told]:
@@ -191,7 +191,3 @@ def _of_headers(headers: Mapping[str, str]) -> Iterator[_Told]:
             yield key, "", "is not yours to set"
         elif _SECRET_NAME.search(name):
             yield key, "", "looks like a secret: use authorization, which takes it from a file or the environment"
-
-
-def _text(length: Duration) -> str:
-    return f"{length.seconds:g}s"
