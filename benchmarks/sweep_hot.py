@@ -4,7 +4,8 @@
 costs must not grow with what was said of the key before. Kinds: `late_adjustments` (of one item, up to 50 min late, of
 a system that never says a level), `late_since_level` (of one that said a level before all of them: the sum since then
 is carried on), `falling_stock` (two systems tell of an item that only sells), `late_reservations` (of one item),
-`one_case` (every pick of a warehouse under one order id, steps missing and said again).
+`one_case` (every pick of a warehouse under one order id, steps missing and said again), `promotions` (so many begin,
+each of an item of its own), `promoted_item` (so many begin of one item).
 """
 
 import random
@@ -60,12 +61,23 @@ def _one_case(number: int) -> _Body:
     return {"type": kind, "source": "wms-1", "system": "wms", **_ITEM, **ids}
 
 
+def _promotions(number: int) -> _Body:
+    promotion = {"promotion_id": f"p-{number}", "skus": [f"sku-{number}"]}
+    return {"type": "promotion.started", "source": "shop-1", "system": "ecom", **promotion}
+
+
+def _promoted_item(number: int) -> _Body:
+    return _promotions(number) | {"skus": ["sku-1"]}
+
+
 KINDS: Mapping[str, Callable[[int], _Body]] = {
     "late_adjustments": _late_adjustments,
     "late_since_level": _late_since_level,
     "falling_stock": _falling_stock,
     "late_reservations": _late_reservations,
     "one_case": _one_case,
+    "promotions": _promotions,
+    "promoted_item": _promoted_item,
 }
 
 

@@ -29,9 +29,11 @@ from operators.findings import (
     BEHIND_US,
     Cause,
     Doubt,
+    Misdated,
     Output,
     PassChange,
     cause_of,
+    late_start,
     misdated,
     next_version,
     odd_time,
@@ -119,6 +121,10 @@ class CaseRules:
         if is_start:
             current.start_us, current.start_id, current.start_scope = occurred, event.event_id, scope
             current.start_odd = odd_time(arrived)
+            if current.start_odd is not None:
+                late = late_start(arrived, current.end_us, current.end_odd)
+                if late is not None:
+                    self.changes.late_starts.append(late)
         else:
             current.end_us, current.end_id, current.end_scope = occurred, event.event_id, scope
             current.end_odd = odd_time(arrived)
@@ -132,6 +138,7 @@ class CaseRules:
         if marked is None:
             marked = marks[entry] = Marked()
         after_us, event_us = marked.after_us, marked.event_us
+        is_again = after_us is not None and event_us is not None and event_us > after_us
         odd = None if _LEAST_DELAY_US <= arrived.arrival_us - occurred <= BEHIND_US else odd_time(arrived)
         if mark.is_after:
             if after_us is None or occurred < after_us:
@@ -147,17 +154,24 @@ class CaseRules:
             marked.scope = place_of(case.scopes, field_of(arrived.event, by)) if by else 0
             if len(case.ids) > MANY or len(case.scopes) > MANY:
                 tidy(case)
-        if after_us is None or event_us is None or event_us <= after_us or marked.said:
-            return
-        why = misdated(event_us - after_us, marked.event_odd, marked.after_odd)
-        if why is not None and arrived.event.event_id not in (case.ids[marked.after_id], case.ids[marked.event_id]):
+        if after_us is not None and event_us is not None and event_us > after_us and not marked.said:
+            self._forbid(entry, case_id, case, marked, arrived, event_us - after_us, is_again=is_again)
+
+    def _forbid(
+        self, entry: int, case_id: str, case: Case, marked: Marked, arrived: Arrived, margin_us: int, *, is_again: bool
+    ) -> None:
+        """Say a forbidden order, once a case: what is in doubt is said by the first site group, if it is."""
+        why = misdated(margin_us, marked.event_odd, marked.after_odd)
+        if why is None:
+            marked.said = True
+        elif arrived.event.event_id not in (case.ids[marked.after_id], case.ids[marked.event_id]):
             return  # nothing new
         signal = forbidden_signal(self.process.forbidden[entry], case_id, case, marked, arrived.arrival_us)
-        if why is not None:  # what comes later may leave no doubt
-            self.changes.doubts.append(Doubt(signal, why))
-            return
-        marked.said = True
-        self.out.append(signal)
+        if why is None and not is_again:
+            self.out.append(signal)
+        else:  # what was in doubt may have been told since
+            why = why or Misdated(margin_us, None, None)
+            self.changes.doubts.append(Doubt(signal, why, is_once=True, is_again=is_again))
 
     def begun(self, kind: CaseKind, case_id: str, case: Case, arrival_us: int) -> None:
         """The case's beginning has come to light: what is missing before its steps can now be told."""

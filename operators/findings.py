@@ -75,10 +75,40 @@ class Misdated(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Doubt(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A sequence finding that may be a clock's fault: told, or not, by `operators/sequence_doubts.py`."""
+    """A sequence finding that may be a clock's fault: told, or not, by `operators/sequence_doubts.py`.
+
+    One that `is_once` is told once and corrected by nothing; one that `is_again` was handed on before with other times.
+    """
 
     signal: Signal
     why: Misdated
+    is_once: bool = False
+    is_again: bool = False
+
+
+class LateStart(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
+    """A start that came long after the end of its pass had happened, by a clock that is right, and is dated before it.
+
+    Had its source's clock been behind by `delay_us`, so much as lies between its date and its arrival, the pass would
+    have ended before it began. So it speaks for a message that is late, and against a clock that is wrong.
+    """
+
+    arrival_us: int
+    source: str
+    delay_us: int
+
+
+def late_start(arrived: Arrived, end_us: int | None, end_odd: OddTime | None) -> LateStart | None:
+    """What the start of a pass with this end says of its source's clock; None where it says nothing.
+
+    The end must have happened within the first half of the delay: what else messages wait is no more than the rest.
+    """
+    arrival_us, delay_us = arrived.arrival_us, arrived.arrival_us - arrived.occurred_us
+    if end_us is None or end_odd is not None or delay_us <= BEHIND_US:
+        return None
+    if not arrived.occurred_us <= end_us < arrival_us - delay_us // 2:
+        return None
+    return LateStart(arrival_us, arrived.event.source, delay_us)
 
 
 def odd_time(arrived: Arrived) -> OddTime | None:

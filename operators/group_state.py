@@ -25,6 +25,7 @@ from operators.series_points import WindowPoint
 from operators.series_scores import SeriesScoresState
 from operators.slices import FrontierState, Refused, ReorderState, Slice
 from operators.stock import StockState
+from schemas.durations import BEGIN_OF_TIME_US
 from schemas.errors import StateError
 from schemas.events import Arrived
 from schemas.rows import Row
@@ -86,11 +87,17 @@ class InputState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CaseGroupState(msgspec.Struct, frozen=True, array_like=True):
-    """Snapshot of a `CaseGroup`."""
+    """Snapshot of a `CaseGroup`.
+
+    Windows could be corrected for `kept_us` (-1 in states of before); those that ended before `closed_us` no longer
+    can.
+    """
 
     input: InputState
     handoffs: HandoffState
     detectors: EventDetectorsState
+    kept_us: int = -1
+    closed_us: int = BEGIN_OF_TIME_US
 
 
 class ItemGroupState(msgspec.Struct, frozen=True, array_like=True):

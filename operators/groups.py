@@ -46,6 +46,7 @@ from operators.series_counts import stock_tallies
 from operators.site_group import SiteGroup
 from operators.slices import Slice
 from operators.stock import StockReconciler
+from schemas.durations import BEGIN_OF_TIME_US
 from schemas.events import CONTROL_TYPES, Arrived, OrderCreated, type_name
 from schemas.rows import DuplicateEvent, Row, Signal
 
@@ -65,6 +66,10 @@ class _Input:
         kept, dropped = self._dedup.split(released.events, released.marks)
         rows.extend(duplicate_row(arrived, first) for arrived, first in dropped)
         return kept, released.clock_us, released.ended
+
+    @property
+    def clock_us(self) -> int:
+        return self._reorder.clock_us
 
     def parts(self) -> dict[str, Part]:
         return {"ids": self._dedup}
@@ -89,7 +94,8 @@ class CaseGroup:
         self._input = _Input(settings)
         groups, mine = settings.case_groups, int(name.rpartition(":")[2])
         windows = settings.handoff_windows
-        self._changes = PassChanges(settings.site_groups, self._site_of, windows.kept_us)
+        self._kept_us, self._closed_us = int(windows.kept_us), BEGIN_OF_TIME_US
+        self._changes = PassChanges(settings.site_groups, self._site_of, self._kept_us)
         self._handoffs = HandoffTracker(
             settings.process, lambda case_id: bucket_of(case_id, groups) == mine, self._changes
         )
@@ -155,7 +161,13 @@ class CaseGroup:
     def snapshot(self) -> bytes:
         """The whole state, compact."""
         return msgspec.msgpack.encode(
-            CaseGroupState(self._input.snapshot(), self._handoffs.snapshot(), self._detectors.snapshot())
+            CaseGroupState(
+                self._input.snapshot(),
+                self._handoffs.snapshot(),
+                self._detectors.snapshot(),
+                self._kept_us,
+                self._closed_us,
+            )
         )
 
     def restore(self, state: bytes) -> None:
@@ -164,6 +176,11 @@ class CaseGroup:
         self._input.restore(kept.input)
         self._handoffs.restore(kept.handoffs)
         self._detectors.restore(kept.detectors)
+        clock_us, self._closed_us = self._input.clock_us, kept.closed_us
+        if 0 <= kept.kept_us < self._kept_us:  # as `HandoffWindows`, which is not ahead of this group
+            self._closed_us = max(kept.closed_us, clock_us - kept.kept_us)
+        if self._closed_us > BEGIN_OF_TIME_US and clock_us - self._closed_us < self._kept_us:
+            self._handoffs.correct_within(clock_us - self._closed_us)
 
 
 class ItemGroup:

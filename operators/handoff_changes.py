@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
-from operators.findings import Doubt, PassChange, Span
+from operators.findings import Doubt, LateStart, PassChange, Span
 from schemas.durations import BEGIN_OF_TIME_US, DAY_US
 
 #: In a column: there is no such time.
@@ -32,7 +32,8 @@ class PassRun(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `keys`: the series of each change that is in columns; `times`: `WIDTH` 64-bit numbers for each. `odd`: the others,
     with how many of those in columns were found before. `first_us` and `last_us` are the earliest and latest arrival.
-    `doubts` are no changes, and come in a run without any, to the first site group: sequence findings to be told there.
+    `doubts` are no changes, and come in a run without any, to the first site group: sequence findings to be told there;
+    with them `late_starts`, by which it knows late messages from wrong clocks.
     """
 
     keys: list[SeriesKey]
@@ -41,6 +42,7 @@ class PassRun(msgspec.Struct, frozen=True, gc=False, array_like=True):
     first_us: int
     last_us: int
     doubts: list[Doubt] = []
+    late_starts: list[LateStart] = []
 
     def __len__(self) -> int:
         """How many changes there are."""
@@ -121,7 +123,8 @@ class PassChanges:
         correctable_us: windows can be corrected for this long after they end. What happened longer than this before it
             arrived goes with its cause, since a window may miss it.
 
-    `doubts` are sequence findings that are told at the first site group, if they are; `taken` takes them too.
+    `doubts` are sequence findings that are told at the first site group, if they are; `taken` takes them too, and
+    `late_starts`.
 
     Memory: an entry for each series that was ever seen, and the changes until they are taken. Cost: O(1) a change.
     """
@@ -131,6 +134,7 @@ class PassChanges:
     ) -> None:
         self.correctable_us = correctable_us
         self.doubts: list[Doubt] = []
+        self.late_starts: list[LateStart] = []
         self._parts = [_Part() for _ in range(parts)]
         self._part_of = part_of
         self._places: dict[int, dict[str, Place]] = {}
@@ -187,9 +191,9 @@ class PassChanges:
     def taken(self) -> list[list[PassRun]]:
         """What was noted since this was last asked: for each site group a run, or none."""
         taken = [[part.taken()] if part.keys or part.odd else [] for part in self._parts]
-        if self.doubts:
-            taken[0].append(PassRun([], b"", [], NEVER_US, NEVER_US, self.doubts))
-            self.doubts = []
+        if self.doubts or self.late_starts:
+            taken[0].append(PassRun([], b"", [], NEVER_US, NEVER_US, self.doubts, self.late_starts))
+            self.doubts, self.late_starts = [], []
         return taken
 
     def run(self) -> PassRun:

@@ -12,7 +12,7 @@ from operators.case_plan import compile_plans
 from operators.case_renames import Names, renamed
 from operators.case_rules import CaseRules
 from operators.case_state import Case, HandoffState, LoneCase
-from operators.case_steps import CaseSteps, EventSteps, compile_steps
+from operators.case_steps import CaseSteps, EventSteps, TypeSteps, compile_steps
 from operators.case_straight import straight
 from operators.findings import Output
 from operators.handoff_changes import PassChanges
@@ -51,7 +51,7 @@ class HandoffTracker:
     - Where the start is optional (`start_optional`), an end without one is no pass and no finding.
     - A pass whose end happened before its start is `out_of_sequence` and has no part in latency windows. Where a clock
       may be why (`odd_time`), its finding is among the `doubts` of `changes`, not among what is returned; so are
-      impossible states.
+      impossible states, and what is said of one after that, so that it is told once.
 
     Args:
         process: the map.
@@ -77,23 +77,32 @@ class HandoffTracker:
         self._rules = CaseRules(process, self.changes)
         entries, visible = self._rules.entries, self._rules.visible
         self.visible = visible
-        plans = compile_plans(msgspec.structs.replace(process, handoff=entries))
+        self._plans = plans = compile_plans(msgspec.structs.replace(process, handoff=entries))
         self._names = Names.of(entries, process.forbidden, self._rules.times.names)
         kinds = {case.kind for plan in plans.values() for case in plan.cases}
         counts = Counter[str](handoff.case for handoff in entries)
         self._kinds = {
             kind: CaseKind(process.case_rule(kind), visible, is_lone=counts[kind] == 1) for kind in sorted(kinds)
         }
-        self._steps = compile_steps(
-            process,
-            entries,
-            visible,
-            plans,
-            lambda step: straight(step, self._kinds[step.handoff.case], self._rules),
-            lambda plan: lone(plan, self._kinds[plan.kind], self._rules),
-        )
+        self._steps = self._compiled()
         self._owns = owns
         self._rest_us = BEGIN_OF_TIME_US
+
+    def _compiled(self) -> dict[type[EventBase], TypeSteps]:
+        rules = self._rules
+        return compile_steps(
+            self.process,
+            rules.entries,
+            self.visible,
+            self._plans,
+            lambda step: straight(step, self._kinds[step.handoff.case], rules),
+            lambda plan: lone(plan, self._kinds[plan.kind], rules),
+        )
+
+    def correct_within(self, correctable_us: int) -> None:
+        """From now on changes go with their cause that happened longer than this before they arrived."""
+        self.changes.correctable_us = correctable_us
+        self._steps = self._compiled()
 
     def update(self, events: Sequence[Arrived]) -> list[Output]:
         """Take events in the order of the log; what runs out of a case before one of its events is found first."""

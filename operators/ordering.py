@@ -131,6 +131,11 @@ class Reorder:
         events, ordered = (runs[0], marks[0]) if len(runs) == 1 else _in_order(runs, marks)
         return Released(events, ordered, self._frontier.clock_us, self._frontier.ended)
 
+    @property
+    def clock_us(self) -> int:
+        """How far time has come."""
+        return self._frontier.clock_us
+
     def sizes(self) -> dict[str, int]:
         """How many events are held back."""
         return {"held": sum(map(len, self._held.values()))}

@@ -1,6 +1,7 @@
 """How ready a promotion is, from 0 to 100: the answers of its items, from all site groups, put together."""
 
 from collections.abc import Iterable
+from itertools import takewhile
 
 import msgspec
 
@@ -49,7 +50,7 @@ class Promotions:
 
     def __init__(self) -> None:
         self._open: dict[tuple[int, str], Open] = {}
-        self._last: dict[str, PromotionReadiness] = {}
+        self._last: dict[str, PromotionReadiness] = {}  # in the order in which they were asked about
 
     def push(self, asked: Iterable[PromotionAsked], items: Iterable[ItemReady]) -> None:
         """Take questions and answers, in whatever order they come."""
@@ -78,9 +79,15 @@ class Promotions:
             if done.asked is None:
                 continue
             row = readiness(done.asked, done.items.values())
-            self._last = {name: last for name, last in self._last.items() if last.arrival_us > key[0] - _SAID_US}
+            self._last.pop(row.promotion_id, None)
             self._last[row.promotion_id] = row
             out.append(row)
+        if out:
+            oldest_us = out[-1].arrival_us - _SAID_US
+            for name in [
+                one.promotion_id for one in takewhile(lambda one: one.arrival_us <= oldest_us, self._last.values())
+            ]:
+                del self._last[name]
         return out
 
     def told(self, finding: ScopeFinding) -> ScopeFinding:
@@ -111,7 +118,7 @@ class Promotions:
         if state.version != self.VERSION:
             raise StateError(f"promotions of version {state.version}; this code reads {self.VERSION}")
         self._open = {(at_us, name): one for at_us, name, one in state.open}
-        self._last = dict(state.last)
+        self._last = dict(sorted(state.last.items(), key=lambda entry: entry[1].arrival_us))
 
 
 def readiness(asked: PromotionAsked, answers: Iterable[ItemReady]) -> PromotionReadiness:

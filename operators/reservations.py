@@ -1,4 +1,8 @@
-"""The reservations of one item, and how much of its stock they hold at any point of event time."""
+"""The reservations of one item, and how much of its stock they hold at any point of event time.
+
+A reservation holds what is left of it: what was reserved, less all that was consumed, released or rejected by then, and
+nothing from its expiry on. More given back than was reserved is as much as was reserved.
+"""
 
 from bisect import bisect_left, bisect_right
 from typing import TypeAlias
@@ -15,24 +19,76 @@ MOST_KEPT = 1 << 62
 #: A span that begins where it ends holds no time.
 _NO_SPAN_US = 0
 
+#: When how much of a reservation was given back (see `Hold`).
+Ends: TypeAlias = int | list[tuple[int, int]] | None
 #: (from when, until when, sum in grains, the records as bytes)
 ReservationsState: TypeAlias = tuple[int | None, int | None, int, bytes]
 
 
 class Hold(msgspec.Struct, array_like=True, gc=False):
-    """A reservation: how much, from when to when (event times; None where not known yet)."""
+    """A reservation: how much, from when to when (event times; None where not known yet).
+
+    `ends` is when how much was given back: a time where that was once and all of it, else each time with what was given
+    back until then, in grains (`MOST_KEPT` and more is all). So a time that stands without a beginning ends it whole.
+    """
 
     qty: float = 0.0
     created_us: int | None = None
-    closed_us: int | None = None
+    ends: Ends = None
     expires_us: int | None = None
+
+    @property
+    def grains(self) -> int:
+        """How much was reserved."""
+        return round(self.qty * GRAIN)
 
     @property
     def end_us(self) -> int | None:
         """From when on it holds nothing any more, None while that is not known."""
-        if self.closed_us is None or (self.expires_us is not None and self.expires_us < self.closed_us):
+        over = self.ends
+        if isinstance(over, list):
+            at = bisect_left(over, min(self.grains, MOST_KEPT), key=_given_back)
+            over = over[at][0] if at < len(over) else None
+        if over is None or (self.expires_us is not None and self.expires_us < over):
             return self.expires_us
-        return self.closed_us
+        return over
+
+    def end_times(self) -> list[tuple[int, int]]:
+        """`ends`, each time with what was given back until then."""
+        if isinstance(self.ends, list):
+            return self.ends
+        if self.ends is None:
+            return []
+        return [(self.ends, MOST_KEPT if self.created_us is None else min(max(0, self.grains), MOST_KEPT))]
+
+    @property
+    def left(self) -> int:
+        """How much of it is not given back by all that is known, in grains; as if it did not expire."""
+        if self.ends is None:
+            return self.grains
+        return _left(self.grains, self.ends[-1][1]) if isinstance(self.ends, list) else 0
+
+    def give_back(self, at_us: int, qty: float) -> None:
+        """At `at_us`, `qty` of it was given back. Cost: those that are known of a later time."""
+        given = max(0, round(qty * GRAIN))
+        if self.ends is None and self.created_us is not None and given == self.grains:
+            self.ends = at_us
+            return
+        ends = self.ends = self.end_times()
+        at = bisect_left(ends, (at_us,))
+        if at == len(ends) or ends[at][0] > at_us:
+            ends.insert(at, (at_us, ends[at - 1][1] if at else 0))
+        for later in range(at, len(ends)):
+            one_us, until = ends[later]
+            ends[later] = one_us, min(until + given, MOST_KEPT)
+
+    def forget(self, horizon_us: int) -> bool:
+        """Of what was given back before `horizon_us`, keep how much that was in all; whether there was more."""
+        upto = bisect_left(self.ends, (horizon_us,)) if isinstance(self.ends, list) else 0
+        if upto < 2:
+            return False
+        self.ends = self.end_times()[upto - 1 :]
+        return True
 
 
 #: The same with the records by id.
@@ -49,8 +105,10 @@ class Reservations:
 
     What arrives of a reservation after its end was forgotten counts as a new one.
 
-    Memory: one record a reservation and two numbers a step. Cost: O(log n) a change, and a question O(log n + steps
-    since the last one). State: the records and the span.
+    Memory: one record a reservation, three numbers for each time a part of it was given back (of those before the
+    horizon of `forget`, one), and two numbers a step. Cost: O(log n) a change, and a question O(log n + steps since the
+    last one); what was given back before parts that are known already, as much as there are of those. State: the
+    records and the span.
     """
 
     __slots__ = ("_at", "_changes", "_holds", "_packed", "_times", "from_us", "sum_grains", "until_us")
@@ -132,26 +190,35 @@ class Reservations:
             if (created_us, qty) >= (hold.created_us, hold.qty):
                 return
             self._put(hold, -1)
+        hold.ends = hold.end_times() or None  # what was all of it may be a part now
         hold.created_us, hold.qty, hold.expires_us = created_us, qty, expires_us
         self._put(hold, 1)
 
-    def close(self, name: str, closed_us: int) -> None:
-        """A reservation is over; the earliest time said of it counts."""
+    def end(self, name: str, ended_us: int, qty: float) -> None:
+        """So much of a reservation was consumed, released or rejected."""
         hold = self.holds.get(name)
         if hold is None:
             hold = self.holds[name] = Hold()
-        if hold.closed_us is not None and closed_us >= hold.closed_us:
+        began_us, expires_us = hold.created_us, hold.expires_us
+        if hold.ends is None and expires_us is None and qty == hold.qty and began_us is not None:  # nearly always
+            hold.ends = ended_us
+            self._put_step(max(began_us, ended_us), -round(qty * GRAIN), goes_on=True)
             return
-        if hold.created_us is None:
-            hold.closed_us = closed_us
+        if began_us is None or (expires_us is not None and ended_us >= expires_us):
+            hold.give_back(ended_us, qty)
             return
-        if hold.end_us is None:  # nothing is to be taken back but what it holds from now on
-            hold.closed_us = closed_us
-            self._put_step(max(hold.created_us, closed_us), -round(hold.qty * GRAIN), goes_on=True)
+        if hold.ends is not None and ended_us < hold.end_times()[-1][0]:
+            self._put(hold, -1)
+            hold.give_back(ended_us, qty)
+            self._put(hold, 1)
             return
-        self._put(hold, -1)
-        hold.closed_us = closed_us
-        self._put(hold, 1)
+        before = hold.left
+        hold.give_back(ended_us, qty)
+        change = hold.left - before
+        if change:  # nothing is to be taken back but what it holds from now on
+            self._put_step(max(began_us, ended_us), change, goes_on=True)
+            if expires_us is not None:
+                self._put_step(max(began_us, expires_us), -change, goes_on=False)
 
     def held(self, instant_us: int) -> float:
         """How much is reserved at `instant_us`."""
@@ -160,9 +227,10 @@ class Reservations:
         return self.sum_grains / GRAIN
 
     def forget(self, horizon_us: int) -> None:
-        """Drop those that were over before `horizon_us`, and those that ended then without a beginning."""
+        """Drop those that were over before `horizon_us`, and those of which nothing but ends before it is known."""
         kept = {name: hold for name, hold in self.holds.items() if not _is_over(hold, horizon_us)}
-        if len(kept) < len(self.holds):
+        shortened = [hold.forget(horizon_us) for hold in kept.values() if type(hold.ends) is list]
+        if len(kept) < len(self.holds) or any(shortened):
             self.__init__()  # type: ignore[misc] # as new
             self._holds = kept
             self._walk(END_OF_TIME_US - 1)
@@ -194,8 +262,8 @@ class Reservations:
 
     def _put(self, hold: Hold, sign: int) -> None:
         begins = True
-        for instant, change in _steps(hold):  # what expires will do so later, what was closed has ended
-            self._put_step(instant, sign * change, goes_on=begins or hold.closed_us is not None)
+        for instant, change in _steps(hold):  # what expires will do so later, what was given back was so
+            self._put_step(instant, sign * change, goes_on=begins or hold.ends is not None)
             begins = False
 
     def _put_step(self, instant: int, change: int, *, goes_on: bool) -> None:
@@ -221,28 +289,51 @@ class Reservations:
             self._at = bisect_right(times, self.from_us)
 
 
-def _steps(hold: Hold) -> tuple[tuple[int, int], ...]:
-    """When the hold begins and ends to take stock away, with how much."""
-    if hold.created_us is None:
-        return ()
-    amount, end = round(hold.qty * GRAIN), hold.end_us
-    if end is None:
-        return ((hold.created_us, amount),)
-    return ((hold.created_us, amount), (end, -amount)) if end > hold.created_us else ()
+def _steps(hold: Hold) -> list[tuple[int, int]]:
+    """When the hold begins to take stock away, and gives it back, with how much."""
+    began_us, expires_us = hold.created_us, hold.expires_us
+    if began_us is None:
+        return []
+    amount = held = hold.grains
+    steps = [(began_us, amount)]
+    if hold.ends is not None:
+        for at_us, given in hold.end_times():
+            if expires_us is not None and at_us >= expires_us:
+                break
+            left = _left(amount, given)
+            if left != held:
+                steps.append((max(began_us, at_us), left - held))
+                held = left
+    if held and expires_us is not None:
+        steps.append((max(began_us, expires_us), -held))
+    return steps
+
+
+def _left(amount: int, given: int) -> int:
+    """What is left of a reservation; nothing, once something was given back, of one of nothing or less."""
+    return 0 if given >= amount or given >= MOST_KEPT else amount - given
+
+
+def _given_back(end: tuple[int, int]) -> int:
+    return end[1]
 
 
 def _packed(holds: dict[str, Hold]) -> bytes:
-    """Five values a record, times relative to the record before."""
+    """Five values a record, times relative to the record before; a list of ends as times and what they come to."""
     values: list[object] = []
     before = 0
     for name, hold in holds.items():
-        created, closed, expires = hold.created_us, hold.closed_us, hold.expires_us
+        created, ends, expires = hold.created_us, hold.ends, hold.expires_us
         if created is None:
             created_in, base = None, before
         else:
             created_in, base = created - before, created
-        closed_in = None if closed is None else closed - base
-        values += (name, shortest(hold.qty), created_in, closed_in, None if expires is None else expires - base)
+        ends_in: int | list[int] | None = None
+        if isinstance(ends, list):
+            ends_in = [value for at_us, given in ends for value in (at_us - base, given)]
+        elif ends is not None:
+            ends_in = ends - base
+        values += (name, shortest(hold.qty), created_in, ends_in, None if expires is None else expires - base)
         before = base
     return pack_values(values) if values else b""
 
@@ -251,12 +342,17 @@ def _unpacked(packed: bytes) -> dict[str, Hold]:
     holds: dict[str, Hold] = {}
     before = 0
     values = iter(unpack_values(packed) if packed else ())
-    for name, qty, created_in, closed_in, expires_in in zip(*[values] * 5, strict=True):
+    for name, qty, created_in, ends_in, expires_in in zip(*[values] * 5, strict=True):
         base = before if created_in is None else before + created_in
+        ends: Ends = None
+        if isinstance(ends_in, list):
+            ends = [(base + at_in, given) for at_in, given in zip(ends_in[::2], ends_in[1::2], strict=True)]
+        elif ends_in is not None:
+            ends = base + ends_in
         holds[name] = Hold(
             float(qty),
             None if created_in is None else base,
-            None if closed_in is None else base + closed_in,
+            ends,
             None if expires_in is None else base + expires_in,
         )
         before = base
@@ -264,5 +360,7 @@ def _unpacked(packed: bytes) -> dict[str, Hold]:
 
 
 def _is_over(hold: Hold, horizon_us: int) -> bool:
-    end = hold.closed_us if hold.created_us is None else hold.end_us
-    return end is not None and end < horizon_us
+    if hold.created_us is None:
+        return hold.end_times()[-1][0] < horizon_us
+    end_us = hold.end_us
+    return end_us is not None and end_us < horizon_us

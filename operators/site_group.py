@@ -83,6 +83,7 @@ class SiteGroup:
         self._windows.update(run for run in piece.changes if run)
         for run in piece.changes:
             self._doubts.ask(run.doubts)
+            self._doubts.note(run.late_starts)
         tallies: list[Tally] = []
         for tally in piece.tallies:
             (self._moves if tally.metric == ORDER_MOVED else tallies).append(tally)

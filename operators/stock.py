@@ -63,7 +63,7 @@ class StockReconciler(StockRules):
     O(systems) per check; and packing and unpacking, some microseconds each, where more happens to an item at rest.
     """
 
-    VERSION = 6
+    VERSION = 7
     #: So many objects, and as many that were not asked for since, are kept before the latter are packed.
     #: Where there are fewer items than that in all, none is left at rest when something is said of it.
     MOST_AWAKE = 8192
@@ -124,7 +124,7 @@ class StockReconciler(StockRules):
                 holds = item.holds or item.reservations
                 holds.create(event.reservation_id, occurred, event.qty, None)
                 if item.said_us >= open_end or not open_begin <= occurred < open_end:
-                    self._touch_since(occurred, key, item, now)
+                    self._touch_reserved(arrived, key, item)
                     due_us = self._due_us()
                 elif item.said_us >= open_begin and item.touched_us != open_end:
                     item.touched_us = open_end
@@ -264,8 +264,9 @@ class StockReconciler(StockRules):
         Raises:
             StateError: it is of a version that it can't read.
         """
-        if state.version not in (5, self.VERSION):  # in 5 `folded` was a number of periods: less than any time
-            raise StateError(f"stock state of version {state.version}; this code reads 5 and {self.VERSION}")
+        # In 5 `folded` was a number of periods: less than any time. Up to 6 a reservation was over with its first end.
+        if state.version not in (5, 6, self.VERSION):
+            raise StateError(f"stock state of version {state.version}; this code reads 5 to {self.VERSION}")
         self._forget_us, self._folded = state.forget_us, state.folded
         self._items.restore(self._items.together(state.items))
         self._judge.restore(state.timers, state.settles_us)

@@ -1,15 +1,34 @@
 """What is said of an item's stock: its signals and late events, in words an operations lead understands."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from operators.findings import next_version, signal_id
 from operators.stock_item import Item
 from schemas.durations import SECOND_US, people_duration, people_time, rfc3339
-from schemas.events import Arrived, InventoryAdjusted, InventoryLevel, type_name
+from schemas.events import (
+    Arrived,
+    InventoryAdjusted,
+    InventoryLevel,
+    PoCreated,
+    ReservationConsumed,
+    ReservationCreated,
+    ReservationRejected,
+    ReservationReleased,
+    type_name,
+)
 from schemas.rows import LateEvent, Signal
 
 DETECTOR = "stock_reconciler"
 STAGE = "stock_windows"
+_OF_AN_ITEM = (
+    InventoryLevel,
+    InventoryAdjusted,
+    ReservationCreated,
+    ReservationReleased,
+    ReservationRejected,
+    ReservationConsumed,
+)
 _settle_words = lru_cache(people_duration)
 #: Of a second: findings that close come in crowds.
 _second_words = lru_cache(256)(people_time)
@@ -79,11 +98,34 @@ def _evidence(item: Item) -> list[str]:
     return [entries[-1][2] for entries in item.entries.values()]
 
 
-def late_stock_row(arrived: Arrived, window_start_us: int, system: str) -> LateEvent:
-    """The record of a level or an adjustment that came too late for its windows."""
+def late_stock_row(arrived: Arrived, window_start_us: int) -> LateEvent:
+    """The record of an event that came too late for windows of one item; the last of them begins at `window_start_us`.
+
+    Of a level or an adjustment that is the last that holds it, of a reservation the last in which it would have
+    counted.
+    """
     event = arrived.event
-    assert isinstance(event, InventoryLevel | InventoryAdjusted)
-    what = f"on_hand {event.on_hand:g}" if isinstance(event, InventoryLevel) else f"on_hand {event.delta:+g}"
+    assert isinstance(event, _OF_AN_ITEM)
+    if isinstance(event, InventoryLevel):
+        what = f"on_hand {event.on_hand:g} of {event.system}"
+    elif isinstance(event, InventoryAdjusted):
+        what = f"on_hand {event.delta:+g} of {event.system}"
+    elif isinstance(event, ReservationCreated):
+        what = f"reserved {event.qty:+g}"
+    else:
+        what = f"reserved {-event.qty:+g}"
+    return _late_row(arrived, window_start_us, f"{event.sku} at {event.node}", what)
+
+
+def late_order_row(arrived: Arrived, window_start_us: int, skus: Sequence[str]) -> LateEvent:
+    """The record of a purchase order that came too late for windows in which these items were expected."""
+    event = arrived.event
+    assert isinstance(event, PoCreated)
+    return _late_row(arrived, window_start_us, f"{', '.join(skus)} at {event.node}", f"expected by {event.po_id}")
+
+
+def _late_row(arrived: Arrived, window_start_us: int, items: str, what: str) -> LateEvent:
+    event = arrived.event
     return LateEvent(
         topic=arrived.topic,
         partition=arrived.partition,
@@ -94,6 +136,6 @@ def late_stock_row(arrived: Arrived, window_start_us: int, system: str) -> LateE
         event_id=event.event_id,
         occurred_at_us=arrived.occurred_us,
         window_start_us=window_start_us,
-        effect=f"{event.sku} at {event.node}, window from {rfc3339(window_start_us)}: {what} of {system}",
+        effect=f"{items}, window from {rfc3339(window_start_us)}: {what}",
         seen_at_us=arrived.arrival_us,
     )

@@ -7,7 +7,7 @@ from operators.resting import Resting
 from operators.stock_at_rest import StockAtRest
 from operators.stock_awake import HEAD, keep_awake
 from operators.stock_entries import LEVEL
-from operators.stock_findings import late_stock_row
+from operators.stock_findings import late_order_row, late_stock_row
 from operators.stock_item import Item, item_key
 from operators.stock_judge import StockJudge, StockOutput
 from operators.stock_record import pack_item, unpack_item
@@ -75,7 +75,7 @@ class StockRules:
         until = item.note(event.system, entry, pane if occurred <= now else END_OF_TIME_US)
         late = self._schedule.touch(key, occurred, now)
         if late:
-            self._out.append(late_stock_row(arrived, late[-1] - self._windows.size_us, event.system))
+            self._out.append(late_stock_row(arrived, late[-1] - self._windows.size_us))
         if item.said_us >= pane + self._windows.slide_us:  # what is said since carries this on
             last = END_OF_TIME_US if until is None else until
             for one in item.panes(pane, last, self._windows.slide_us):
@@ -99,8 +99,8 @@ class StockRules:
             if expires is not None:
                 self._judge.look_at(expires, key, now)
         else:
-            reservations.close(event.reservation_id, occurred)
-        self._touch_since(occurred, key, item, now)
+            reservations.end(event.reservation_id, occurred, event.qty)
+        self._touch_reserved(arrived, key, item)
         self._judge.judge(key, item, now)
 
     def _expect(self, event: Event, arrived: Arrived) -> None:
@@ -109,6 +109,7 @@ class StockRules:
             return
         due, occurred, now = to_us(event.expected_at), arrived.occurred_us, arrived.arrival_us
         ordered: dict[str, float] = {}
+        missed: dict[str, int] = {}
         for line in event.lines or ():
             ordered[line.sku] = ordered.get(line.sku, 0.0) + line.qty
         for sku, qty in ordered.items():
@@ -118,8 +119,12 @@ class StockRules:
                 item.expected(event.po_id).say(occurred, due, qty)
                 self._judge.look_at(due - horizon_us, key, now)
                 self._judge.look_at(due, key, now)
-                self._touch_since(occurred, key, item, now)
+                late = self._touch_since(occurred, key, item, now)
+                if late is not None:
+                    missed[sku] = late
                 self._judge.judge(key, item, now)
+        if missed:
+            self._out.append(late_order_row(arrived, max(missed.values()) - self._windows.size_us, sorted(missed)))
 
     def _item(self, key: str) -> Item:
         """The item, a new one where there is none, with all folding that was due done."""
@@ -138,20 +143,26 @@ class StockRules:
             return self._item(key)
         return item
 
-    def _touch_since(self, occurred: int, key: str, item: Item, now: int) -> None:
-        """The windows that end after `occurred`: what is available in them changed."""
-        windows = self._windows
+    def _touch_reserved(self, arrived: Arrived, key: str, item: Item) -> None:
+        """The windows that a reservation, or what is given back of one, counts in; those it came too late for."""
+        late = self._touch_since(arrived.occurred_us, key, item, arrived.arrival_us)
+        if late is not None:
+            self._out.append(late_stock_row(arrived, late - self._windows.size_us))
+
+    def _touch_since(self, occurred: int, key: str, item: Item, now: int) -> int | None:
+        """The windows that end after `occurred`: what is available in them changed; the last it was too late for."""
+        windows, late = self._windows, None
         end = occurred - occurred % windows.slide_us + windows.slide_us
         oldest = end - windows.size_us
         if item.said_us < oldest:
-            return
+            return None
         if item.said_us < end and windows.size_us == windows.slide_us:
-            self._schedule.touch_window(key, end, now)
-        else:
-            for pane in item.panes(oldest, END_OF_TIME_US, windows.slide_us):
-                for end in self._windows.ends(pane):
-                    if end > occurred:
-                        self._schedule.touch_window(key, end, now)
+            return None if self._schedule.touch_window(key, end, now) else end
+        for pane in item.panes(oldest, END_OF_TIME_US, windows.slide_us):
+            for end in self._windows.ends(pane):
+                if end > occurred and not self._schedule.touch_window(key, end, now):
+                    late = end
+        return late
 
     def _pass_time(self, before: int) -> None:
         """Write windows and confirm findings that are due before `before`, in the order in which they are due."""

@@ -381,14 +381,13 @@ def reserved(events: Sequence[Any], holds: Sequence[Any], system: str, instant: 
     for name in {event.reservation_id for event in holds}:
         mine = [event for event in holds if event.reservation_id == name]
         created = [event for event in mine if isinstance(event, ReservationCreated)]
-        closed = [_at(event) for event in mine if not isinstance(event, ReservationCreated)]
         if not created:
             continue
         first = min(created, key=lambda event: (_at(event), event.qty))
-        if first.expires_at is not None:
-            closed.append(to_us(first.expires_at))
-        if _at(first) <= instant and not any(one <= instant for one in closed):
-            total += first.qty
+        if _at(first) > instant or (first.expires_at is not None and to_us(first.expires_at) <= instant):
+            continue
+        ends = [event.qty for event in mine if not isinstance(event, ReservationCreated) and _at(event) <= instant]
+        total += max(first.qty - sum(max(0.0, qty) for qty in ends), 0.0) if ends else first.qty
     return total
 
 

@@ -7,10 +7,13 @@ import msgspec
 import pytest
 
 from operators.case_state import HandoffState
+from operators.group_state import SitePiece
+from operators.groups import CaseGroup
 from operators.handoff_windows import HandoffWindows, HandoffWindowsState
 from operators.handoffs import HandoffTracker
 from operators.pipeline import PipelineSettings
 from operators.process_map import Handoff, ProcessMap
+from operators.slices import Slice
 from operators.stock import StockReconciler, StockSettings, StockState
 from operators.windows import WindowSettings
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, rfc3339
@@ -128,6 +131,54 @@ def test_a_longer_retention_does_not_write_windows_again_that_were_forgotten() -
     begun = {row.window_end_us: row.started for row in rows if isinstance(row, HandoffWindow) and row.started}
     assert not [end for end in begun if end <= START_US + MINUTE_US]
     assert [row for row in rows if isinstance(row, LateEvent)]
+
+
+class Counted:
+    """A case group, and the windows that its changes go to."""
+
+    def __init__(self, retention_us: int) -> None:
+        self.settings = shop_settings(retention_us=retention_us, close_at_us=CLOSE_US)
+        self.cases = CaseGroup("case:0000", self.settings)
+        self.windows = HandoffWindows(self.settings.process.handoff, self.settings.handoff_windows)
+
+    def take(self, log: list[Said], upto_us: int) -> list[LateEvent]:
+        """What of the log is recorded as late."""
+        events = arrivals(log)
+        (lane,) = self.settings.lanes
+        said = self.cases.on_batch([Slice(lane, upto_us, events[-1].arrival_us, events)])
+        for _, piece in said.pieces:
+            assert isinstance(piece, SitePiece)
+            self.windows.update(piece.changes)
+        return [row for row in self.windows.advance(upto_us) if isinstance(row, LateEvent)]
+
+    def resumed(self, retention_us: int) -> "Counted":
+        """As it was kept, with another retention."""
+        other = Counted(retention_us)
+        other.cases.restore(self.cases.snapshot())
+        other.windows.restore(
+            msgspec.msgpack.decode(msgspec.msgpack.encode(self.windows.snapshot()), type=HandoffWindowsState)
+        )
+        return other
+
+
+@pytest.mark.parametrize("more", [[DAY_US], [2 * DAY_US, DAY_US]], ids=["longer", "longer than that, and back"])
+def test_what_is_too_late_by_the_shorter_retention_is_recorded_under_a_longer_one(more: list[int]) -> None:
+    """Whatever the settings became since: those windows are closed."""
+    begins = [Said(n, "order.approved", n, 60 * n, 0, 1, 1) for n in range(7)]
+    late = [Said(20 + n, type_, 30 + n, 20 + n, 3_700 + 10 * n, 1, 1) for n, type_ in enumerate(CASE_TYPES)]
+    late += [Said(60 + n, "order.allocated", n, 61 * n, 3_900, 1, 1) for n in range(7)]
+    before, one = Counted(10 * MINUTE_US), Counted(10 * MINUTE_US)
+    for job in (before, one):
+        assert job.take(begins, START_US + HOUR_US) == []
+    for retention_us in more:
+        one = one.resumed(retention_us)
+    expected = before.take(late, START_US + 2 * HOUR_US)
+    assert len(expected) > 20
+    assert one.take(late, START_US + 2 * HOUR_US) == expected
+    again = one.resumed(more[-1])
+    assert again.take([Said(90, "order.approved", 90, 60, 7_300, 1, 1)], START_US + 3 * HOUR_US) != []
+    in_time = [Said(91, "order.approved", 91, 2 * 3_600, 10_000, 1, 1)]
+    assert again.take(in_time, START_US + 5 * HOUR_US) == []
 
 
 # --- stock ------------------------------------------------------------------------------------------------------

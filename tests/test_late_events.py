@@ -37,6 +37,26 @@ def missed(windows: WindowSettings, instant: int, arrival: int) -> int | None:
     return closed[-1] - windows.size_us if closed else None
 
 
+def missed_by_reservation(windows: WindowSettings, events: list[Said], reservation: Said) -> int | None:
+    """The start of the last window with stock of its item in which it would have counted, had it come in time."""
+    ends = {
+        first + step
+        for one in events
+        if one.type.startswith("inventory") and item_of(one) == item_of(reservation)
+        if (one.arrival_us, one.number) < (reservation.arrival_us, reservation.number)
+        for first in [(one.occurred_us // windows.slide_us + 1) * windows.slide_us]
+        for step in range(0, windows.size_us, windows.slide_us)
+    }
+    kept_us = max(windows.retention_us, windows.grace_us)
+    closed = [end for end in ends if reservation.occurred_us < end < reservation.arrival_us - kept_us]
+    return max(closed) - windows.size_us if closed else None
+
+
+def item_of(one: Said) -> tuple[object, object]:
+    body = one.body()
+    return body["sku"], body["node"]
+
+
 def counted(events: list[Event], process: ProcessMap) -> dict[oracles.PassKey, Counted]:
     """What each pass counts for: (handoff, scope, what, when, latency)."""
     out = {}
@@ -117,8 +137,9 @@ def test_late_stock_is_recorded_once_and_still_counts(events: list[Said], shape:
     late = {row.event_id: row.window_start_us for row in recorded}
     expected = {
         f"e{one.number}": missed(windows, one.occurred_us, one.arrival_us)
-        for one in events
         if one.type.startswith("inventory")
+        else missed_by_reservation(windows, events, one)
+        for one in events
     }
     assert late == {event_id: start for event_id, start in expected.items() if start is not None}
     assert len(recorded) == len(late)

@@ -102,6 +102,42 @@ def test_a_sender_that_is_always_slow_but_not_always_as_slow_has_no_wrong_clock(
     assert out_of_sequence(run(log)[0]) == log.truly == {("o216", "approval")}
 
 
+def test_a_feed_that_delays_all_messages_alike_is_no_clock_that_was_always_behind() -> None:
+    """What follows an approval is known before it is: so it is late. Nothing that is true is withheld."""
+    log = orders(40, early_s=dict.fromkeys(range(186, 240, 12), 60.0), queued_s=dict.fromkeys(range(40), 90.0))
+    rows, withheld = run(log)
+    assert out_of_sequence(rows) == log.truly != set()
+    assert withheld == {}
+
+
+def test_a_clock_that_was_always_behind_is_not_taken_for_a_delay_by_what_truly_ended_early() -> None:
+    clock = WrongClock(OMS, -90)
+    log = orders(45, [clock], early_s=dict.fromkeys(range(180, 270, 7), 20.0))
+    rows, withheld = run(log)
+    assert {step for step in out_of_sequence(rows) if minute_of(step) > 30} <= log.truly
+    assert withheld[OMS] > 60
+
+
+@FEW
+@given(
+    delay_s=st.integers(70, 900),
+    early=st.dictionaries(st.integers(190, 260), st.integers(3, 900), max_size=5),
+    seed=st.integers(0, 9),
+    groups=st.integers(1, 3),
+)
+def test_what_is_told_of_a_feed_with_a_fixed_delay_is_what_truly_was(
+    delay_s: int, early: dict[int, int], seed: int, groups: int
+) -> None:
+    log = orders(
+        45,
+        early_s={n: float(s) for n, s in early.items()},
+        queued_s=dict.fromkeys(range(-20, 45), float(delay_s)),
+        seed=seed,
+    )
+    job = PurePipeline(log.partitions, pipeline_settings(groups=groups), 1_000)
+    assert out_of_sequence(job.run()) == log.truly
+
+
 @FEW
 @given(
     source=st.sampled_from([SHOP, OMS, WMS]),

@@ -11,7 +11,7 @@ from operators import sequence_doubts
 from operators.case_state import Finding, Pass, PassExtras
 from operators.detectors.clock_offsets import SourceOffset, offset_tally
 from operators.detectors.events import CELL_US
-from operators.findings import AHEAD_US, BEHIND_US, Doubt, Misdated, OddTime, misdated, odd_time
+from operators.findings import AHEAD_US, BEHIND_US, Doubt, LateStart, Misdated, OddTime, misdated, odd_time
 from operators.handoff_changes import PassRun
 from operators.handoff_findings import pass_signal
 from operators.handoffs import HandoffTracker
@@ -156,13 +156,69 @@ def test_what_corrects_a_finding_that_was_told_is_told() -> None:
     assert doubts.withheld == {}
 
 
+def late(time: str, delay_s: float, source: str = OMS) -> LateStart:
+    return LateStart(at(time), source, round(delay_s * SECOND_US))
+
+
+@pytest.mark.parametrize(
+    ("lates", "is_told"),
+    [
+        ([late("10:20", 600)] * 5, True),
+        ([late("10:20", 600)] * 4, False),
+        ([late("10:20", 715)] * 5, True),
+        ([late("10:20", 300)] * 5, False),  # what a queue holds up for less says nothing of ten minutes
+        ([late("10:20", 600, "wms-1")] * 5, False),
+        ([late("09:50", 600)] * 5, False),  # too long ago
+        ([late("10:20:30", 600)] * 100, True),
+    ],
+)
+def test_a_source_whose_effects_come_before_it_says_why_is_late_and_its_clock_is_right(
+    lates: list[LateStart], is_told: bool
+) -> None:
+    doubts = SequenceDoubts()
+    heard(doubts, *is_off("10:00", -600))
+    doubts.note(lates)
+    doubts.ask([doubt("10:20:10", 590, early_s=-601)])
+    assert told(doubts, "10:21") == ["o10:20:10"] * is_told
+    assert doubts.withheld == ({} if is_told else {OMS: 1})
+
+
+def test_where_more_is_dated_before_its_cause_than_comes_after_its_effect_it_is_the_clock() -> None:
+    doubts = SequenceDoubts()
+    heard(doubts, *is_off("10:00", -600))
+    doubts.note([late("10:20", 600)] * 6)
+    doubts.ask([doubt(f"10:20:{second}", 590, early_s=-601) for second in range(10, 18)])
+    assert told(doubts, "10:21") == [f"o10:20:{second}" for second in range(10, 16)]
+    assert doubts.withheld == {OMS: 2}
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "is_late"),
+    [
+        ("10:00:00", "10:00:20", True),
+        ("10:00:00", "10:02:29", True),
+        ("10:00:00", "10:02:31", False),  # so close to the start's arrival that it could have followed it
+        ("10:00:10", "10:00:00", False),  # the wrong order
+        ("10:04:30", "10:04:40", False),  # not odd
+    ],
+)
+def test_a_start_that_came_long_after_its_end_is_late(started: str, ended: str, is_late: bool) -> None:
+    tracker = HandoffTracker(process_map(APPROVAL))
+    play = Script(tracker)
+    play.send(ended, "order.approved", order_id="o1", occurred=ended)
+    play.send("10:05:00", "order.created", order_id="o1", lines=[], source="shop-1", occurred=started)
+    expected = [LateStart(at("10:05"), "shop-1", at("10:05") - at(started))] if is_late else []
+    assert tracker.changes.late_starts == expected
+
+
 @given(
     st.lists(
         st.one_of(
             st.tuples(st.integers(0, 300), st.sampled_from([0, -600, -630]), st.booleans()),
             st.tuples(st.integers(0, 300), st.integers(500, 700)),
+            st.tuples(st.integers(0, 300)),
         ),
-        max_size=20,
+        max_size=30,
     ),
     st.sets(st.integers(1, 20)),
 )
@@ -171,7 +227,9 @@ def test_any_way_to_the_same_minute_tells_the_same(said: Sequence[tuple[int, ...
 
     def give(doubts: SequenceDoubts, one: tuple[int, ...]) -> None:
         time = f"10:{one[0] // 60:02}:{one[0] % 60:02}"
-        if len(one) == 3:
+        if len(one) == 1:
+            doubts.note([late(time, 600 + one[0] % 60)] * 2)
+        elif len(one) == 3:
             heard(doubts, time[:5], one[1], bool(one[2]), OMS)
         else:
             doubts.ask([doubt(time, one[1], early_s=-640)])
@@ -269,17 +327,80 @@ def test_a_doubt_about_a_pass_lasts_until_it_is_taken_back() -> None:
     ]
 
 
-def test_an_impossible_state_in_doubt_is_told_once_nothing_is_odd_about_it() -> None:
-    tracker = HandoffTracker(process_map(FORBIDDEN))
-    play = Script(tracker)
-    play.send("10:00", "order.cancelled", order_id="o1")
-    assert found(play.send("10:00:05", "order.approved", order_id="o1", occurred="10:01", source="shop-1")) == []
-    (asked,) = tracker.changes.doubts
+class Forbidden:
+    """An order that is approved and cancelled: what is found of it, by the tracker and of what is in doubt, as told."""
+
+    def __init__(self) -> None:
+        self.tracker, self.doubts = HandoffTracker(process_map(FORBIDDEN)), SequenceDoubts()
+        self.play = Script(self.tracker)
+        self.told: list[str] = []
+
+    def send(self, arrival: str, what: str, dated: str = "", source: str = "shop-1") -> None:
+        self.told += found(
+            self.play.send(arrival, f"order.{what}", order_id="o1", source=source, occurred=dated or arrival)
+        )
+        for part in self.tracker.changes.taken():
+            for run in part:
+                self.doubts.ask(msgspec.msgpack.decode(msgspec.msgpack.encode(run.doubts), type=list[Doubt]))
+
+    def until(self, time: str) -> list[str]:
+        """All that was told until then; what is kept is read back."""
+        self.told += found(self.doubts.advance(at(time)))
+        kept = msgspec.msgpack.decode(msgspec.msgpack.encode(self.doubts.snapshot()), type=DoubtsState)
+        self.doubts = SequenceDoubts()
+        self.doubts.restore(kept)
+        return self.told
+
+
+def test_an_impossible_state_that_was_withheld_is_told_once_nothing_is_odd_about_it() -> None:
+    order = Forbidden()
+    order.send("09:59:30", "approved", dated="10:00:10")
+    order.send("10:00:00", "cancelled", source=OMS)
+    assert order.until("10:01") == []
+    assert order.doubts.withheld == {"shop-1": 1}
+    order.send("10:02", "approved")
+    assert order.until("10:03") == ["impossible_state approved_after_cancel o1 since 10:02"]
+    order.send("10:04", "approved")
+    order.send("10:05", "approved", dated="10:07")
+    assert len(order.until("10:30")) == 1
+
+
+@pytest.mark.parametrize("dated", ["10:02", "10:03"], ids=["no doubt", "a doubt again"])
+def test_an_impossible_state_that_was_told_in_spite_of_a_doubt_is_not_told_again(dated: str) -> None:
+    order = Forbidden()
+    order.send("10:00:00", "cancelled", source=OMS)
+    order.send("10:00:05", "approved", dated="10:01")  # ahead by less than that
+    (asked,) = order.doubts.snapshot().waiting[0][1]
     assert asked.why == Misdated(MINUTE_US, OddTime("shop-1", 55 * SECOND_US), None)
-    play.send("10:00:06", "order.approved", order_id="o1", occurred="10:01", source="shop-1")
-    assert len(tracker.changes.doubts) == 1  # nothing new
-    told_now = play.send("10:02", "order.approved", order_id="o1")
-    assert found(told_now) == ["impossible_state approved_after_cancel o1 since 10:02"]
+    order.send("10:00:06", "approved", dated="10:00:10")  # nothing new
+    assert order.doubts.sizes()["waiting"] == 1
+    assert order.until("10:01") == ["impossible_state approved_after_cancel o1 since 10:01"]
+    order.send("10:02", "approved", dated=dated)
+    assert len(order.until("10:30")) == 1
+    assert order.doubts.withheld == {}
+
+
+def test_an_impossible_state_that_waits_in_several_findings_is_told_once() -> None:
+    order = Forbidden()
+    heard(order.doubts, *is_off("10:00", suspect=True))
+    order.send("10:00:00", "approved")
+    order.send("10:05", "cancelled", dated="09:55", source=OMS)
+    order.send("10:06", "approved")
+    assert order.until("10:10") == []
+    assert order.doubts.sizes()["waiting"] == 2
+    at_the_end = SequenceDoubts()
+    at_the_end.restore(order.doubts.snapshot())
+    assert found(at_the_end.end()) == ["impossible_state approved_after_cancel o1 since 10:00"]
+    assert order.until("10:40") == ["impossible_state approved_after_cancel o1 since 10:00"]
+
+
+def test_a_doubt_that_is_withheld_again_counts_once() -> None:
+    order = Forbidden()
+    order.send("09:59:30", "approved", dated="10:00:10")
+    order.send("10:00:00", "cancelled", source=OMS)
+    order.send("10:00:05", "cancelled", dated="09:59:50", source=OMS)
+    assert order.until("10:30") == []
+    assert order.doubts.withheld == {"shop-1": 1}
 
 
 # --- offsets -------------------------------------------------------------------------------------------------------

@@ -134,6 +134,31 @@ def test_negative_available_to_promise_by_reservations() -> None:
     assert found(reserve(play, "10:08", "released", 6)) == ["negative_atp node=n1 sku=k since 10:01 until 10:08"]
 
 
+@pytest.mark.parametrize("how", ["consumed", "released", "rejected"])
+def test_what_is_left_of_a_reservation_is_still_held(how: str) -> None:
+    play = script()
+    level(play, "10:00", "wms", 10)
+    reserve(play, "10:01", "created", 4)
+    reserve(play, "10:06", how, 1.5)
+    level(play, "10:06", "wms", 10)
+    assert last_promise(play, "10:11") == 7.5
+    reserve(play, "10:12", "released", 2)
+    level(play, "10:12", "wms", 10)
+    assert last_promise(play, "10:16") == 9.5
+    reserve(play, "10:21", "consumed", 9)  # more than there is left
+    level(play, "10:21", "wms", 10)
+    assert last_promise(play, "10:26") == 10
+
+
+def test_a_part_of_a_reservation_ends_no_oversell() -> None:
+    play = script()
+    level(play, "10:00", "wms", 5)
+    reserve(play, "10:01", "created", 8)
+    assert found(play.reach("10:07")) == ["negative_atp node=n1 sku=k since 10:01"]
+    assert found(reserve(play, "10:08", "consumed", 2)) == []
+    assert found(reserve(play, "10:09", "consumed", 1)) == ["negative_atp node=n1 sku=k since 10:01 until 10:09"]
+
+
 def test_a_reservation_that_expires_within_the_settle_time_is_no_oversell() -> None:
     play = script()
     level(play, "10:00", "wms", 5)
@@ -413,3 +438,20 @@ def test_findings_name_what_a_person_needs() -> None:
     assert signal.scope == {"sku": "k", "node": "n1"}
     assert signal.observed == "erp 80, wms 100"
     assert (signal.score, signal.evidence) == (0.2, ["e2", "e1"])
+
+
+def test_a_purchase_order_that_comes_too_late_for_its_windows_is_recorded_once() -> None:
+    windows = WindowSettings(5 * MINUTE, 5 * MINUTE, 5 * SECOND_US, 5 * MINUTE)
+    play = script(windows=windows, inbound_horizon=Duration(8 * HOUR_US))
+    for sku in ("k", "l", "m"):
+        level(play, "10:00", "wms", 10, sku=sku)
+    level(play, "10:22", "wms", 10, sku="m")
+    lines = [{"sku": sku, "qty": 5} for sku in ("l", "k", "none")]
+    late = play.send("10:23", "po.created", occurred="09:59", **(ORDERED | {"lines": lines}))
+    (told,) = [one for one in late if isinstance(one, LateEvent)]
+    assert (told.window_start_us, told.stage) == (at("10:00"), "stock_windows")
+    assert told.effect.startswith("k, l at n1, window from ")
+    assert told.effect.endswith(": expected by p1")
+    of_one = [{"sku": "m", "qty": 5}]
+    in_time = play.send("10:24", "po.created", occurred="10:21", **(ORDERED | {"po_id": "p2", "lines": of_one}))
+    assert [one for one in in_time if isinstance(one, LateEvent)] == []

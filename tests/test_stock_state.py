@@ -1,7 +1,8 @@
 """What an item comes to does not depend on when it was packed, kept, taken up again or brought up to date."""
 
-from collections.abc import Callable
-from typing import Any, get_args
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, get_args
 from unittest.mock import patch
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operators import stock_awake
-from operators.reservations import Hold, Reservations, ReservationsState
+from operators.reservations import OpenReservations, Reservations, ReservationsState
 from operators.stock import StockReconciler, StockSettings, StockState
 from operators.stock_awake import keep_awake
 from operators.stock_bytes import shortest
@@ -152,51 +153,148 @@ def test_forgetting_twice_is_forgetting_up_to_the_later(
 
 CHANGES = st.lists(
     st.tuples(
-        st.sampled_from("abc"),
-        st.sampled_from(["create", "close", "ask", "pack", "keep"]),
+        st.sampled_from("aab"),
+        st.sampled_from(["create", "end", "end", "ask", "pack", "keep"]),
         st.integers(-5, 30),
         QUANTITIES,
         st.none() | st.integers(0, 40),
     ),
     max_size=25,
 )
+#: Of one reservation: (when, how much, when it expires) of each time it was made; (when, how much) of each end.
+Life: TypeAlias = tuple[list[tuple[int, float, int | None]], list[tuple[int, float]]]
 
 
-@settings(max_examples=500, deadline=None)
+def grains_held(lives: Mapping[str, Life], instant: int) -> int:
+    """Millionths of a unit, added up from what was said of each."""
+    total = 0
+    for made, ends in lives.values():
+        if not made:
+            continue
+        created, qty, expires = min(made, key=lambda one: one[:2])
+        if created > instant or (expires is not None and expires <= instant):
+            continue
+        given = [max(0, round(part * 1_000_000)) for at, part in ends if at <= instant]
+        amount = round(qty * 1_000_000)
+        total += max(0, amount - sum(given)) if given else amount
+    return total
+
+
+def resumed(reservations: Reservations, how: str) -> Reservations:
+    """As they are after a snapshot of them at rest (`pack`), or awake (`keep`)."""
+    if how == "pack":
+        kept = msgspec.msgpack.encode(reservations.state())
+        return Reservations(msgspec.msgpack.decode(kept, type=ReservationsState | None))
+    awake = msgspec.msgpack.encode(reservations.open_state())
+    opened = msgspec.msgpack.decode(awake, type=OpenReservations | None)
+    return Reservations() if opened is None else Reservations.opened(opened)
+
+
+@settings(max_examples=1000, deadline=None)
 @given(changes=CHANGES)
 def test_what_is_held_equals_adding_up_all_reservations(
     changes: list[tuple[str, str, int, float, int | None]],
 ) -> None:
     reservations = Reservations()
-    holds: dict[str, Hold] = {}
+    lives: dict[str, Life] = {}
     for name, what, instant, qty, expires in changes:
-        if what == "pack":
-            kept = msgspec.msgpack.encode(reservations.state())
-            reservations = Reservations(msgspec.msgpack.decode(kept, type=ReservationsState | None))
-            continue
-        if what == "keep":
-            opened = reservations.open_state()
-            reservations = Reservations() if opened is None else Reservations.opened(opened)
-            continue
-        if what == "ask":
-            expected = sum(
-                round(hold.qty * 1_000_000)
-                for hold in holds.values()
-                if hold.created_us is not None
-                and hold.created_us <= instant
-                and (hold.end_us is None or hold.end_us > instant)
-            )
-            assert reservations.held(instant) == expected / 1_000_000
-            continue
-        hold = holds.setdefault(name, Hold())
-        if what == "create":
+        made, ends = lives.setdefault(name, ([], []))
+        if what in ("pack", "keep"):
+            reservations = resumed(reservations, what)
+        elif what == "ask":
+            assert reservations.held(instant) == grains_held(lives, instant) / 1_000_000
+        elif what == "create":
+            if not made or (instant, qty) < min((at, size) for at, size, _ in made):  # else: the first to come stays
+                made.append((instant, qty, expires))
             reservations.create(name, instant, qty, expires)
-            if hold.created_us is None or (instant, qty) < (hold.created_us, hold.qty):
-                hold.created_us, hold.qty, hold.expires_us = instant, qty, expires
         else:
-            reservations.close(name, instant)
-            hold.closed_us = instant if hold.closed_us is None else min(hold.closed_us, instant)
-    assert Reservations(reservations.state()).holds == holds
+            ends.append((instant, qty))
+            reservations.end(name, instant, qty)
+    for instant in range(-6, 42):
+        assert reservations.held(instant) == grains_held(lives, instant) / 1_000_000
+    assert Reservations(reservations.state()).holds == reservations.holds
+
+
+PARTS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0.5, 1.0, 2.0])), max_size=6)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    parts=PARTS,
+    later=PARTS,
+    expires=st.none() | st.integers(0, 40),
+    early=st.integers(0, 30),
+    horizon=st.integers(0, 30),
+    begins=st.booleans(),
+)
+def test_ends_that_are_forgotten_still_count(
+    parts: list[tuple[int, float]],
+    later: list[tuple[int, float]],
+    expires: int | None,
+    early: int,
+    horizon: int,
+    *,
+    begins: bool,
+) -> None:
+    """From the horizon on, whether forgotten in one go or two; what is over by then is kept no longer."""
+    early, horizon = sorted((early, horizon))
+    mindful, once, twice = Reservations(), Reservations(), Reservations()
+    for one in (mindful, once, twice):
+        if begins:
+            one.create("r", 0, 4.0, expires)
+        for at, qty in parts:
+            one.end("r", at, qty)
+    once.forget(horizon)
+    twice.forget(early)
+    twice.forget(horizon)
+    assert once.holds == twice.holds
+    if not once.holds:
+        assert mindful.held(horizon) == 0
+        return
+    assert sum(at < horizon for at, _ in once.holds["r"].end_times()) <= 1
+    for one in (mindful, once):
+        for at, qty in later:
+            one.end("r", horizon + at, qty)
+    assert [one.held(at) for one in (mindful, once) for at in range(horizon, 70)] == [
+        mindful.held(at) for at in range(horizon, 70)
+    ] * 2
+
+
+@pytest.mark.parametrize("parts", [1, 4_000])
+def test_a_part_costs_the_same_however_many_came_before(parts: int) -> None:
+    """In order of event time, that is: nothing of those before is looked at again."""
+    reservations = Reservations()
+    reservations.create("r", 0, 1e6, None)
+    for number in range(parts):
+        reservations.end("r", number, 1.0)
+    assert reservations.held(parts) == 1e6 - parts
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        reservations.end("r", parts, 1.0)
+    finally:
+        sys.setprofile(None)
+    assert calls < 30
+
+
+def test_reservations_of_states_before_parts_counted_are_over_with_their_first_end() -> None:
+    """Up to version 6 a record had one end, of all that was reserved; some had that alone."""
+    values = ["over", 6, 10, 5, None, "ended", 0.0, None, 3, None, "open", 2.0, 10, None, 90]
+    packed = Reservations((0, 0, 0, msgspec.msgpack.encode(values)))
+    holds = {"over": [6.0, 10, 15, None], "ended": [0.0, None, 13, None], "open": [2.0, 20, None, 110]}
+    awake = [0, 0, 0, holds]
+    opened = Reservations.opened(msgspec.msgpack.decode(msgspec.msgpack.encode(awake), type=OpenReservations))
+    assert packed.holds == opened.holds
+    for reservations in (packed, opened):
+        reservations.create("ended", 11, 7.0, None)
+        reservations.end("open", 50, 1.5)
+        reservations.create("over", 9, 8.0, None)  # two more, of which nobody said that they are over
+        assert [reservations.held(at) for at in (9, 10, 11, 13, 15, 20, 50, 110)] == [8, 8, 15, 8, 2, 4, 2.5, 2]
 
 
 def test_every_system_of_the_contract_has_a_number_in_packed_history() -> None:

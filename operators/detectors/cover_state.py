@@ -11,6 +11,8 @@ from operators.detectors.scopes import Cell
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
 
 _MOST_UNFILLED = 5_000
+#: An item is known to be in so many promotions; of more, those that started last.
+_MOST_PROMOTIONS = 100
 _HOUR_CELLS = HOUR_US // CELL_US
 #: So long lasts what nobody takes.
 FOR_EVER = float("inf")
@@ -76,8 +78,9 @@ class SkuState(msgspec.Struct, array_like=True):
     """What is kept of an item: stock of all nodes, its highest of late, what goes out, what comes, who is refused.
 
     `unfilled` are (arrival, event time, event id, impact tagged with the channel); `inbound` is by purchase order
-    (expected, units); `promotions` are those that are on, the one that started last at the end; `surge` (units an hour,
-    usual units an hour) holds until `raised_until_us`. `last` is what was wrong before, until there is stock again.
+    (expected, units); `promotions` are those that are on (of more than 100 the latest), the one that started last at
+    the end; `surge` (units an hour, usual units an hour) holds until `raised_until_us`. `last` is what was wrong
+    before, until there is stock again.
     """
 
     on_hand: float = 0.0
@@ -154,6 +157,8 @@ class SkuState(msgspec.Struct, array_like=True):
             self.promotions.pop(impact.tag, None)
             if starts:
                 self.promotions[impact.tag] = Promoting(event_id, at_us, impact.units)
+        if len(self.promotions) > _MOST_PROMOTIONS:
+            self.promotions = dict([*self.promotions.items()][-_MOST_PROMOTIONS:])
         return "promotion" in cells
 
     def take_orders(
