@@ -11,6 +11,7 @@ import msgspec
 
 from dataflows.kafka.client import check_client
 from dataflows.process_maps import load_process_map, shipped_process_maps
+from dataflows.reporting.words import count
 from dataflows.settings import ReadSettings, read_settings
 from dataflows.status import split_address
 from operators.alerting.lint import find_problems as find_alert_problems
@@ -18,11 +19,11 @@ from operators.incidents.settings import find_problems as find_incident_problems
 from operators.process_map import ProcessMap
 from schemas.adapters.mapping import Mapping
 from schemas.adapters.rules import types_of
-from schemas.adapters.tabular import EVENTS_PER_ROW, RefusedRow
-from schemas.adapters.translations import Translation, load_translation, open_source
+from schemas.adapters.tabular import EVENTS_PER_ROW, RefusedRow, find_column_problems
+from schemas.adapters.translations import Translation, find_translation, open_source
 from schemas.errors import SettingsError, SourceError
 from schemas.problems import Problem, did_you_mean
-from schemas.toml_lines import line_of
+from schemas.toml_lines import KeyPath, line_of
 from sinks.clickhouse.dsn import read_password
 from sinks.webhooks.lint import find_problems
 
@@ -60,19 +61,19 @@ def check_all(
         named = named if isinstance(named, str) else "default"
         yield from _once(seen, named, settings.problem("process", "map", ""))
     for name in mappings:
-        try:
-            mapping = load_translation(name)
-        except SettingsError as error:
-            yield Checked(name, "mapping", "", error.problems)
+        read = find_translation(name)
+        mapping = read.left
+        if mapping is None:
+            yield Checked(name, "mapping", "", read.problems)
             continue
-        yield _check_mapping(mapping)
+        yield Checked(mapping.file, "mapping", "", read.problems) if read.problems else _check_mapping(mapping)
         if mapping.process_map:
             path = ("mapping", "process_map")
             shown = f'"{mapping.process_map}"'
             line = line_of(mapping.text, path) if isinstance(mapping, Mapping) else 0
             yield from _once(seen, mapping.process_map, Problem(mapping.file, ".".join(path), shown, "", line))
         for table in tables:
-            yield _check_table(mapping, table)
+            yield _check_table(mapping, read.problems, read.wrong, table)
 
 
 def check_settings(settings: ReadSettings) -> Checked:
@@ -89,10 +90,10 @@ def check_settings(settings: ReadSettings) -> Checked:
     if settings.value is None or problems:
         return Checked(settings.file, "settings", "", tuple(problems))
     keys = sum(len(section) for section in settings.document.values())
-    said = f"{_count(keys, 'key')} set" if keys else "all defaults"
+    said = f"{count(keys, 'key')} set" if keys else "all defaults"
     database, process = settings.value.clickhouse.dsn, settings.value.process.map
     kafka = settings.value.kafka
-    broker = f"; broker {kafka.bootstrap}, {_count(len(kafka.topics), 'topic')}" if kafka.bootstrap else ""
+    broker = f"; broker {kafka.bootstrap}, {count(len(kafka.topics), 'topic')}" if kafka.bootstrap else ""
     return Checked(settings.file, "settings", f"{said}; database {database}, process map {process}{broker}")
 
 
@@ -162,11 +163,11 @@ def _map_words(process: ProcessMap) -> str:
     patterns += [rule.event for rule in process.exception]
     cases = {one.case for one in handoffs}
     parts = [
-        f"{_count(len(handoffs), 'handoff')} of {_count(len(cases), 'kind')} of case",
-        f"{_count(due, 'deadline')}",
-        f"{_count(len({pattern.type for pattern in patterns}), 'event type')}",
-        f"{_count(len(process.forbidden), 'impossible state')}",
-        f"{_count(len(process.exception), 'exception')}",
+        f"{count(len(handoffs), 'handoff')} of {count(len(cases), 'kind')} of case",
+        f"{count(due, 'deadline')}",
+        f"{count(len({pattern.type for pattern in patterns}), 'event type')}",
+        f"{count(len(process.forbidden), 'impossible state')}",
+        f"{count(len(process.exception), 'exception')}",
     ]
     return ", ".join(parts)
 
@@ -176,16 +177,20 @@ def _check_mapping(mapping: Translation) -> Checked:
         return Checked(mapping.file, "adapter", f"{mapping.title}; process map {mapping.process_map}")
     declared = mapping.declared
     types = {name for rule in declared.event for name in types_of(declared, rule)}
-    rules = _count(len(declared.event), "rule")
-    words = f"{rules} for {_count(len(types), 'event type')} of {mapping.source}"
+    rules = count(len(declared.event), "rule")
+    words = f"{rules} for {count(len(types), 'event type')} of {mapping.source}"
     return Checked(mapping.file, "mapping", f"{words}, process map {mapping.process_map or 'of the settings'}")
 
 
-def _check_table(mapping: Translation, table: str) -> Checked:
+def _check_table(mapping: Translation, known: Iterable[Problem], wrong: Iterable[KeyPath], table: str) -> Checked:
+    """A file of what is left of a mapping that has the problems `known`, and mistakes at `wrong`; or of an adapter."""
     try:
-        source = open_source(mapping, table)
         if isinstance(mapping, Mapping):
-            return Checked(table, "table", f"has every column that {mapping.file} names")
+            if any(problem.key.startswith("table") for problem in known):
+                return Checked(table, "table", f"is not looked at: [table] of {mapping.file} has problems")
+            problems = find_column_problems(mapping, wrong, table)
+            return Checked(table, "table", f"has every column that {mapping.file} names", problems)
+        source = open_source(mapping, table)
         refused = list(islice((one for one in source.messages() if isinstance(one, RefusedRow)), _RECORDS_TOLD))
     except SettingsError as error:
         return Checked(table, "table", "", error.problems)
@@ -194,14 +199,10 @@ def _check_table(mapping: Translation, table: str) -> Checked:
     problems = tuple(
         Problem(f"{table}, record {one.offset // EVENTS_PER_ROW}", one.path, "", one.detail) for one in refused
     )
-    read = f"{_count(source.rows_read, 'record')} read, {source.rows_skipped} of them made no event"
+    read = f"{count(source.rows_read, 'record')} read, {source.rows_skipped} of them made no event"
     return Checked(table, "table", "" if problems else f"{read} through {mapping.file}", problems)
 
 
 def all_problems(checked: Iterable[Checked]) -> list[Problem]:
     """The problems of all, each once."""
     return list(dict.fromkeys(problem for one in checked for problem in one.problems))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

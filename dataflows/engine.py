@@ -5,7 +5,6 @@ the engine; a value is a batch. Every state handed to the engine is bytes that n
 """
 
 import gc
-import shutil
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +25,7 @@ from dataflows.huge_pages import HugePages
 from dataflows.kept_group import Keeper, Kept, KeptGroup, slot_name, slots_of
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import EVENLY, beside, spread, worker_of
-from dataflows.recovery import check_room, engine_refusal, other_run, own_error, parts_in, writing
+from dataflows.recovery import check_room, engine_refusal, make_parts, other_run, own_error
 from operators.group_state import Emitted
 from operators.increments import Due
 from operators.lane_state import Merged
@@ -41,9 +40,6 @@ TO_INCIDENTS, INCIDENTS, TO_SLOTS, SLOTS = "to_incidents", "incidents", "to_slot
 
 _PACE_WAIT = timedelta(milliseconds=5)
 _SLOTS_WAIT = timedelta(milliseconds=20)
-#: The engine's files are made in here, within the recovery directory, and moved out when all are there.
-_MAKING = "parts.new"
-
 #: A value for a key group; None says that the job is to stop.
 Keyed: TypeAlias = tuple[str, Sent | None]
 
@@ -330,27 +326,10 @@ def build_flow(pipeline: Pipeline, *, keeps: bool, workers: int = 1, worker: int
 def init_recovery(recovery: Path, partitions: int) -> None:
     """Make the engine's files in a recovery directory that has none.
 
-    Killed half way, all are made anew the next time: the engine would never start from some of them.
-
     Raises:
         StateError: they can't be made there.
     """
-    making = recovery / _MAKING
-    if parts_in(recovery) and not making.exists():
-        return
-    with writing(recovery):
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
-        try:
-            init_db_dir(making, partitions)
-        except BaseException as error:
-            refused = engine_refusal(error, recovery)
-            if refused is None:
-                raise
-            raise refused from None
-        for part in parts_in(making).values():
-            part.replace(recovery / part.name)
-        shutil.rmtree(making)
+    make_parts(recovery, lambda making: init_db_dir(making, partitions))
 
 
 def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: Cluster = Cluster()) -> None:  # noqa: B008 - frozen

@@ -9,8 +9,9 @@ state with holes; they are told apart by those notes.
 import fcntl
 import os
 import re
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import msgspec
 from schemas.errors import AndonError, StateError
 
 _RUN_FILE = "andon-run.json"
+#: The engine's files are made in here, within the recovery directory, and moved out when all are there.
+_MAKING = "parts.new"
 _PART = re.compile(r"^part-(\d+)\.sqlite3$")
 #: A part's commit follows its epoch's end in all processes: a stop leaves none behind, a kill some.
 _COMMITS_BEHIND = 10
@@ -172,6 +175,32 @@ def check_room(recovery: Path) -> None:
 def _not_kept(recovery: Path, why: str) -> StateError:
     mend = "mend that (room, rights, files that are gone), or name another recovery directory"
     return StateError(f"state can't be kept in {recovery}, or read from there: {why}; {mend}")
+
+
+def make_parts(recovery: Path, make: Callable[[Path], None]) -> None:
+    """Have the engine make its files, by `make`, in a recovery directory that has none.
+
+    Killed half way, all are made anew the next time: the engine would never start from some of them.
+
+    Raises:
+        StateError: they can't be made there.
+    """
+    making = recovery / _MAKING
+    if parts_in(recovery) and not making.exists():
+        return
+    with writing(recovery):
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        try:
+            make(making)
+        except BaseException as error:
+            refused = engine_refusal(error, recovery)
+            if refused is None:
+                raise
+            raise refused from None
+        for part in parts_in(making).values():
+            part.replace(recovery / part.name)
+        shutil.rmtree(making)
 
 
 def parts_in(directory: Path) -> dict[int, Path]:

@@ -5,21 +5,15 @@ findings, backlog per scope, the dependency graph and its picture. The file form
 docs/process-map.md.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import field
 
 from schemas.durations import DAY_US, MINUTE_US, Duration
 from schemas.events import EventBase
+from schemas.names import Name
 
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z][a-z0-9_]{0,63}$",
-        description="small letters, digits and _, a letter first, at most 64 characters",
-    ),
-]
 Severity: TypeAlias = Literal["info", "low", "medium", "high", "critical"]
 CaseField: TypeAlias = Literal[
     "order_id",

@@ -51,6 +51,11 @@ def sketch(samples: Iterable[float]) -> dict[int, int]:
     return counts
 
 
+def middle(index: int) -> float:
+    """The estimate of the samples in a bucket, within `ACCURACY` of each."""
+    return 0.0 if index <= ZERO_BUCKET else 2 * GAMMA**index / (GAMMA + 1)
+
+
 def merge(sketches: Iterable[Mapping[int, int]]) -> dict[int, int]:
     """One sketch of all samples that `sketches` counted; order does not matter."""
     counts: dict[int, int] = {}
@@ -74,5 +79,5 @@ def estimate(q: float, counts: Mapping[int, int]) -> float:
     for index in sorted(counts):
         seen += counts[index]
         if seen > wanted:
-            return 0.0 if index == ZERO_BUCKET else 2 * GAMMA**index / (GAMMA + 1)
+            return middle(index)
     raise AssertionError("unreachable: ranks lie below the total")  # pragma: no cover

@@ -2,13 +2,15 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from schemas.durations import HOUR_US, MINUTE_US, Duration, Instant
 from schemas.errors import SettingsError
-from schemas.problems import Problem, declare
+from schemas.flaws import Flaw, declare_and_lint
+from schemas.problems import Problem
 
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("stores", 1, 2_000),
@@ -108,31 +110,24 @@ def read_settings(text: str, file: str, base: SimulationSettings | None = None) 
     Raises:
         SettingsError: with every problem of the file.
     """
-    declared = declare(text, SimulationSettings, file)
-    if declared.value is None:
-        raise SettingsError(declared.problems)
-    settings = declared.value
-    if base is not None:
-        settings = msgspec.structs.replace(base, **{key: getattr(settings, key) for key in tomllib.loads(text)})
-    problems = find_problems(settings, file)
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    read = declare_and_lint(text, SimulationSettings, file, _lint)
+    if read.value is None:
+        raise SettingsError(read.problems)
+    if base is None:
+        return read.value
+    return msgspec.structs.replace(base, **{key: getattr(read.value, key) for key in tomllib.loads(text)})
 
 
 def find_problems(settings: SimulationSettings, file: str = "simulation settings") -> list[Problem]:
     """What is out of bounds in `settings`, all at once; breakdowns are judged by their kinds."""
-    found: list[Problem] = []
+    return [flaw.problem(file, "") for flaw in _lint(settings)]
+
+
+def _lint(settings: SimulationSettings) -> Iterator[Flaw]:
     for key, low, high in _BOUNDS:
         value = getattr(settings, key)
         if not low <= value <= high:
-            shown = f"{value / HOUR_US:g}h" if key in _DURATIONS else str(value)
-            limits = (
-                (f"{low / HOUR_US:g}h", f"{high / HOUR_US:g}h")
-                if key in _DURATIONS
-                else (f"{low:.10g}", f"{high:.10g}")
-            )
-            found.append(Problem(file, key, shown, f"must be between {limits[0]} and {limits[1]}"))
+            shown, least, most = (f"{x / HOUR_US:g}h" if key in _DURATIONS else f"{x:.10g}" for x in (value, low, high))
+            yield Flaw((key,), shown if key in _DURATIONS else value, f"must be between {least} and {most}")
     if not re.fullmatch(r"[A-Z]{3}", settings.currency):
-        found.append(Problem(file, "currency", settings.currency, "must be an ISO 4217 code such as EUR"))
-    return found
+        yield Flaw(("currency",), settings.currency, "must be an ISO 4217 code such as EUR")

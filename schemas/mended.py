@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -17,7 +17,7 @@ class Mended(msgspec.Struct, Generic[T], frozen=True):
     """A record of what is right in a document.
 
     `wrong` is where the mistakes are, `doubtful` what can't be judged because of them: a wrong value, and a table
-    whose value that has to be there is wrong or missing.
+    whose choice that has to be made (of a type of receiver, say) is wrong or missing.
     """
 
     value: T
@@ -27,8 +27,9 @@ class Mended(msgspec.Struct, Generic[T], frozen=True):
     def unaffected(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         """Those of `problems`, found in `value`, that would be there without the mistakes, too.
 
-        Left out is what is said of something doubtful, and of a value that is held against a wrong one beside it or
-        above it, which `expected` then names.
+        Left out is what is said of something doubtful, of a value that is held against a wrong one beside it or
+        above it, which `expected` then names, and of one that has to be among those of a table with a mistake in it,
+        of which `expected` has the whole path (`alerting.mute_time`).
         """
         doubtful = [path_text(path) for path in self.doubtful]
         compared = [
@@ -36,8 +37,12 @@ class Mended(msgspec.Struct, Generic[T], frozen=True):
             for path in self.wrong
             if len(path) > 1 and isinstance(path[-1], str)
         ]
+        tables = {path_text(path[:depth]) for path in self.wrong for depth in range(2, len(path))}
+        incomplete = [re.compile(rf"\b{re.escape(table)}(?![\w.\[])") for table in tables]
         for problem in problems:
             if any(_is_within(problem.key, place) for place in doubtful):
+                continue
+            if any(table.search(problem.expected) for table in incomplete):
                 continue
             if any(_is_within(problem.key, table) and name.search(problem.expected) for table, name in compared):
                 continue
@@ -52,7 +57,8 @@ def mended(document: dict[str, Any], kind: type[T], wrong: Collection[KeyPath]) 
 
     Args:
         document: as parsed.
-        kind: the record's type. Its keys that have to be there are texts, lists and tables without limits.
+        kind: the record's type. Its keys that have to be there are texts, lists and tables without limits, or texts
+            with an example.
         wrong: every path with which `declare_document` found something wrong.
     """
     walk = _Walk(frozenset(wrong))
@@ -89,7 +95,7 @@ class _Walk:
         for field in msgspec.structs.fields(kind):
             name, where = field.encode_name, (*path, field.encode_name)
             if self._is_wrong(value.get(name), hints[field.name], where):
-                self.doubtful.add(path if field.required else where)
+                self.doubtful.add(path if field.required and choices(plain(hints[field.name])) else where)
                 if field.required:
                     out[name] = stand_in(hints[field.name])
             elif name in value:
@@ -119,7 +125,9 @@ def stand_in(declared: Any) -> object:  # noqa: ANN401 - a type expression
     shape = get_origin(bare) or bare
     if shape in (list, tuple, dict):
         return {} if shape is dict else []
-    return next(iter(choices(bare)), "?")
+    metas = get_args(declared)[1:] if get_origin(declared) is Annotated else ()
+    examples = [one for meta in metas if isinstance(meta, msgspec.Meta) for one in meta.examples or ()]
+    return next(iter([*choices(bare), *examples]), "?")
 
 
 def _is_within(key: str, place: str) -> bool:

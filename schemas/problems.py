@@ -35,11 +35,16 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Declared(msgspec.Struct, Generic[T], frozen=True):
-    """What reading a declaration gave: the value where it is usable, every problem found, and what it is with."""
+    """What reading a declaration gave: the value where it is usable, every problem found, and where it has mistakes.
+
+    `wrong` are the paths of mistakes of type; where a key is unknown, also that of the one that is probably meant.
+    `left` is the value without them, where that was asked for: to be looked at, not used.
+    """
 
     value: T | None
     problems: tuple[Problem, ...]
     wrong: frozenset[KeyPath] = frozenset()
+    left: T | None = None
 
 
 def declare(text: str, kind: type[T], file: str) -> Declared[T]:
@@ -132,10 +137,11 @@ class _Walk:
                 self.value(element, hints[fields[key].name], (*path, key))
                 continue
             near = difflib.get_close_matches(key, fields, n=1)
+            self.wrong += [(*path, name) for name in near if name not in value]
             hint = f"did you mean {near[0]!r}?" if near else f"accepted here: {', '.join(sorted(fields))}"
             self._add((*path, key), None, f"unknown key; {hint}")
         for name, field in fields.items():
-            if field.required and name not in value:
+            if field.required and name not in value and (*path, name) not in self.wrong:
                 self._add((*path, name), None, "is missing and has no default")
 
     def _add(self, path: KeyPath, value: object, expected: str) -> None:

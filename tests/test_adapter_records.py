@@ -26,7 +26,6 @@ from schemas.adapters.translations import (
     identity_of,
     load_translation,
     open_source,
-    shipped_translations,
 )
 from schemas.errors import SettingsError, SourceError, StateError
 from schemas.rows import DeadLetter
@@ -160,8 +159,7 @@ def test_a_lane_goes_on_where_it_was_stopped(batches: int, tmp_path: Path) -> No
 
 
 def test_every_name_is_known_and_an_unknown_one_lists_them_all() -> None:
-    assert shipped_translations() == sorted([*shipped_mappings(), *ADAPTERS])
-    for name in shipped_translations():
+    for name in (*shipped_mappings(), *ADAPTERS):
         found = load_translation(name)
         assert found.name == name
         assert process_map_of(Settings(), found).name == found.process_map

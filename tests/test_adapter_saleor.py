@@ -128,6 +128,8 @@ def test_where_it_is_from_and_what_is_written_as_text(tmp_path: Path) -> None:
         "headers": {"x-saleor-event": ["ORDER_CREATED"], "saleor-api-url": "https://Shop.example.com/graphql/"}
     }
     assert events_of(source_of(SALEOR, tmp_path, logged)) == events_of(source_of(SALEOR, tmp_path, DELIVERIES[0]))
+    assert SALEOR.source_of(json.dumps(logged).encode()) == "shop.example.com", "a dead letter's, too"
+    assert SALEOR.source_of(b'{"headers": {"Saleor-Api-Url": "https://[/"}, "body": 1}') == SALEOR.source_of(b"x") == ""
 
 
 def test_what_makes_no_event_is_counted_by_what_it_is(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ andon.toml:3: alerting.group_interval = "0 s": must be between 1 second and 366 
 andon.toml:7: alerting.for = "800 d": must be between 0 and 366 days
 andon.toml:6: alerting.retention = "400 d": must be between 0 and 366 days
 andon.toml:2: alerting.receiver = "opps": must be a receiver: duty, ops; did you mean 'ops'?
-andon.toml:5: alerting.mute[0] = "nigth": must be the name of a mute time: night; did you mean 'night'?
+andon.toml:5: alerting.mute[0] = "nigth": must be one of alerting.mute_time: night; did you mean 'night'?
 andon.toml:4: alerting.group_by[1] = "kind": must be the name of a label, once
 andon.toml:9: alerting.route[0].matchers[0] = "severity": must be a matcher such as kind="oversell", node!=dc1, \
 node=~"store-.*" or region!~"north|west"

@@ -146,13 +146,14 @@ def test_all_problems_of_all_files_are_told_at_once(
         "shop.toml:10: event[0].set.order_id = \"order\": did you mean 'Order'? the table orders.csv ",
         'command line: --table = "none.csv": ',
         'bad.toml:4: mapping.system = "omss": must be one of "ecom", ',
+        "bad.toml:10: event[0].set.order_id = \"order\": did you mean 'Order'? the table orders.csv ",
         "--mapping: mapping = \"olsit\": did you mean 'olist'? ",
     ]
     assert len(lines) == len(expected) + 1, out
     for line, beginning in zip(lines[1:], expected, strict=True):
         assert line.startswith(beginning)
     assert "secret" not in out
-    assert err == "10 problems in 7 places\n"
+    assert err == "11 problems in 7 places\n"
 
 
 def test_a_mistake_in_one_section_hides_none_in_others_nor_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,6 +222,41 @@ url = "http://host"
     for line, beginning in zip(lines, expected, strict=True):
         assert line.startswith(beginning)
     assert err == "21 problems in 1 place\n"
+
+
+def test_a_table_without_its_name_hides_nothing_and_what_may_be_named_in_it_is_not_missed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _write(
+        "andon.toml",
+        """[alerting]
+mute = ["nights"]
+[[alerting.mute_time]]
+name = 5
+from = "25:00"
+[detectors.node_groups]
+airports = ["a", 5]
+[[detectors.override]]
+node_group = "airports"
+set = { "warehouse.backlog.least" = 20 }
+[[detectors.override]]
+set = 5
+[[delivery.receiver]]
+name = 5
+type = "slack"
+url = "http://host"
+""",
+    )
+    assert run_command(["check"]) == 2
+    assert [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "alerting.mute_time[0].name = 5",
+        "detectors.node_groups.airports[1] = 5",
+        "detectors.override[1].set = 5",
+        "delivery.receiver[0].name",
+        "detectors.override[1]",
+        "delivery.receiver[0].url",
+        'alerting.mute_time[0] = "25:00-00:00 UTC"',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 
+import schemas.events
 from dataflows.cli.schema import schema as schema_command
 from schemas.errors import AndonError
 from schemas.events import EVENT_TYPES, TOPICS, Event, type_name
@@ -46,6 +47,13 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 def test_the_checked_in_documents_are_what_the_types_give() -> None:
     assert drifted(CHECKED_IN) == [], "run `andon schema export` and look at the diff"
     assert sorted(path.name for path in CHECKED_IN.iterdir()) == sorted(documents())
+
+
+def test_each_record_is_in_the_module_of_its_topic_and_all_that_is_public_is_listed() -> None:
+    for topic, records in TOPICS.items():
+        assert {record.__module__ for record in records} == {f"schemas.topics.{topic}"}
+    public = {name for name in vars(schemas.events) if not name.startswith("_")}
+    assert public - {"Any", "TypeAlias", "msgspec"} == set(schemas.events.__all__)
 
 
 def test_drift_is_noticed(tmp_path: Path) -> None:

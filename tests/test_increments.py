@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from dataflows.kept import expanded
 from operators.dedup import Dedup
@@ -22,10 +22,9 @@ from tests.harness import MAP, PurePipeline, encoded
 from tests.harness import settings as pipeline_settings
 from tests.kept_pipeline import KeptPipeline
 from tests.logs import Fact, facts, log_of
+from tests.resting_rules import HEAD, RestingRules, keep, pack, unpack
 from tests.test_dedup import arrived
-from tests.test_resting import HEAD, keep, pack, unpack
 
-KEYS = st.sampled_from([*"abc", *map(str, range(12))])
 COMMON = settings(
     max_examples=100,
     deadline=None,
@@ -40,12 +39,12 @@ def small() -> Iterator[None]:
         yield
 
 
-class Records(RuleBasedStateMachine):
-    """Records that rest, against a dictionary: at each epoch's end they are kept, and a kill goes back to that."""
+class Records(RestingRules):
+    """Kept in increments at each epoch's end, and a kill goes back to that."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.model: dict[str, list[int]] = {str(number): [number] for number in range(12)}
+        self.model = {key: [number] for number, key in enumerate("defghijklmno")}
         self.kept_model = {key: list(record) for key, record in self.model.items()}
         self.slots: dict[int, bytes] = {}
         packed = {key: pack(record) for key, record in self.model.items()}
@@ -53,7 +52,7 @@ class Records(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.resting: Resting[list[int]] = Resting(pack, unpack, keep, HEAD)
+        self.resting = Resting(pack, unpack, keep, HEAD)
         self.increments = Increments("item:0000", {"items": self.resting}, 1)
         records, state = self.kept
         if state is not None:
@@ -66,37 +65,6 @@ class Records(RuleBasedStateMachine):
         self.resting.restore(self.resting.together(msgspec.msgpack.decode(records, type=dict[str, bytes])))
         self.increments.restored()
         self.due = {due.slot: due.is_over for due in self.increments.due()}
-
-    @rule(key=KEYS, value=st.integers(0, 9))
-    def change(self, key: str, value: int) -> None:
-        record = self.resting.get(key)
-        assert record == self.model.get(key)
-        if record is None:
-            self.resting.put(key, [value])
-            self.model[key] = [value]
-        else:
-            record.append(value)
-            self.model[key].append(value)
-
-    @rule(key=KEYS, value=st.integers(0, 9))
-    def change_at_rest(self, key: str, value: int) -> None:
-        packed = self.resting.at_rest(key)
-        if packed:
-            self.resting.keep_at_rest(key, pack([*unpack(packed), value]))
-            self.model[key].append(value)
-
-    @rule(key=KEYS)
-    def ask(self, key: str) -> None:
-        assert self.resting.get(key) == self.model.get(key)
-
-    @rule(key=KEYS)
-    def drop(self, key: str) -> None:
-        self.resting.drop(key)
-        self.model.pop(key, None)
-
-    @rule()
-    def rest(self) -> None:
-        self.resting.rest()
 
     @rule()
     def pack(self) -> None:
@@ -126,7 +94,6 @@ class Records(RuleBasedStateMachine):
 
     @invariant()
     def the_same(self) -> None:
-        assert len(self.resting) == len(self.model)
         assert {key: self.resting.peek(key) for key in self.resting} == self.model
 
     @invariant()

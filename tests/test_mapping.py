@@ -44,7 +44,12 @@ order_id = 7
             '"erp", "crm", "supplier", "middleware"'
         ),
         "t.toml:6: table.delimeter: unknown key; did you mean 'delimiter'?",
+        "t.toml:8: event[0].time: is missing: name the column with its time here, or time in [table]",
         "t.toml:10: event[0].when.State.startwith: unknown key; did you mean 'startswith'?",
+        (
+            "t.toml:11: event[0].set.lines: is missing: order.created needs a list of lines "
+            "(lines = [] when the table has none)"
+        ),
     ]
 
 
@@ -153,7 +158,7 @@ currency = { const = "EUR", column = "c" }
             TIME
             + '[lookup.l]\nx = "order.aproved"\n'
             + '[[event]]\ntype = { column = "c", lookup = "l" }\nset = { order_id = "{o}" }\n',
-            "lookup.l = \"order.aproved\": must be a type of the contract; did you mean 'order.approved'?",
+            "lookup.l.x = \"order.aproved\": must be a type of the contract; did you mean 'order.approved'?",
         ),
         (
             TIME
@@ -189,7 +194,7 @@ currency = { const = "EUR", column = "c" }
         *[
             (
                 TIME + event(f'set = {{ order_id = "{{o}}", total = {{ number = "{formula}" }} }}', "order.created"),
-                f"event[0].set.total: {told}",
+                f'event[0].set.total = "{formula[:56]}...: {told}',
             )
             for formula, told in (
                 ("(" * 2_000 + "{a}" + ")" * 2_000, "has brackets in brackets in brackets, 2,000 deep"),

@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from dataflows.settings import Settings
+from operators.process_map import ProcessMap
 from schemas.accepted import as_toml, decode_hook, plain
+from schemas.adapters.mapping import Declaration
 from schemas.mended import mended, stand_in
 from schemas.problems import Problem, declare_document
 from schemas.toml_lines import KeyPath
@@ -28,8 +30,12 @@ def _records(kind: object, seen: set[type]) -> Iterator[type[msgspec.Struct]]:
         yield from _records(inner, seen)
 
 
-@pytest.mark.parametrize("record", list(_records(Settings, set())), ids=lambda record: record.__name__)
-def test_every_record_of_the_settings_has_a_stand_in(record: type[msgspec.Struct]) -> None:
+@pytest.mark.parametrize(
+    "record",
+    [record for kind in (Settings, ProcessMap, Declaration) for record in _records(kind, set())],
+    ids=lambda record: record.__name__,
+)
+def test_every_record_that_people_write_has_a_stand_in(record: type[msgspec.Struct]) -> None:
     msgspec.convert(stand_in(record), record, dec_hook=decode_hook)
 
 
@@ -37,7 +43,7 @@ def test_every_record_of_the_settings_has_a_stand_in(record: type[msgspec.Struct
     ("document", "left", "doubtful"),
     [
         ({"engine": {"lanes": 0, "batch": 5}}, {"engine": {"batch": 5}}, {("engine", "lanes")}),
-        ({"engine": 5, "tiem": {}}, {}, {("engine",)}),
+        ({"engine": 5, "tiem": {}}, {}, {("engine",), ("time",)}),
         ({"engine": {"batsch": 5, "batch": 6}}, {"engine": {"batch": 6}}, set()),
         (
             {"delivery": {"receiver": [{"name": "a", "type": "slak"}, 5, {"name": "b", "type": "jsm", "url": 5}]}},
@@ -47,7 +53,7 @@ def test_every_record_of_the_settings_has_a_stand_in(record: type[msgspec.Struct
         (
             {"delivery": {"receiver": [{"type": "slack"}]}},
             {"delivery": {"receiver": [{"name": "?", "type": "slack"}]}},
-            {("delivery", "receiver", 0)},
+            {("delivery", "receiver", 0, "name")},
         ),
         (
             {"kafka": {"topics": ["a", "b b"], "group": "g"}, "stock": {"safety_stock_by_node": {"n": -1, "m": 2}}},
@@ -82,6 +88,9 @@ def test_what_is_left(document: dict[str, Any], left: dict[str, Any], doubtful: 
         ("delivery.receiver[1].url", "is missing", False),
         ("delivery.receiver[10].url", "is missing", True),
         ("delivery.receiver[0].url", "is missing", True),
+        ("alerting.route[0].receiver", "must be one of delivery.receiver: a", False),
+        ("alerting.route[0].receiver", "must be one of delivery.receiver[0].headers: a", True),
+        ("alerting.route[0].receiver", "must be one of delivery.receivers: a", True),
     ],
 )
 def test_what_is_said_because_of_a_mistake_is_no_problem_of_its_own(key: str, expected: str, told: bool) -> None:

@@ -132,7 +132,6 @@ _PART_KEYS = "accepted here: name, qty, system, systems"
             [
                 "f.toml:2: by_name.x.nam: unknown key; did you mean 'name'?",
                 f"f.toml:3: by_name.x.colour: unknown key; {_PART_KEYS}",
-                "f.toml:1: by_name.x.name: is missing and has no default",
             ],
         ),
         ('text = "refused"', ["f.toml: document: text and code can't be used together"]),

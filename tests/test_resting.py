@@ -4,59 +4,22 @@ from typing import Any
 
 import msgspec
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import rule
 
 from operators.resting import Resting
-
-KEYS = st.sampled_from("abcdefg")
-
-
-def pack(record: list[int]) -> bytes:
-    return msgspec.msgpack.encode(record)
+from tests.resting_rules import HEAD, RestingRules, keep, pack, unpack
 
 
-HEAD = b"kept"  # no array's first byte
-
-
-def keep(record: list[int]) -> bytes:
-    return HEAD + pack(record)
-
-
-def unpack(packed: bytes) -> list[int]:
-    return msgspec.msgpack.decode(packed.removeprefix(HEAD), type=list[int])
-
-
-class RestingMachine(RuleBasedStateMachine):
-    """Against a plain dict."""
+class RestingMachine(RestingRules):
+    """Kept by snapshots."""
 
     def __init__(self) -> None:
         super().__init__()
         self.resting = self.fresh()
-        self.model: dict[str, list[int]] = {}
+        self.model = {}
 
     def fresh(self) -> Resting[list[int]]:
         return Resting(pack, unpack)
-
-    @rule(key=KEYS, value=st.integers(0, 9))
-    def change(self, key: str, value: int) -> None:
-        record = self.resting.get(key)
-        assert record == self.model.get(key)
-        if record is None:
-            self.resting.put(key, [value])
-            self.model[key] = [value]
-        else:
-            record.append(value)
-            self.model[key].append(value)
-
-    @rule(key=KEYS)
-    def drop(self, key: str) -> None:
-        self.resting.drop(key)
-        self.model.pop(key, None)
-
-    @rule()
-    def rest(self) -> None:
-        self.resting.rest()
 
     @rule()
     def take_up_again(self) -> None:
@@ -68,36 +31,6 @@ class RestingMachine(RuleBasedStateMachine):
     def keep_and_go_on(self) -> None:
         kept = {key: unpack(bytes(packed)) for key, packed in self.resting.snapshot().items()}
         assert kept == self.model
-
-    @rule(key=KEYS)
-    def peek(self, key: str) -> None:
-        awake = self.resting.awake
-        assert self.resting.peek(key) == self.model.get(key)
-        assert self.resting.awake == awake
-
-    @rule(key=KEYS, value=st.integers(0, 9))
-    def change_at_rest(self, key: str, value: int) -> None:
-        packed = self.resting.at_rest(key)
-        if packed is not None:
-            assert not packed.startswith(HEAD)
-            assert (unpack(packed) if packed else None) == self.model.get(key)
-            self.model[key] = [*self.model.get(key, []), value]
-            self.resting.keep_at_rest(key, pack(self.model[key]))
-
-    @rule(key=KEYS)
-    def look_among_the_young(self, key: str) -> None:
-        """What is found there is what `get` gives, and may be changed."""
-        record = self.resting.young.get(key)
-        if record is not None:
-            assert record is self.resting.get(key)
-            record.append(0)
-            self.model[key].append(0)
-
-    @invariant()
-    def keys_are_those_of_the_model(self) -> None:
-        assert len(self.resting) == len(self.model)
-        assert sorted(self.resting) == sorted(self.model)
-        assert [key for key in "abcdefg" if key in self.resting] == sorted(self.model)
 
 
 class KeepingMachine(RestingMachine):

@@ -97,8 +97,9 @@ def _check_target(
         add((*where, "receiver"), given.receiver, listed + did_you_mean(given.receiver, sorted(receivers)))
     for number, name in enumerate(given.mute or ()):
         if name not in mutes:
-            declared = f"must be the name of a mute time: {', '.join(mutes)}" if mutes else "there are no mute times"
-            add((*where, "mute", number), name, declared + did_you_mean(name, mutes))
+            declared = f": {', '.join(mutes)}" if mutes else ", which is empty"
+            words = f"must be one of alerting.mute_time{declared}{did_you_mean(name, mutes)}"
+            add((*where, "mute", number), name, words)
     if given.group_by is not None:
         _check_labels((*where, "group_by"), given.group_by, add)
         if EVERY_LABEL in given.group_by and len(given.group_by) > 1:

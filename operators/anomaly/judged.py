@@ -38,10 +38,6 @@ class Entry:
         """Has the model seen too little?"""
         return self.detector.seen < settings.young_points
 
-    def needs_rule(self, settings: ModelSettings) -> bool:
-        """Is the rule to judge?"""
-        return bool(self.trouble) or self.is_young(settings)
-
     def mind(self, trouble: str, settings: ModelSettings) -> None:
         """Take what was wrong at a point ("" for nothing)."""
         if trouble:

@@ -1,10 +1,11 @@
 """What a detector knows of each case, forgotten when nothing was heard of it for long."""
 
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
-from operators.detectors.events import EventDetector
+from operators.detectors.events import Collected, EventDetector
 from operators.detectors.kept import read_kept
 from operators.resting import Resting
 from schemas.durations import HOUR_US, SECOND_US
@@ -118,3 +119,38 @@ class CaseMemory(Generic[T]):
             cases = self._looks[span] = []
             self._owner.set_timer(span * self._span_us, f"{_FORGET}{span}")
         cases.append(case_id)
+
+
+class CaseDetector(EventDetector, Generic[T]):
+    """An `EventDetector` of which all that is kept is a memory of cases; subclasses say how it is bounded.
+
+    `VERSION` is of what is kept, `CASES` what the cases are called where they are counted.
+
+    Args:
+        record: the kind of record, as `CaseMemory` takes it.
+        retention_us: for how long a case is remembered after something was last heard of it.
+    """
+
+    VERSION: ClassVar[int]
+    CASES: ClassVar[str] = "orders"
+
+    def __init__(self, record: type[T], retention_us: int) -> None:
+        super().__init__()
+        self._cases = CaseMemory(record, self.VERSION, retention_us, self)
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:
+        """As `EventDetector`: cases of which nothing was heard for long are forgotten."""
+        del out
+        self._cases.due(key, due_us)
+
+    def sizes(self) -> Mapping[str, int]:
+        """As `EventDetector`."""
+        return {self.CASES: len(self._cases)}
+
+    def snapshot(self) -> bytes:
+        """As `EventDetector`."""
+        return self._cases.snapshot()
+
+    def restore(self, state: bytes) -> None:
+        """As `EventDetector`."""
+        self._cases.restore(state)

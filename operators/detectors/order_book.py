@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from operators.detectors.case_memory import CaseMemory
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.case_memory import CaseDetector
+from operators.detectors.events import Collected, Handler
 from operators.detectors.records import CANCELLED, ORDER_MOVED, Impact, Standing, scoped
 from operators.process_map import Handoff, Pattern
 from schemas.durations import to_us
@@ -144,7 +144,7 @@ def worth_of(lines: Iterable[Line]) -> tuple[float, float, float | None]:
     return units, round(value, 2), round(margin, 2) if some and is_known else None
 
 
-class OrderBook(EventDetector):
+class OrderBook(CaseDetector[OrderFacts]):
     """The orders of a key group, whom other detectors ask for impacts.
 
     Of an order that one asked for, and of one that was captured incomplete, every step further on `path`, the handoffs
@@ -160,8 +160,7 @@ class OrderBook(EventDetector):
     VERSION = 2
 
     def __init__(self, retention_us: int, path: Sequence[Handoff] = ()) -> None:
-        super().__init__()
-        self._orders = CaseMemory(OrderFacts, self.VERSION, retention_us, self)
+        super().__init__(OrderFacts, retention_us)
         #: What was last said of whole orders, until something changes in them: work that grows old asks at each age.
         self._whole: dict[str, Impact] = {}
         #: Type of event → (pattern, handoff of the path that an order comes into by it, field of the scope there).
@@ -189,7 +188,7 @@ class OrderBook(EventDetector):
 
     def get(self, order_id: str | None) -> OrderFacts | None:
         """What is known of an order; to be read, not changed."""
-        return self._orders.get(order_id) if order_id else None
+        return self._cases.get(order_id) if order_id else None
 
     def whole(self, order_id: str) -> Impact:
         """As `impact` of all lines."""
@@ -220,26 +219,18 @@ class OrderBook(EventDetector):
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: orders of which nothing was heard for long are forgotten."""
         del out
-        if self._orders.due(key, due_us):
+        if self._cases.due(key, due_us):
             self._whole.clear()
-
-    def sizes(self) -> Mapping[str, int]:
-        """As `EventDetector`."""
-        return {"orders": len(self._orders)}
-
-    def snapshot(self) -> bytes:
-        """As `EventDetector`."""
-        return self._orders.snapshot()
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
-        self._orders.restore(state)
+        super().restore(state)
         self._whole.clear()
 
     def _changing(self, order_id: str, now_us: int) -> OrderFacts:
         """An order of which something was heard that changes what is said of it."""
         self._whole.pop(order_id, None)
-        return self._orders.heard(order_id, now_us)
+        return self._cases.heard(order_id, now_us)
 
     def _created(self, arrived: Arrived, out: Collected) -> None:
         del out
@@ -272,7 +263,7 @@ class OrderBook(EventDetector):
         del out
         event = arrived.event
         assert isinstance(event, OrderAllocated)
-        facts = self._orders.heard(event.order_id, arrived.arrival_us)
+        facts = self._cases.heard(event.order_id, arrived.arrival_us)
         facts.node = event.node
         facts.region = facts.region or event.region or ""
 
@@ -291,13 +282,13 @@ class OrderBook(EventDetector):
         del out
         event = arrived.event
         assert isinstance(event, ShipmentDispatched)
-        self._orders.heard(event.order_id, arrived.arrival_us).ship(event)
+        self._cases.heard(event.order_id, arrived.arrival_us).ship(event)
 
     def _delivered(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, ShipmentDelivered)
-        self._orders.heard(event.order_id, arrived.arrival_us).delivered = True
+        self._cases.heard(event.order_id, arrived.arrival_us).delivered = True
 
     def _step(self, arrived: Arrived, out: Collected) -> None:
         """An order comes into a handoff of the way, or to its end; the event may mean neither."""
@@ -310,7 +301,7 @@ class OrderBook(EventDetector):
             if pattern.where and not pattern.matches(event):
                 continue
             if facts is None:
-                facts = self._orders.heard(order_id, arrived.arrival_us)
+                facts = self._cases.heard(order_id, arrived.arrival_us)
             before = facts.standing
             if before is not None and (before.link == CANCELLED or before.link > link):
                 continue

@@ -1,7 +1,6 @@
 """Phantom stock: the book has goods that pickers don't find."""
 
 from collections.abc import Iterable, Mapping
-from math import sqrt
 
 import msgspec
 
@@ -11,22 +10,13 @@ from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import surprise_of_share
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
+from operators.detectors.shelves import SPANS, STEP_US, NodeShelves, Shelf, Short
 from operators.findings import confidence_of, next_version, signal_id
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, Duration
 from schemas.events import Arrived, EventBase, TaskRejected
 from schemas.rows import Signal
 
 _EVIDENCE = 20
-_MOST_SHORTS = 2_000
-#: A node's picks are counted in steps; over so many of them its failed picks are looked at together.
-_STEP_US = 5 * MINUTE_US
-_SPANS = (6, 12, 24, 48)
-#: So many picks a node is taken to have had, of which the share `usual` failed.
-_PRIOR = 50.0
-#: The book is held to have had enough when it said so in this share of the times it was asked.
-_SURE = 0.7
-
-Short = tuple[int, int, str, Impact | None]
 
 
 class PhantomRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,39 +72,6 @@ class PickShorts(EventDetector):
         out.bad("pick_short", scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
 
 
-class Shelf(msgspec.Struct, array_like=True):
-    """An item at a node: failed picks of late, those that succeeded since the first, what the book said.
-
-    `shorts` are (arrival, event time, event id, impact); `done` is (minute, how many), `says` (minute, how often the
-    book said that there is enough, how often it was asked). `alone` says that it was found by its own failed picks, so
-    that these say nothing of the node's other items.
-    """
-
-    shorts: list[Short] = []
-    done: list[tuple[int, float]] = []
-    says: list[tuple[int, float, float]] = []
-    opened_us: int = 0
-    found_us: int = 0
-    score: float = 0.0
-    named: dict[str, None] = {}
-    count: int = 0
-    evidence: list[str] = []
-    counted: bool = False
-    corrected: float = 0.0
-    alone: bool = False
-
-
-class NodeShelves(msgspec.Struct, array_like=True):
-    """A node: its picks of late by step (number, failed, all), those before (fading), and items with failed picks."""
-
-    steps: list[tuple[int, float, float]] = []
-    usual_bad: float = 0.0
-    usual_total: float = 0.0
-    learnt: int = 0
-    items: dict[str, Shelf] = {}
-    open: int = 0
-
-
 class PhantomStock(ScopeDetector):
     """Finds that items are not where the book has them, by node.
 
@@ -137,23 +94,23 @@ class PhantomStock(ScopeDetector):
         shorts, done = cells.get("pick_short"), cells.get("pick_done")
         bad = shorts.bad if shorts is not None else 0.0
         if bad or done is not None:
-            self._count(state, bad, bad + (done.total if done is not None else 0.0), end_us, rule)
-        new = _take(state, shorts.members) if shorts is not None else set()
+            state.count(bad, bad + (done.total if done is not None else 0.0), end_us, rule.memory)
+        new = state.take(shorts.members) if shorts is not None else set()
         if not state.items:
             return
-        self._take_book(state, cells, end_us)
-        self._forget_counted(state, cells.get("count_down"))
+        state.take_book(cells, end_us)
+        state.forget_counted(cells.get("count_down"))
         since_us, pooled = self._together(state, rule, end_us)
-        steps = sum([one[1] for one in state.steps]), sum([one[2] for one in state.steps])
+        bad, total = sum([one[1] for one in state.steps]), sum([one[2] for one in state.steps])
         for sku in sorted(state.items):
             shelf = state.items[sku]
-            self._let_go(shelf, end_us, rule)
+            shelf.let_go(end_us, rule.window)
             if shelf.opened_us:
                 yield from self._go_on(scope, state, sku, cells, end_us, rule, new=sku in new)
             elif shelf.shorts:
-                score = self._score(shelf, _usual_beside(state, steps, shelf, rule), rule, end_us)
+                score = self._score(shelf, state.usual_beside(bad, total, shelf, rule.usual), rule, end_us)
                 shelf.alone = score > 0
-                if pooled and shelf.shorts[-1][0] >= since_us and _is_gone(shelf):
+                if pooled and shelf.shorts[-1][0] >= since_us and shelf.is_gone():
                     score = max(score, pooled)
                 if score:
                     shelf.opened_us, shelf.found_us = min(one[1] for one in shelf.shorts), end_us
@@ -167,67 +124,23 @@ class PhantomStock(ScopeDetector):
         return not state.open
 
     @staticmethod
-    def _count(state: NodeShelves, bad: float, total: float, end_us: int, rule: PhantomRule) -> None:
-        """Count a node's picks in; what has left the longest span is usual, unless something is open."""
-        step = (end_us - CELL_US) // _STEP_US
-        if state.steps and state.steps[-1][0] == step:
-            _, before, all_before = state.steps[-1]
-            state.steps[-1] = step, before + bad, all_before + total
-        else:
-            state.steps.append((step, bad, total))
-        while state.steps[0][0] <= step - _SPANS[-1]:
-            number, bad, total = state.steps.pop(0)
-            if state.open:
-                continue
-            fade = 0.5 ** ((number - (state.learnt or number)) * _STEP_US / rule.memory)
-            state.usual_bad, state.usual_total = state.usual_bad * fade + bad, state.usual_total * fade + total
-            state.learnt = number
-
-    @staticmethod
-    def _take_book(state: NodeShelves, cells: Mapping[str, Cell], end_us: int) -> None:
-        """What the book said of items with failed picks, and which of them were picked all the same."""
-        number = end_us // CELL_US - 1
-        for metric, enough in (("shelf_says", 1.0), ("shelf_knows", 0.0)):
-            for shelf in _asked(state, cells.get(metric)):
-                shelf.says.append((number, enough, 1.0))
-        for shelf in _asked(state, cells.get("pick_done")):
-            shelf.done.append((number, 1.0))
-
-    @staticmethod
-    def _forget_counted(state: NodeShelves, counted: Cell | None) -> None:
-        """A count has put the book of an item right that was not found yet: what failed before it is explained."""
-        for shelf in _asked(state, counted):
-            if not shelf.opened_us:
-                shelf.shorts = []
-
-    @staticmethod
-    def _let_go(shelf: Shelf, end_us: int, rule: PhantomRule) -> None:
-        """Forget what is older than the window, and what was before the first failed pick."""
-        before = (end_us - rule.window) // CELL_US
-        if shelf.shorts and shelf.shorts[0][0] // CELL_US <= before:
-            shelf.shorts = [one for one in shelf.shorts if one[0] // CELL_US > before]
-        first = shelf.shorts[0][0] // CELL_US if shelf.shorts else end_us // CELL_US
-        shelf.done = [one for one in shelf.done if one[0] >= first]
-        shelf.says = [one for one in shelf.says if one[0] >= first - 1]
-
-    @staticmethod
     def _together(state: NodeShelves, rule: PhantomRule, end_us: int) -> tuple[int, float]:
         """Since when the failed picks of a node's items are too many, and how surprising; 0 where they are not."""
-        step, best = (end_us - CELL_US) // _STEP_US, (0, 0.0)
+        step, best = (end_us - CELL_US) // STEP_US, (0, 0.0)
         if len(state.items) < rule.items:
             return best
-        items = [shelf for shelf in state.items.values() if not shelf.alone and (shelf.opened_us or _is_gone(shelf))]
+        items = [shelf for shelf in state.items.values() if not shelf.alone and (shelf.opened_us or shelf.is_gone())]
         known = sum(1 for shelf in state.items.values() if shelf.alone and shelf.opened_us)
         if len(items) < rule.items:
             return best
         enough = rule.score_node / 2 if known >= rule.items else rule.score_node
         least = rule.items if known >= rule.items else rule.least
         shorts = [(one[0], (one[3].order_id if one[3] else "") or one[2]) for shelf in items for one in shelf.shorts]
-        for span in _SPANS:
-            since_us = (step - span + 1) * _STEP_US
+        for span in SPANS:
+            since_us = (step - span + 1) * STEP_US
             bad = float(len({order for at_us, order in shorts if at_us >= since_us}))
             total = sum(one[2] for one in state.steps if one[0] > step - span)
-            share = _usual_before(state, step - span, rule)
+            share = state.usual_before(step - span, rule.usual)
             if bad < least or bad < rule.times * share * total or bad >= total:
                 continue  # where all fail, either none that succeeds is told, or there are too few to say
             score = surprise_of_share(bad, total, share)
@@ -238,14 +151,14 @@ class PhantomStock(ScopeDetector):
     @staticmethod
     def _score(shelf: Shelf, usual: float, rule: PhantomRule, end_us: int) -> float:
         """How surprising the failed picks of an item are; 0 where they are no finding."""
-        bad = float(len(_orders(shelf.shorts)))
+        bad = float(len(shelf.orders()))
         total = bad + sum(many for _, many in shelf.done)
-        soon = len(_orders(one for one in shelf.shorts if one[0] > end_us - rule.soon))
+        soon = len(shelf.orders(end_us - rule.soon))
         if (bad < rule.least and soon < rule.repeats) or bad < rule.share * total:
             return 0.0
-        if not _book_had(shelf, bad):
+        if not shelf.book_had(bad):
             waited = end_us - shelf.shorts[0][0] >= rule.unasked and bad >= rule.least
-            if _said_less(shelf) or not waited:
+            if shelf.said_less() or not waited:
                 return 0.0
         score = surprise_of_share(bad, total, usual)
         return score if score >= rule.score else 0.0
@@ -308,81 +221,6 @@ class PhantomStock(ScopeDetector):
             version=next_version(0, end_us),
         )
         return ScopeFinding(signal, new, round(shelf.corrected, 2), self._currency)
-
-
-def _take(state: NodeShelves, members: Iterable[Short]) -> set[str]:
-    """Sort failed picks by item; these items."""
-    new = set()
-    for one in members:
-        if one[3] is not None:
-            shelf = state.items.setdefault(one[3].tag, Shelf())
-            shelf.shorts = [*shelf.shorts, one][-_MOST_SHORTS:]
-            new.add(one[3].tag)
-    return new
-
-
-def _usual_beside(state: NodeShelves, steps: tuple[float, float], shelf: Shelf, rule: PhantomRule) -> float:
-    """Which share of a node's picks fails but for those of an item; what is under way now (`steps`) counts, too."""
-    bad = steps[0] - len(shelf.shorts)
-    total = steps[1] - len(shelf.shorts) - sum([many for _, many in shelf.done])
-    return _at_most(state.usual_bad + max(0.0, bad), state.usual_total + max(0.0, total), rule)
-
-
-def _usual_before(state: NodeShelves, step: int, rule: PhantomRule) -> float:
-    """Which share of a node's picks failed up to a step, but for those of items that failed again after it."""
-    before = [one for one in state.steps if one[0] <= step]
-    bad, total = sum(one[1] for one in before), sum(one[2] for one in before)
-    until_us = (step + 1) * _STEP_US
-    for shelf in state.items.values():
-        if shelf.shorts and shelf.shorts[0][0] < until_us <= shelf.shorts[-1][0]:
-            bad -= sum(one[0] < until_us for one in shelf.shorts)
-    return _at_most(state.usual_bad + max(0.0, bad), state.usual_total + total, rule)
-
-
-def _at_most(bad: float, total: float, rule: PhantomRule) -> float:
-    """A usual share, with a standard error on top: where few picks were seen, none that failed says little.
-
-    Where only failed ones are told nobody knows.
-    """
-    if bad >= total:
-        bad = total = 0.0
-    seen = total + _PRIOR
-    share = (bad + rule.usual * _PRIOR) / seen
-    return share + sqrt(share * (1.0 - share) / seen)
-
-
-def _is_gone(shelf: Shelf) -> bool:
-    """Whether the book had enough for an item's failed picks, and none has succeeded since the last of them."""
-    if not shelf.shorts:
-        return False
-    last = shelf.shorts[-1][0] // CELL_US
-    if shelf.done and max(shelf.done)[0] >= last:
-        return False
-    return _book_had(shelf, len(_orders(shelf.shorts)))
-
-
-def _asked(state: NodeShelves, cell: Cell | None) -> Iterable[Shelf]:
-    """The items that a cell's members are about, as far as picks of them failed."""
-    for one in cell.members if cell is not None else ():
-        shelf = state.items.get(one[3].tag) if one[3] is not None else None
-        if shelf is not None:
-            yield shelf
-
-
-def _orders(shorts: Iterable[Short]) -> set[str]:
-    """The orders that were not picked."""
-    return {impact.order_id or event_id for _, _, event_id, impact in shorts if impact is not None}
-
-
-def _said_less(shelf: Shelf) -> bool:
-    """Whether the book knew that there is too little."""
-    asked = sum(one[2] for one in shelf.says)
-    return asked > 0 and sum(one[1] for one in shelf.says) < _SURE * asked
-
-
-def _book_had(shelf: Shelf, bad: float) -> bool:
-    """Whether the book was asked for half of the failed picks or more, and had enough."""
-    return 2 * sum(one[2] for one in shelf.says) >= bad and not _said_less(shelf)
 
 
 def _name(shelf: Shelf, members: Iterable[Short]) -> list[Impact]:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from operators.detectors.ageing import Ageing, Waiting
-from operators.detectors.case_memory import CaseMemory
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.case_memory import CaseDetector
+from operators.detectors.events import Collected, Handler
 from operators.detectors.order_book import OrderBook
 from operators.detectors.records import Impact, ScopesOf, scoped
 from operators.findings import next_version, signal_id
@@ -110,7 +110,7 @@ class Documents(msgspec.Struct, array_like=True, gc=False):
     currencies: list[str] = []
 
 
-class Postings(EventDetector):
+class Postings(CaseDetector[Documents]):
     """Counts failed postings among all of their type, and holds an order's documents against each other.
 
     Metrics in (posting_type): `failed_postings` among recorded ones, tagged with interface and code (`failure_parts`);
@@ -123,9 +123,8 @@ class Postings(EventDetector):
     VERSION = 2
 
     def __init__(self, book: OrderBook, late_us: int, tolerance: float, retention_us: int) -> None:
-        super().__init__()
+        super().__init__(Documents, retention_us)
         self._book, self._late_us, self._tolerance = book, late_us, tolerance
-        self._orders = CaseMemory(Documents, self.VERSION, retention_us, self)
         self._types = ScopesOf("posting_type")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -140,7 +139,7 @@ class Postings(EventDetector):
         del out
         event = arrived.event
         assert isinstance(event, ShipmentDispatched)
-        documents = self._orders.heard(event.order_id, arrived.arrival_us)
+        documents = self._cases.heard(event.order_id, arrived.arrival_us)
         documents.parcels += 1
         documents.dispatched_us = documents.dispatched_us or arrived.occurred_us
 
@@ -163,11 +162,11 @@ class Postings(EventDetector):
         kind, reference = event.posting_type, event.reference
         scope = self._types[kind]
         out.good(FAILED, scope, arrived.arrival_us)
-        documents = self._orders.heard_again(reference, arrived.arrival_us)
+        documents = self._cases.heard_again(reference, arrived.arrival_us)
         if documents is None:
             if self._book.get(reference) is None:
                 return
-            documents = self._orders.heard(reference, arrived.arrival_us)
+            documents = self._cases.heard(reference, arrived.arrival_us)
         if kind == "goods_issue" and documents.dispatched_us and kind not in documents.posted:
             if arrived.occurred_us - documents.dispatched_us > self._late_us:
                 impact, at_us = self._impact(event), documents.dispatched_us
@@ -237,23 +236,6 @@ class Postings(EventDetector):
             version=next_version(0, arrived.arrival_us),
         )
         out.signal(signal)
-
-    def due(self, key: str, due_us: int, out: Collected) -> None:
-        """As `EventDetector`: orders that can be forgotten."""
-        del out
-        self._orders.due(key, due_us)
-
-    def sizes(self) -> Mapping[str, int]:
-        """As `EventDetector`."""
-        return {"orders": len(self._orders)}
-
-    def snapshot(self) -> bytes:
-        """As `EventDetector`."""
-        return self._orders.snapshot()
-
-    def restore(self, state: bytes) -> None:
-        """As `EventDetector`."""
-        self._orders.restore(state)
 
 
 def failure_tag(interface: str, error_code: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from operators.detectors.case_memory import CaseMemory
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.case_memory import CaseDetector
+from operators.detectors.events import Collected, Handler
 from operators.detectors.order_book import amount
 from operators.detectors.pending import WaitRule, Waits, impacts_of, take
 from operators.detectors.policy import Policy
@@ -71,7 +71,7 @@ class _Return(msgspec.Struct, array_like=True, gc=False):
     last_us: int = 0
 
 
-class Returns(EventDetector):
+class Returns(CaseDetector[_Return]):
     """Follows each return from its first event to its refund.
 
     Counts, beside the returns and what is sold by sku: `return_received`, of which a refund has not come yet,
@@ -83,11 +83,11 @@ class Returns(EventDetector):
 
     NAME = "returns"
     VERSION = 2
+    CASES = "returns"
 
     def __init__(self, settings: ReturnsSettings) -> None:
-        super().__init__()
+        super().__init__(_Return, settings.retention)
         self._settings = settings
-        self._returns = CaseMemory(_Return, self.VERSION, settings.retention, self)
         self._skus = ScopesOf("sku")
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
@@ -113,7 +113,7 @@ class Returns(EventDetector):
     def _seen(self, arrived: Arrived, out: Collected) -> _Return:
         event = arrived.event
         assert isinstance(event, ReturnAuthorized | ReturnReceived | ReturnRestocked)
-        known = self._returns.heard(event.return_id, arrived.arrival_us)
+        known = self._cases.heard(event.return_id, arrived.arrival_us)
         known.order_id = event.order_id
         known.units = event.qty if event.qty is not None else known.units
         known.amount = amount(event.amount) or known.amount
@@ -129,7 +129,7 @@ class Returns(EventDetector):
     def _received(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, ReturnReceived | ReturnRestocked)
-        is_first = self._returns.get(event.return_id) is None
+        is_first = self._cases.get(event.return_id) is None
         known = self._seen(arrived, out)
         if known.received_us is not None:
             return
@@ -144,9 +144,9 @@ class Returns(EventDetector):
         assert isinstance(event, PostingRecorded)
         if event.posting_type != "refund":
             return
-        known = self._returns.get(event.reference)
+        known = self._cases.get(event.reference)
         if known is None:
-            known = self._returns.heard(event.reference, arrived.arrival_us)
+            known = self._cases.heard(event.reference, arrived.arrival_us)
             known.order_id = event.order_id or ""
         if known.refund_us is not None:
             return
@@ -162,10 +162,10 @@ class Returns(EventDetector):
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: whether a refund's receipt has come meanwhile; or a return to be forgotten."""
-        if self._returns.due(key, due_us):
+        if self._cases.due(key, due_us):
             return
         return_id = key.removeprefix(_RECEIPT)
-        known = self._returns.get(return_id)
+        known = self._cases.get(return_id)
         if known is None:
             return
         if known.received_us is not None and known.refund_us is not None and known.received_us <= known.refund_us:
@@ -208,18 +208,6 @@ class Returns(EventDetector):
             arrival_us=due_us,
             version=next_version(0, due_us),
         )
-
-    def sizes(self) -> Mapping[str, int]:
-        """As `EventDetector`."""
-        return {"returns": len(self._returns)}
-
-    def snapshot(self) -> bytes:
-        """As `EventDetector`."""
-        return self._returns.snapshot()
-
-    def restore(self, state: bytes) -> None:
-        """As `EventDetector`."""
-        self._returns.restore(state)
 
 
 class _LagState(msgspec.Struct, array_like=True):

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from operators.detectors.case_memory import CaseMemory
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.case_memory import CaseDetector
+from operators.detectors.events import Collected, Handler
 from operators.detectors.order_book import Line, OrderBook
 from operators.detectors.policy import OfAll
 from operators.detectors.rates import RateRule
@@ -90,7 +90,7 @@ class Allocations(msgspec.Struct, array_like=True, gc=False):
     last_us: int = 0
 
 
-class Routes(EventDetector):
+class Routes(CaseDetector[Allocations]):
     """Says of each allocation whether it is where it belongs.
 
     What is allocated anew because a node refused it is right wherever it goes. What goes back to a node that it was
@@ -104,9 +104,8 @@ class Routes(EventDetector):
     VERSION = 2
 
     def __init__(self, book: OrderBook, retention_us: int) -> None:
-        super().__init__()
+        super().__init__(Allocations, retention_us)
         self._book = book
-        self._orders = CaseMemory(Allocations, self.VERSION, retention_us, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -121,7 +120,7 @@ class Routes(EventDetector):
     def _allocated(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, OrderAllocated)
-        order = self._orders.heard(event.order_id, arrived.arrival_us)
+        order = self._cases.heard(event.order_id, arrived.arrival_us)
         line = event.line_id or ""
         before = order.nodes.get(line, [])
         order.nodes[line] = [*before[-_MOST_NODES:], event.node]
@@ -154,27 +153,10 @@ class Routes(EventDetector):
         event = arrived.event
         assert isinstance(event, ReservationRejected | TaskRejected)
         if event.order_id is not None:
-            self._orders.heard(event.order_id, arrived.arrival_us).refused = True
+            self._cases.heard(event.order_id, arrived.arrival_us).refused = True
 
     def _done(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
         assert isinstance(event, OrderCancelled | ShipmentDispatched)
-        self._orders.drop(event.order_id)
-
-    def due(self, key: str, due_us: int, out: Collected) -> None:
-        """As `EventDetector`: orders that can be forgotten."""
-        del out
-        self._orders.due(key, due_us)
-
-    def sizes(self) -> Mapping[str, int]:
-        """As `EventDetector`."""
-        return {"orders": len(self._orders)}
-
-    def snapshot(self) -> bytes:
-        """As `EventDetector`."""
-        return self._orders.snapshot()
-
-    def restore(self, state: bytes) -> None:
-        """As `EventDetector`."""
-        self._orders.restore(state)
+        self._cases.drop(event.order_id)

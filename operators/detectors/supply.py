@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from operators.detectors.case_memory import CaseMemory
-from operators.detectors.events import Collected, EventDetector, Handler
+from operators.detectors.case_memory import CaseDetector
+from operators.detectors.events import Collected, Handler
 from operators.detectors.few import FewWatch
 from operators.detectors.order_book import amount
 from operators.detectors.policy import Policy
@@ -100,7 +100,7 @@ class _Po(msgspec.Struct, array_like=True):
     costs: dict[str, float] = {}
 
 
-class Supply(EventDetector):
+class Supply(CaseDetector[_Po]):
     """Follows each purchase order from its creation to its invoice.
 
     What is ordered says no currency: it is the invoice's, before there is one that of `currency`. An order that is told
@@ -111,11 +111,11 @@ class Supply(EventDetector):
 
     NAME = "supply"
     VERSION = 2
+    CASES = "purchase_orders"
 
     def __init__(self, settings: SupplySettings, currency: str = "") -> None:
-        super().__init__()
+        super().__init__(_Po, settings.retention)
         self._settings, self._currency = settings, currency
-        self._orders = CaseMemory(_Po, self.VERSION, settings.retention, self)
 
     def handlers(self) -> Mapping[type[EventBase], Handler]:
         """As `EventDetector`."""
@@ -127,7 +127,7 @@ class Supply(EventDetector):
         }
 
     def _of(self, po_id: str, supplier: str | None, now_us: int) -> _Po:
-        po = self._orders.heard(po_id, now_us)
+        po = self._cases.heard(po_id, now_us)
         po.supplier = po.supplier or supplier or ""
         return po
 
@@ -205,10 +205,10 @@ class Supply(EventDetector):
 
     def due(self, key: str, due_us: int, out: Collected) -> None:
         """As `EventDetector`: an order is due, its documents can be matched, or it can be forgotten."""
-        if self._orders.due(key, due_us):
+        if self._cases.due(key, due_us):
             return
         what, _, po_id = key.partition(" ")
-        po = self._orders.get(po_id)
+        po = self._cases.get(po_id)
         if po is None:
             return
         if what == "due" and not po.due_judged and po.supplier:
@@ -317,18 +317,6 @@ class Supply(EventDetector):
             arrival_us=due_us,
             version=next_version(0, due_us),
         )
-
-    def sizes(self) -> Mapping[str, int]:
-        """As `EventDetector`."""
-        return {"purchase_orders": len(self._orders)}
-
-    def snapshot(self) -> bytes:
-        """As `EventDetector`."""
-        return self._orders.snapshot()
-
-    def restore(self, state: bytes) -> None:
-        """As `EventDetector`."""
-        self._orders.restore(state)
 
 
 def _add(quantities: dict[str, float], lines: Iterable[SupplyLine] | None) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from operators.incidents.stretches import Stretch
 from operators.incidents.survival import Seen, Survival, survival
-from operators.quantiles import GAMMA, ZERO_BUCKET, bucket, merge
+from operators.quantiles import bucket, merge, middle
 from schemas.durations import HOUR_US, SECOND_US
 from schemas.errors import StateError
 from schemas.rows import HandoffWindow
@@ -246,7 +246,7 @@ def _count(place: Place, window: Window, before: Window) -> None:
         more = window.buckets.get(index, 0) - before.buckets.get(index, 0)
         if not more:
             continue
-        latency_us = round(_middle_s(index) * SECOND_US)
+        latency_us = round(middle(index) * SECOND_US)
         began_us = window.end_us - length_us // 2 - latency_us
         end_us = -(-began_us // length_us) * length_us
         if 0 < more <= under_way.get(end_us, 0) and end_us <= window.end_us:  # the nearest, and there are as many
@@ -309,7 +309,7 @@ def _seen(place: Place, now_us: int) -> Iterator[Seen]:
     for window in place.windows:
         watched_s = max(0, window.end_us - since_us) / SECOND_US
         for index, count in window.buckets.items():
-            latency_s = _middle_s(index)
+            latency_s = middle(index)
             yield Seen(max(0.0, latency_s - watched_s), latency_s, count, ended=True)
     under_way = {end_us: count for end_us, count in place.under_way.items() if count > 0}
     total = sum(under_way.values())
@@ -317,7 +317,3 @@ def _seen(place: Place, now_us: int) -> Iterator[Seen]:
     for end_us, count in under_way.items():
         age_s = max(0, now_us - end_us) / SECOND_US
         yield Seen(max(0.0, age_s - CURRENT_US / SECOND_US), age_s, count * part, ended=False)
-
-
-def _middle_s(index: int) -> float:
-    return 0.0 if index <= ZERO_BUCKET else 2 * GAMMA**index / (GAMMA + 1)

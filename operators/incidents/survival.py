@@ -7,7 +7,7 @@ from math import log
 import msgspec
 
 from operators.incidents.stretches import POINTS, Stretch
-from operators.quantiles import GAMMA, ZERO_BUCKET, bucket
+from operators.quantiles import ZERO_BUCKET, bucket, middle
 
 #: So many passes at risk weighs what was usual before, against those that are at risk at present.
 PRIOR = 5.0
@@ -50,7 +50,7 @@ class Survival(msgspec.Struct, frozen=True):
 
     def rest(self, age: int, share: float = 1.0) -> Stretch:
         """How long a pass takes that takes longer than an age, and is among the first `share` of those to end."""
-        alive, age_s = self._left(age), _value(age)
+        alive, age_s = self._left(age), middle(age)
         falling = [-one for one in self.left]
         quantiles = [(place + 0.5) / POINTS * share for place in range(POINTS)]
         return Stretch(tuple([self._age_at(alive * (1.0 - one), age_s, falling) for one in quantiles]))
@@ -63,8 +63,8 @@ class Survival(msgspec.Struct, frozen=True):
         """The age at which no more than `left` are left of those alive at `age_s`; `falling` are all of `-left`."""
         place = bisect_left(falling, -left)
         if place < len(self.ages):
-            return max(_value(self.ages[place]), age_s)
-        oldest_s = max(_value(self.ages[-1]) if self.ages else 0.0, age_s)
+            return max(middle(self.ages[place]), age_s)
+        oldest_s = max(middle(self.ages[-1]) if self.ages else 0.0, age_s)
         mean_s = min(oldest_s, 1.0 / self.late_rate) if self.late_rate else oldest_s
         return oldest_s + log((self.left[-1] if self.left else 1.0) / left) * mean_s
 
@@ -120,7 +120,7 @@ def survival(seen: Iterable[Seen], usual: Mapping[int, int]) -> Survival:
             left.append(share)
         at_risk += entered.get(age, 0.0) - gone.get(age, 0.0)
         before -= some
-    half_s = _value(ages[-1]) / 2 if ages else 0.0
+    half_s = middle(ages[-1]) / 2 if ages else 0.0
     late = [one for one in seen if one.to_s > half_s]
     late_s = sum(one.count * (one.to_s - max(half_s, one.from_s)) for one in late)
     late_ended = sum(one.count for one in late if one.ended)
@@ -135,11 +135,6 @@ def _later(ended: Mapping[int, float], usual: Mapping[int, int]) -> tuple[tuple[
         count += ended.get(age, 0.0) + usual.get(age, 0)
         found.append((age, count))
     return tuple(reversed(found))
-
-
-def _value(index: int) -> float:
-    """The middle of a bucket, in seconds."""
-    return 0.0 if index <= ZERO_BUCKET else 2 * GAMMA**index / (GAMMA + 1)
 
 
 def _first(ended: tuple[int, float]) -> int:

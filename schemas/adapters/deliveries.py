@@ -7,12 +7,13 @@ case; a value is a text, or a list with one (as many a framework logs them). `re
 the event's arrival time; without it, that is when the event happened.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from schemas.adapters.records import RecordError, as_record_error, check_readable
+from schemas.adapters.records import Adapted, RecordError, Skipped, as_record_error, check_readable
 from schemas.events import Time
 
 T = TypeVar("T")
@@ -80,18 +81,34 @@ class Delivery(msgspec.Struct, frozen=True):
 _delivery = msgspec.json.Decoder(Delivery).decode
 
 
-def read_delivery(raw: bytes) -> Delivery:
-    """The delivery in `raw`.
+#: What a delivery makes of which the body is of one kind.
+Reader: TypeAlias = Callable[[Delivery], Adapted]
 
-    Raises:
-        msgspec.DecodeError: it is none.
+
+def by_topic(topic_of: Callable[[Delivery], str], readers: Mapping[str, Reader]) -> Callable[[bytes], Adapted]:
+    """What a record makes that is a delivery: what the reader of its topic says; a topic without one makes no event.
+
+    Args:
+        topic_of: what a delivery is about, out of its headers; raises RecordError where that is not said.
+        readers: by topic.
     """
-    return _delivery(raw)
+
+    def adapt(raw: bytes) -> Adapted:
+        delivery = _delivery(raw)
+        topic = topic_of(delivery)
+        read = readers.get(topic)
+        return Skipped(topic) if read is None else read(delivery)
+
+    return adapt
 
 
-def header_of(raw: bytes, name: str) -> str:
-    """A header of what may be a delivery, "" where that can't be told."""
-    try:
-        return _delivery(raw).header(name)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
+def as_far_as_told(source_of: Callable[[Delivery], str]) -> Callable[[bytes], str]:
+    """The source of what may be a delivery, "" where that can't be told."""
+
+    def source_of_raw(raw: bytes) -> str:
+        try:
+            return source_of(_delivery(raw))
+        except (msgspec.DecodeError, RecursionError):
+            return ""
+
+    return source_of_raw

@@ -1,11 +1,12 @@
 """GS1 EPCIS 2.0 ObjectEvents as canonical events (docs/adapters.md says of each business step what becomes of it).
 
 A record is one event, out of an EPCISDocument or EPCISQueryDocument, a list, or a line of its own. The source is
-`epcis`: an event says where it happened, not which system captured it. Other types of events are refused as what they
-are: they say what was put into or made of what, not what happened to a case.
+`epcis`: an event says where it happened, not which system captured it. Other types of events make none: they say what
+was put into or made of what, not what happened to a case.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -66,6 +67,7 @@ class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     quantity_list: list[_Quantity] = []
     biz_transaction_list: list[_Transaction] = []
     source_list: list[_Source] = []
+    sensor_element_list: list[msgspec.Raw] = []
     error_declaration: msgspec.Raw = msgspec.Raw()
 
     def items(self) -> dict[str, float]:
@@ -251,13 +253,15 @@ def adapt(raw: bytes) -> Adapted:
         RecordError, msgspec.DecodeError: it can't be used.
     """
     kind = _head(raw).type
-    if kind in _OTHER_EVENTS:
-        raise RecordError("$.type", "rule", f"is {kind}; of EPCIS only ObjectEvent is read")
+    if kind in _OTHER_EVENTS or _is_own(kind):
+        return Skipped(kind)
     if kind != "ObjectEvent":
         raise RecordError("$.type", "schema", f"{kind!r} is no type of EPCIS events")
     seen = _object_event(raw)
     if bytes(seen.error_declaration) not in (b"", b"null"):
         return Skipped("a declaration that an earlier event was wrong")
+    if seen.sensor_element_list and not seen.epc_list and not seen.quantity_list:
+        return Skipped("ObjectEvent of sensors alone")
     name = term_of(seen.biz_step or "")
     step = _STEPS.get(name)
     if step is None:
@@ -281,6 +285,11 @@ def adapt(raw: bytes) -> Adapted:
     return events if len(events) == 1 else _numbered(events)
 
 
+def _is_own(kind: str) -> bool:
+    """Whether somebody has made up a type of events, as EPCIS allows: with a prefix, or a URI."""
+    return ":" in kind and re.split(r"[:/#]", kind)[-1] not in ("ObjectEvent", *_OTHER_EVENTS)
+
+
 def _numbered(events: Sequence[EventBase]) -> list[EventBase]:
     """An id for each of several events of one record."""
     return [
@@ -298,7 +307,7 @@ def _hash_of(raw: bytes) -> str:
 EPCIS: Final = Adapter(
     name="epcis",
     title="GS1 EPCIS 2.0, ObjectEvents in JSON documents or one a line",
-    version=1,
+    version=2,
     process_map="epcis",
     adapt=adapt,
     unfold=unfold,

@@ -17,15 +17,10 @@ from schemas.adapters.times import Ambiguous, Nonexistent
 from schemas.durations import Instant
 from schemas.errors import SettingsError
 from schemas.events import Id, System
-from schemas.problems import Declared, Problem, declare
+from schemas.flaws import declare_and_lint
+from schemas.names import Name
+from schemas.problems import Declared, Problem
 
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z][a-z0-9_]{0,63}$",
-        description="small letters, digits and _, a letter first, at most 64 characters",
-    ),
-]
 Scalar: TypeAlias = str | int | float | bool
 
 #: Cells that say "nothing", besides the empty one.
@@ -211,11 +206,9 @@ def read_mapping(text: str, file: str) -> Declared[Mapping]:
     """Read and lint a mapping written in TOML; every problem at once."""
     from schemas.adapters.lint import lint  # noqa: PLC0415 - lint needs the records above
 
-    declared = declare(text, Declaration, file)
-    if declared.value is None:
-        return Declared(None, declared.problems)
-    problems = tuple(sorted(lint(declared.value, file, text), key=lambda problem: (not problem.line, problem.line)))
-    return Declared(None if problems else Mapping(declared.value, file, text), problems)
+    read = declare_and_lint(text, Declaration, file, lint)
+    left = None if read.left is None else Mapping(read.left, file, text)
+    return Declared(None if read.value is None else left, read.problems, read.wrong, left)
 
 
 def shipped_mappings() -> list[str]:
@@ -230,6 +223,14 @@ def load_mapping(name_or_path: str, also: Sequence[str] = ()) -> Mapping:
     Raises:
         SettingsError: there is none, or it has problems (all of them are in the error).
     """
+    read = find_mapping(name_or_path, also)
+    if read.value is None:
+        raise SettingsError(read.problems)
+    return read.value
+
+
+def find_mapping(name_or_path: str, also: Sequence[str] = ()) -> Declared[Mapping]:
+    """As `load_mapping`, for one who wants to look on where something is wrong."""
     shipped = shipped_mappings()
     path = Path(name_or_path)
     if name_or_path in shipped:
@@ -240,14 +241,11 @@ def load_mapping(name_or_path: str, also: Sequence[str] = ()) -> Mapping:
         try:
             text = path.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError([Problem(file, "mapping", "", f"can't be read as UTF-8 text: {error}")]) from error
+            return Declared(None, (Problem(file, "mapping", "", f"can't be read as UTF-8 text: {error}"),))
     else:
         known = sorted([*shipped, *also])
         near = difflib.get_close_matches(name_or_path, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         expected = f"{hint}must be a mapping file or a shipped mapping: {', '.join(known)}"
-        raise SettingsError([Problem("--mapping", "mapping", f'"{name_or_path}"', expected)])
-    read = read_mapping(text, file)
-    if read.value is None:
-        raise SettingsError(read.problems)
-    return read.value
+        return Declared(None, (Problem("--mapping", "mapping", f'"{name_or_path}"', expected),))
+    return read_mapping(text, file)

@@ -6,14 +6,13 @@ from collections.abc import Mapping as ReadMapping
 from typing import TypeAlias
 
 from schemas.adapters.columns import columns_of_time
-from schemas.adapters.mapping import Declaration, EventRule, Explode, FieldRule, Mapping, When
+from schemas.adapters.mapping import Declaration, EventRule, Explode, FieldRule, When
 from schemas.adapters.text import BUILTINS, TemplateError, columns_of_template
 from schemas.adapters.values import as_value, columns_of_value
-from schemas.problems import Problem, path_text
-from schemas.toml_lines import line_of
+from schemas.flaws import Flaw
+from schemas.toml_lines import KeyPath
 
-Path: TypeAlias = tuple[str | int, ...]
-Reference: TypeAlias = tuple[Path, str]
+Reference: TypeAlias = tuple[KeyPath, str]
 
 _NAMES_SHOWN, _NAME_SHOWN = 60, 300
 
@@ -26,7 +25,7 @@ def column_references(declared: Declaration) -> Iterable[Reference]:
     for name in declared.column:
         yield ("column", name), name
     for name, link in declared.link.items():
-        where: Path = ("link", name)
+        where: KeyPath = ("link", name)
         yield (*where, "key"), link.key
         yield (*where, "value"), link.value
         yield from _filters(where, link.when, link.when_any)
@@ -34,7 +33,7 @@ def column_references(declared: Declaration) -> Iterable[Reference]:
         yield from _event(("event", index), rule)
 
 
-def _event(where: Path, rule: EventRule) -> Iterable[Reference]:
+def _event(where: KeyPath, rule: EventRule) -> Iterable[Reference]:
     if not isinstance(rule.type, str):
         yield (*where, "type", "column"), rule.type.column
     for key, spec in (("time", rule.time), ("recorded", rule.recorded)):
@@ -52,7 +51,7 @@ def _event(where: Path, rule: EventRule) -> Iterable[Reference]:
         yield from _fields((*where, "lines", "set"), rule.lines.set)
 
 
-def _time(where: Path, spec: str) -> Iterable[Reference]:
+def _time(where: KeyPath, spec: str) -> Iterable[Reference]:
     if spec:
         try:
             names = columns_of_time(spec)
@@ -61,7 +60,7 @@ def _time(where: Path, spec: str) -> Iterable[Reference]:
         yield from ((where, name) for name in names)
 
 
-def _names(where: Path, template: str) -> Iterable[Reference]:
+def _names(where: KeyPath, template: str) -> Iterable[Reference]:
     try:
         names = columns_of_template(template)
     except TemplateError:
@@ -69,18 +68,18 @@ def _names(where: Path, template: str) -> Iterable[Reference]:
     yield from ((where, name) for name in names)
 
 
-def _filters(where: Path, when: When, when_any: Sequence[When]) -> Iterable[Reference]:
+def _filters(where: KeyPath, when: When, when_any: Sequence[When]) -> Iterable[Reference]:
     yield from (((*where, "when", name), name) for name in when)
     for index, one in enumerate(when_any):
         yield from (((*where, "when_any", index, name), name) for name in one)
 
 
-def _explode(where: Path, spec: str | Explode | None) -> Iterable[Reference]:
+def _explode(where: KeyPath, spec: str | Explode | None) -> Iterable[Reference]:
     if spec is not None:
         yield where, spec if isinstance(spec, str) else spec.column
 
 
-def _fields(where: Path, rules: ReadMapping[str, FieldRule]) -> Iterable[Reference]:
+def _fields(where: KeyPath, rules: ReadMapping[str, FieldRule]) -> Iterable[Reference]:
     for name, rule in rules.items():
         if isinstance(rule, list):
             continue
@@ -91,21 +90,15 @@ def _fields(where: Path, rules: ReadMapping[str, FieldRule]) -> Iterable[Referen
         yield from (((*where, name), column) for column in columns)
 
 
-def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[Problem]:
-    """Problems of `mapping` with the table in the file `path`, whose columns are `names`."""
-    declared = mapping.declared
-
-    def problem(where: Path, value: str, expected: str) -> Problem:
-        shown = f'"{value}"' if value else ""
-        return Problem(mapping.file, path_text(where), shown, expected, line_of(mapping.text, where))
-
+def lint_columns(declared: Declaration, path: str, names: Sequence[str]) -> Iterable[Flaw]:
+    """What is wrong with a mapping for the table in the file `path`, whose columns are `names`."""
     known = set(names) | set(BUILTINS)
     wanted = list(dict.fromkeys(name for _, name in column_references(declared) if not name.startswith("@")))
     if len(wanted) > 1 and known.isdisjoint(wanted):
         key = "encoding" if _undecoded(names) else "delimiter" if len(names) == 1 else "columns"
-        shown = "" if key == "columns" else getattr(declared.table, key)
+        shown = None if key == "columns" else getattr(declared.table, key)
         words = f"has none of the columns that the mapping names ({_shown(wanted)})"
-        yield problem(("table", key), shown, f"the table {path} {words}; {_listed(names)}")
+        yield Flaw(("table", key), shown, f"the table {path} {words}; {_listed(names)}")
         return
     told: set[Reference] = set()
     for where, name in column_references(declared):
@@ -115,9 +108,9 @@ def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[
         if name not in known:
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            yield problem(where, name, f"{hint}the table {path} has no such column; {_listed(names)}")
+            yield Flaw(where, name, f"{hint}the table {path} has no such column; {_listed(names)}")
         elif names.count(name) > 1:
-            yield problem(
+            yield Flaw(
                 where,
                 name,
                 f"stands {names.count(name)} times in the header of {path}; name the columns in [table]",
@@ -126,7 +119,7 @@ def lint_columns(mapping: Mapping, path: str, names: Sequence[str]) -> Iterable[
         for field, rule in rules.items():
             if isinstance(rule, str) and rule in names:
                 meant = f'write "{{{rule}}}" for the column, or {{ const = "{rule}" }} if the text is meant'
-                yield problem((*where, field), rule, f"is a fixed text here; {meant}")
+                yield Flaw((*where, field), rule, f"is a fixed text here; {meant}")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -152,7 +145,7 @@ def _shown(names: Sequence[str]) -> str:
     return f"{cut}, … ({len(names)} in all)" if len(names) > _NAMES_SHOWN else cut
 
 
-def _field_tables(declared: Declaration) -> Iterable[tuple[Path, ReadMapping[str, FieldRule]]]:
+def _field_tables(declared: Declaration) -> Iterable[tuple[KeyPath, ReadMapping[str, FieldRule]]]:
     for index, rule in enumerate(declared.event):
         yield ("event", index, "set"), rule.set
         if rule.lines is not None:

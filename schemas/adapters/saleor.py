@@ -6,14 +6,14 @@ event, the object and when the payload was made (`meta.issued_at`, the same in a
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from schemas.adapters.deliveries import Delivery, header_of, read_delivery
+from schemas.adapters.deliveries import Delivery, Reader, as_far_as_told, by_topic
 from schemas.adapters.fields import read_money
 from schemas.adapters.records import Adapted, Adapter, RecordError, Skipped
 from schemas.events import (
@@ -224,7 +224,7 @@ def _pseudonym(email: str | None) -> str | None:
     return hashlib.blake2b(email.strip().lower().encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
-_EVENTS: Mapping[str, Callable[[Delivery], Adapted]] = {
+_EVENTS: Mapping[str, Reader] = {
     "order_created": _order_created,
     "order_confirmed": _order_confirmed,
     "order_cancelled": _order_cancelled,
@@ -234,23 +234,11 @@ _EVENTS: Mapping[str, Callable[[Delivery], Adapted]] = {
 }
 
 
-def adapt(raw: bytes) -> Adapted:
-    """What one delivery makes.
-
-    Raises:
-        RecordError, msgspec.DecodeError: it can't be used.
-    """
-    delivery = read_delivery(raw)
-    event = _event(delivery)
-    read = _EVENTS.get(event)
-    return Skipped(event) if read is None else read(delivery)
-
-
 SALEOR: Final = Adapter(
     name="saleor",
     title="Saleor's webhooks with default payloads, one delivery a line",
     version=1,
     process_map="webshop",
-    adapt=adapt,
-    source_of=lambda raw: header_of(raw, "Saleor-Domain").lower(),
+    adapt=by_topic(_event, _EVENTS),
+    source_of=as_far_as_told(_source),
 )

@@ -5,7 +5,7 @@ by the id of Shopify's event (`X-Shopify-Event-Id`, which repeated deliveries sh
 topic and the resource, since one action of a merchant gives several resources and topics the same event id.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from schemas.adapters.deliveries import Delivery, header_of, read_delivery
+from schemas.adapters.deliveries import Delivery, Reader, as_far_as_told, by_topic
 from schemas.adapters.fields import write_money
 from schemas.adapters.records import Adapted, Adapter, RecordError, Skipped
 from schemas.events import (
@@ -157,15 +157,18 @@ class _Refund(msgspec.Struct, frozen=True, rename={"of_return": "return"}):
 def _base(delivery: Delivery, resource: ShopifyId, occurred_at: datetime, part: str = "") -> dict[str, Any]:
     """What every event of a delivery carries."""
     event = delivery.needed("X-Shopify-Event-Id", "X-Shopify-Webhook-Id")
-    topic = delivery.header("X-Shopify-Topic")
     return {
-        "event_id": f"{event}/{topic}/{resource}{part}",
+        "event_id": f"{event}/{_topic(delivery)}/{resource}{part}",
         "source": delivery.needed("X-Shopify-Shop-Domain").lower(),
         "system": "ecom",
         "occurred_at": occurred_at,
         "recorded_at": delivery.received_at,
         "correlation_id": delivery.header("X-Shopify-Event-Id") or None,
     }
+
+
+def _topic(delivery: Delivery) -> str:
+    return delivery.needed("X-Shopify-Topic")
 
 
 def _order_created(delivery: Delivery) -> Adapted:
@@ -320,7 +323,7 @@ def _node(line: _RefundLine) -> str | None:
     return None if line.location_id is None else str(line.location_id)
 
 
-_TOPICS: Mapping[str, Callable[[Delivery], Adapted]] = {
+_TOPICS: Mapping[str, Reader] = {
     "orders/create": _order_created,
     "orders/paid": _order_paid,
     "orders/cancelled": _order_cancelled,
@@ -331,23 +334,11 @@ _TOPICS: Mapping[str, Callable[[Delivery], Adapted]] = {
 }
 
 
-def adapt(raw: bytes) -> Adapted:
-    """What one delivery makes.
-
-    Raises:
-        RecordError, msgspec.DecodeError: it can't be used.
-    """
-    delivery = read_delivery(raw)
-    topic = delivery.needed("X-Shopify-Topic")
-    read = _TOPICS.get(topic)
-    return Skipped(topic) if read is None else read(delivery)
-
-
 SHOPIFY: Final = Adapter(
     name="shopify",
     title="Shopify's webhooks, one delivery a line",
     version=1,
     process_map="webshop",
-    adapt=adapt,
-    source_of=lambda raw: header_of(raw, "X-Shopify-Shop-Domain").lower(),
+    adapt=by_topic(_topic, _TOPICS),
+    source_of=as_far_as_told(lambda delivery: delivery.header("X-Shopify-Shop-Domain").lower()),
 )

@@ -11,7 +11,7 @@ Memory: one run of the sort (see sorting.py), the links (one entry for each pair
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as ReadMapping
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,9 @@ from schemas.adapters.times import rfc3339_writer
 from schemas.adapters.values import ValueCompiler
 from schemas.decode import Reason
 from schemas.errors import SettingsError
-from schemas.toml_lines import line_of
+from schemas.flaws import is_doubtful
+from schemas.problems import Problem
+from schemas.toml_lines import KeyPath, line_of
 
 EVENTS_PER_ROW = 1_000
 _READING = 0.95
@@ -102,7 +104,8 @@ class TabularSource:
     def __init__(self, mapping: Mapping, path: str, name: str = "") -> None:
         self._declared = mapping.declared
         self._table: OpenTable = open_table(self._declared.table, path)
-        problems = tuple(lint_columns(mapping, path, self._table.names))
+        flaws = lint_columns(self._declared, path, self._table.names)
+        problems = [flaw.problem(mapping.file, mapping.text) for flaw in flaws]
         if problems:
             raise SettingsError(problems)
         self._columns = Columns(self._declared, self._table.names, self._table.timestamps, self._table.numbers)
@@ -231,6 +234,21 @@ class TabularSource:
                     known = table.setdefault(key, [])
                     known.extend(value for value in values if value not in known)
         return links
+
+
+def find_column_problems(mapping: Mapping, wrong: Iterable[KeyPath], path: str) -> tuple[Problem, ...]:
+    """What is wrong with a mapping for the table in the file at `path`, without using it.
+
+    Args:
+        mapping: what is left of it without its mistakes; how the table is read is well.
+        wrong: where those are.
+        path: the table.
+
+    Raises:
+        SourceError: the file can't be read.
+    """
+    flaws = lint_columns(mapping.declared, path, open_table(mapping.declared.table, path).names)
+    return tuple(flaw.problem(mapping.file, mapping.text) for flaw in flaws if not is_doubtful(flaw, wrong))
 
 
 def count_rows(mapping: Mapping, tables: Sequence[TabularSource]) -> RowCounts:

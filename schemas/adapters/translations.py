@@ -10,22 +10,18 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from schemas.adapters.epcis import EPCIS
-from schemas.adapters.mapping import Mapping, load_mapping, shipped_mappings
+from schemas.adapters.mapping import Mapping, find_mapping, load_mapping
 from schemas.adapters.records import Adapter, RecordSource, count_records
 from schemas.adapters.saleor import SALEOR
 from schemas.adapters.shopify import SHOPIFY
 from schemas.adapters.tabular import RowCounts, TabularSource, count_rows
+from schemas.problems import Declared
 
 Translation: TypeAlias = Mapping | Adapter
 MessageSource: TypeAlias = TabularSource | RecordSource
 T = TypeVar("T")
 
 ADAPTERS = {one.name: one for one in (EPCIS, SALEOR, SHOPIFY)}
-
-
-def shipped_translations() -> list[str]:
-    """The names that `--mapping` knows."""
-    return sorted([*shipped_mappings(), *ADAPTERS])
 
 
 def load_translation(name_or_path: str) -> Translation:
@@ -35,6 +31,14 @@ def load_translation(name_or_path: str) -> Translation:
         SettingsError: there is none, or it has problems (all of them are in the error).
     """
     return ADAPTERS.get(name_or_path) or load_mapping(name_or_path, also=tuple(ADAPTERS))
+
+
+def find_translation(name_or_path: str) -> Declared[Adapter] | Declared[Mapping]:
+    """As `load_translation`, for one who wants to look on where something is wrong."""
+    adapter = ADAPTERS.get(name_or_path)
+    if adapter is not None:
+        return Declared(adapter, (), left=adapter)
+    return find_mapping(name_or_path, also=tuple(ADAPTERS))
 
 
 def open_source(translation: Translation, path: str, name: str = "") -> MessageSource:

@@ -5,7 +5,7 @@ Cost: 0.2 to 1 µs a row, nearly all of it in C (docs/clickhouse.md).
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -48,18 +48,6 @@ def table_of(record: type[Row]) -> Table:
 
 
 TABLES: dict[type[Row], Table] = {record: table_of(record) for record in ROW_TYPES}
-
-
-def by_record(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
-    """Rows of any kinds, apart by kind, in their order."""
-    found: dict[type[Row], list[Row]] = {}
-    for row in rows:
-        kind = type(row)
-        if kind in found:
-            found[kind].append(row)
-        else:
-            found[kind] = [row]
-    return found
 
 
 def columns_of(record: type[Row], rows: Sequence[Row]) -> list[list[object]]:
