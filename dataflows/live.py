@@ -129,6 +129,7 @@ def run_live(settings: Settings, process: ProcessMap) -> None:
         PeerLost: another process of the job has gone.
     """
     check_live(settings, "settings")
+    partitions_of(settings.source.files)  # a name that is misspelt makes no database
     cluster = Cluster(settings.engine.process, tuple(settings.engine.processes))
     recovery = Path(settings.engine.recovery) if settings.engine.recovery else None
     stop = Stop()

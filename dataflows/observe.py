@@ -83,10 +83,13 @@ def serve(telemetry: Telemetry, listen: str, stalled_after_s: float, key: str = 
     except ValueError as error:
         raise SettingsError([_problem(key, listen, str(error))]) from None
     try:
-        return Server(telemetry, host, port)
+        server = Server(telemetry, host, port)
     except OSError as error:
         words = f"can't listen there: {error.strerror or error}; name another address, or port 0 for any that is free"
         raise SettingsError([_problem(key, listen, words)]) from error
+    if port == 0:
+        _LOG.info("listening", f"{key} took a free port: {server.url}")
+    return server
 
 
 def _problem(key: str, listen: str, words: str) -> Problem:

@@ -48,6 +48,7 @@ def line(**changes: object) -> bytes:
         (["run"], 2, "kafka.bootstrap: nothing to read: set it to the broker's host:port, or name files to follow"),
         (["run", "log.jsonl.gz"], 1, "a compressed file can't be followed"),
         (["dlq", "replay"], 1, "lacks the schema of this Andon"),
+        (["run", "x.jsonl", "--clickhouse", "chdb:///./none.db"], 1, "x.jsonl: no such file"),
         (["evaluate", "--truth", "truth.jsonl", "x.jsonl"], 1, "x.jsonl: no such file"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
         (["deliver", "--outbox", "x.db", "endpoints"], 2, "--outbox before endpoints is not read"),
@@ -72,6 +73,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
     assert run_command(arguments) == code
     said = capfd.readouterr()
     assert words in said.err
+    assert not (tmp_path / "none.db").exists()
     assert "Traceback" not in said.err
 
 

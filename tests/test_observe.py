@@ -207,6 +207,14 @@ def test_an_address_that_can_not_be_listened_at_is_one_too(telemetry: Telemetry,
     assert words in str(raised.value)
 
 
+def test_a_port_that_was_free_is_said(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "andon.observe")
+    with serve(telemetry, "127.0.0.1:0", 60) as first:
+        pass
+    with serve(telemetry, f"127.0.0.1:{first.port}", 60):
+        assert caplog.messages == [f"observe.listen took a free port: http://127.0.0.1:{first.port}"]
+
+
 def test_a_closed_server_has_let_go_of_its_port(telemetry: Telemetry) -> None:
     first = serve(telemetry, "127.0.0.1:0", 60)
     first.close()

@@ -112,14 +112,20 @@ def as_csv(answer: Answer) -> None:
 
 
 def into_file(path: Path, text: str) -> None:
-    """Write what was asked for into `path`, replacing what is there.
+    """Write what was asked for into `path`, replacing what is there once all of it is written.
 
     Raises:
-        click.FileError: it can't be written.
+        click.FileError: it can't be written; what was there is as it was.
     """
+    whole = path.resolve()
+    part = whole if whole.exists() and not whole.is_file() else whole.with_name(f".{whole.name}.part")
     try:
-        path.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
+        if part != whole:  # a device or a pipe is written to as it is
+            part.replace(whole)
     except OSError as error:
+        if part != whole:
+            part.unlink(missing_ok=True)
         raise click.FileError(str(path), error.strerror or str(error)) from None
 
 
