@@ -41,8 +41,8 @@ demo: $(STAMP)
 # tests start some hundred processes: what is compiled is kept, whatever the caller's environment says
 test test-kafka test-ops: export PYTHONDONTWRITEBYTECODE :=
 
-# A fifth of the time a test waits for a process, a broker or a deadline: one worker more than the two processors that
-# this is made for uses it.
+# One worker for each of the two processors that this is made for. They keep them busy for six sevenths of the time: tests
+# that wait start processes of their own. A third worker would use the rest, and make everything later that is timed.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 

@@ -15,10 +15,10 @@ from scenarios.simulate import demo_settings, simulate
 from schemas.durations import Instant
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
+from tests.databases import fingerprints
 from tests.kafka_broker import ApacheKafka, Broker
-from tests.kafka_job import CALM, Job, Log, whole_views
+from tests.kafka_job import CALM, CALM_BATCH, Job, Log, whole_views
 from tests.kafka_outages import job_of, to_end, to_end_by_clock
-from tests.processes import fingerprints
 from tests.tcp_proxy import TcpProxy
 
 
@@ -74,7 +74,7 @@ def undisturbed(
 ) -> dict[str, object]:
     """The views, whole, of a run with little room that nothing happened to."""
     with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine) as job:
-        job.start(epoch=CALM)
+        job.start(epoch=CALM, batch=CALM_BATCH)
         to_end(job, log)
         return telling(whole_views(job.folder), log)
 
@@ -85,7 +85,7 @@ def undisturbed_by_clock(
 ) -> dict[str, object]:
     """The same where time goes on by the clock at the end of the log."""
     with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine, by_clock=True) as job:
-        job.start(epoch=CALM)
+        job.start(epoch=CALM, batch=CALM_BATCH)
         to_end_by_clock(job, log)
         return telling(whole_views(job.folder), log)
 

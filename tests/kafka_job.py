@@ -19,15 +19,16 @@ import msgspec
 
 from schemas.durations import HOUR_US, Instant
 from schemas.events import BUSINESS_TOPICS
+from tests.databases import VIEWS, migrated, views_hashed
 from tests.kafka_broker import Broker
-from tests.processes import COMMAND, VIEWS, andon, environment, views_hashed
+from tests.processes import COMMAND, environment
 
 #: Idleness moves no time in these tests, only the log does: what comes out must not depend on the day they are run.
 PATIENT = {"time": {"idle_grace": "520w"}}
 #: The epoch of runs that nothing happens to, and how many messages they take at once. The short epochs of the others
 #: keep all state several times a second, and small batches cost half as much again.
 CALM = "2s"
-_CALM_BATCH = 2_000
+CALM_BATCH = 2_000
 #: How often a job is asked whether it has come to the end of a long log. It spends 3 ms on each answer, and who asks as
 #: much: twenty times a second that is an eighth of a processor, and for each process anew.
 SELDOM_S = 0.25
@@ -132,7 +133,7 @@ class Job:
         self._errors = (folder / "errors.log").open("ab")
 
     def __enter__(self) -> Self:
-        andon("migrate", cwd=self.folder)
+        migrated(self.folder)
         return self
 
     def __exit__(self, *failed: object) -> None:
@@ -252,7 +253,7 @@ class Job:
         """Start, consume everything, stop with SIGTERM; in few large steps, since nothing is to happen to it."""
         if processes > 1:
             arguments = (*arguments, "--processes", str(processes))
-        self.start(*arguments, epoch=CALM, batch=_CALM_BATCH, stop_within="2m")
+        self.start(*arguments, epoch=CALM, batch=CALM_BATCH, stop_within="2m")
         wait_for(lambda: self.at_end(log, processes), "the log to be consumed", deadline_s, SELDOM_S)
         self.stop(within_s=130)  # the work of what was released is done first, beside all that runs here
 

@@ -1,11 +1,10 @@
-"""Starting the command line as a real process, and asking its database afterwards."""
+"""Starting the command line as a real process."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -49,44 +48,6 @@ def start(*arguments: str, cwd: Path, **extra: str) -> subprocess.Popen[str]:
 
 
 def query(sql: str, cwd: Path) -> list[dict[str, object]]:
-    """Rows of a query over `andon.db` in `cwd`, asked by another process (chDB allows one path a process)."""
+    """Rows of a query over `andon.db` in `cwd`, asked by another process; tests/databases.py asks in this one."""
     rows: list[dict[str, object]] = json.loads(andon("sql", sql, "--json", cwd=cwd).stdout)
     return rows
-
-
-#: Every view, in full and in one order: what an analyst could see.
-VIEWS = {
-    "handoffs": "case_id, handoff, scope, started_at, ended_at, latency_s, deadline_at, status",
-    "handoff_latency": "handoff, scope, window_start, window_end, started, completed, "
-    "p50_s, p95_s, p99_s, max_s, backlog, oldest_age_s, overdue",
-    "stock_deltas": "sku, node, window_start, window_end, on_hand, delta, "
-    "available_to_promise, value_at_risk, currency",
-    "signals": "signal_id, kind, handoff, scope, case_id, opened_at, found_at, closed_at, "
-    "severity, explanation, evidence",
-    "dead_letters": "topic, partition, offset, reason, path, raw",
-    "late_events": "topic, partition, offset, effect",
-    "duplicate_events": "topic, partition, offset",
-    "series_scores": "*",
-    "model_health": "*",
-    "incidents": "*",
-    "incident_orders": "*",
-    "incident_signals": "*",
-    "alerts": "*",
-    "alert_decisions": "*",
-    "promotion_readiness": "*",
-}
-
-
-def fingerprints(cwd: Path) -> dict[str, object]:
-    """Row count and hash of each view, whatever order its rows come in."""
-    return views_hashed(VIEWS, cwd)
-
-
-def views_hashed(views: Mapping[str, str], cwd: Path) -> dict[str, object]:
-    """Row count and hash of these columns of each view, over whole rows (a hash of columns drops those with a NULL)."""
-    parts = [
-        f"SELECT '{view}' AS view, count() AS rows, toString(sum(cityHash64(tuple({columns})))) AS hash FROM {view}"
-        for view, columns in views.items()
-    ]
-    rows = query(" UNION ALL ".join(parts), cwd)
-    return {str(row["view"]): (row["rows"], row["hash"]) for row in rows}

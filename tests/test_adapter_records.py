@@ -29,8 +29,9 @@ from schemas.adapters.translations import (
 )
 from schemas.errors import SettingsError, SourceError, StateError
 from schemas.rows import DeadLetter
+from tests.databases import rows_of
 from tests.foreign import Record, events_of, refused_of, source_of
-from tests.processes import andon, query
+from tests.processes import andon
 from tests.test_adapter_shopify import DELIVERIES, FULFILLMENT, ORDER, delivery
 
 
@@ -234,7 +235,7 @@ def test_webhooks_from_file_to_finding(tmp_path: Path) -> None:
     done = andon("replay", "--mapping", "shopify", "hooks.jsonl", "--close-at", "end", cwd=tmp_path)
     assert done.stdout.startswith("Read 10 records (1 made no event) as 9 messages")
     assert "No event is made of: customers/update (1)." in done.stdout
-    found = query(
+    found = rows_of(
         "SELECT handoff AS what, case_id AS of, status AS how FROM handoffs"
         " UNION ALL SELECT 'finding', case_id, kind FROM signals"
         " UNION ALL SELECT source, path, reason FROM dead_letters"

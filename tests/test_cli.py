@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from dataflows.cli import run_command
-from tests.processes import COMMAND, andon, environment, query
+from tests.databases import migrated, rows_of
+from tests.processes import COMMAND, andon, environment
 
 ORDER = {
     "type": "order.created",
@@ -69,7 +70,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
     (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(line()))
     (tmp_path / "truth.jsonl").touch()
     if arguments[:1] == ["run"] and len(arguments) > 1:
-        andon("migrate", cwd=tmp_path)
+        migrated(tmp_path)
     assert run_command(arguments) == code
     said = capfd.readouterr()
     assert words in said.err
@@ -88,7 +89,7 @@ def test_a_file_is_read_once_by_whatever_names_it_is_given(
     (tmp_path / "hard.jsonl").hardlink_to("log.jsonl")
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "log.jsonl").write_bytes(line())
-    andon("migrate", cwd=tmp_path)
+    migrated(tmp_path)
     sources = ["log.jsonl", "copy/log.jsonl", "./log.jsonl", "log.jsonl", "soft.jsonl", "hard.jsonl", "gone.jsonl"]
     assert run_command([command, *sources]) == 1
     assert capfd.readouterr().err == (
@@ -174,7 +175,7 @@ def test_dead_letters_are_listed_exported_and_replayed(tmp_path: Path) -> None:
     assert {(row["offset"], row["reason"]) for row in listed} == {(2, "transport"), (3, "rule")}
     outcome = json.loads(andon("dlq", "replay", "--reason", "rule", "--json", cwd=tmp_path).stdout)
     assert outcome == {"messages": 1, "events": 1, "dead_letters": 0, "duplicates": 0}
-    cases = query("SELECT uniqExact(case_id) AS n FROM handoffs", cwd=tmp_path)
+    cases = rows_of("SELECT uniqExact(case_id) AS n FROM handoffs", cwd=tmp_path)
     assert cases == [{"n": 3}]
     andon("dlq", "replay", "--export", "raw.txt", cwd=tmp_path)
     assert b"not json" in (tmp_path / "raw.txt").read_bytes().splitlines()
@@ -207,11 +208,11 @@ def test_dead_letters_of_several_topics_are_replayed_as_the_files_would_be(tmp_p
     files, known = ("created.jsonl", "approved.jsonl"), "SELECT kind, case_id, found_at FROM signals ORDER BY ALL"
     andon("replay", *files, cwd=tmp_path)
     andon("dlq", "replay", "--max-past", "90d", cwd=tmp_path)
-    found = query(known, cwd=tmp_path)
+    found = rows_of(known, cwd=tmp_path)
     (tmp_path / "andon.toml").write_text('[time]\nmax_past = "90d"\n', encoding="utf-8")
     andon("replay", "--fresh", *files, cwd=tmp_path)
     assert found
-    assert found == query(known, cwd=tmp_path)
+    assert found == rows_of(known, cwd=tmp_path)
 
 
 def test_a_file_that_can_not_be_exported_to_is_told(tmp_path: Path) -> None:
@@ -234,12 +235,12 @@ def test_files_are_merged_by_arrival_and_a_bad_clock_bends_nobodys_time(tmp_path
     (tmp_path / "created.jsonl.gz").write_bytes(gzip.compress(b"".join([*lines[:30], stray, *lines[30:]])))
     (tmp_path / "approved.jsonl").write_bytes(approved)
     andon("replay", "created.jsonl.gz", "approved.jsonl", cwd=tmp_path)
-    rows = query(
+    rows = rows_of(
         "SELECT status, count() AS n FROM handoffs WHERE handoff = 'order_approval' GROUP BY status", cwd=tmp_path
     )
     assert rows == [{"status": "done", "n": 60}]
-    assert query("SELECT reason, offset FROM dead_letters", cwd=tmp_path) == [{"reason": "rule", "offset": 31}]
-    last = query("SELECT max(window_end) AS last FROM handoff_latency", cwd=tmp_path)[0]["last"]
+    assert rows_of("SELECT reason, offset FROM dead_letters", cwd=tmp_path) == [{"reason": "rule", "offset": 31}]
+    last = rows_of("SELECT max(window_end) AS last FROM handoff_latency", cwd=tmp_path)[0]["last"]
     assert str(last).startswith("2026-03-02T00:")
 
 
@@ -270,14 +271,14 @@ def test_reading_anew_with_another_map_can_begin_with_empty_tables(tmp_path: Pat
     )
     andon("replay", "log.jsonl", cwd=tmp_path)
     andon("replay", "log.jsonl", "--map", str(own), "--fresh", cwd=tmp_path)
-    assert query("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]
+    assert rows_of("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]
     misspelt = andon("replay", "lock.jsonl", "--fresh", cwd=tmp_path, check=False)
     assert misspelt.returncode == 1
     assert "lock.jsonl: no such file" in misspelt.stderr
     (tmp_path / "no.jsonl.gz").write_bytes(line())
     no_gzip = andon("replay", "no.jsonl.gz", "--fresh", cwd=tmp_path, check=False)
     assert "no.jsonl.gz: can't be read: Not a gzipped file" in no_gzip.stderr
-    assert query("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]
+    assert rows_of("SELECT DISTINCT handoff FROM handoffs", cwd=tmp_path) == [{"handoff": "mine"}]
     (tmp_path / "state").mkdir()
     refused = andon("replay", "log.jsonl", "--fresh", "--recovery", "state", cwd=tmp_path, check=False)
     assert refused.returncode == 2

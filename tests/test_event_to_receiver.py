@@ -24,9 +24,9 @@ from scenarios.simulate import demo_settings, simulate
 from schemas.durations import Instant
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
+from tests.databases import rows_of
 from tests.kafka_broker import Broker
-from tests.kafka_job import PATIENT, SELDOM_S, Job, Log, wait_for
-from tests.processes import query
+from tests.kafka_job import CALM, CALM_BATCH, PATIENT, SELDOM_S, Job, Log, wait_for
 from tests.webhook_process import OLD, SECRET, Process
 from tests.webhook_receiver import Received, ScriptedReceiver, until
 
@@ -88,8 +88,8 @@ class Run:
         self.job.__exit__(*failed)
         self.receiver.__exit__(None, None, None)
 
-    def start(self) -> None:
-        self.job.start()
+    def start(self, *, epoch: str | None = None, batch: int | None = None) -> None:
+        self.job.start(epoch=epoch, batch=batch)
         self.deliver.start()
 
     def kill_job_while_it_consumes(self, drawn: random.Random) -> None:
@@ -106,7 +106,7 @@ class Run:
         wait_for(lambda: self.job.at_end(log), "the log to be consumed", _DEADLINE_S, SELDOM_S)
         assert self.job.stop() < 10
         columns = "alert_id, receiver, action, sequence, incident_ids, sent_at"
-        alerts = query(f"SELECT {columns} FROM alerts ORDER BY sequence", self.job.folder)
+        alerts = rows_of(f"SELECT {columns} FROM alerts ORDER BY sequence", self.job.folder)
         until(lambda: self.deliver.outbox.figures.counts() == {"ops": {"delivered": len(alerts)}}, _DEADLINE_S)
         until(lambda: self.deliver.outbox.figures.unrecorded() == 0, _DEADLINE_S)
         assert self.deliver.end(signal.SIGTERM) == 0
@@ -174,9 +174,9 @@ def test_one_breakdown_is_one_incident_told_in_order_whatever_is_killed(tmp_path
             run.deliver.start()
             alerts = run.end(log)
             requests = run.receiver.received
-            outcomes = query("SELECT outcome FROM alert_deliveries ORDER BY attempted_at", run.job.folder)
+            outcomes = rows_of("SELECT outcome FROM alert_deliveries ORDER BY attempted_at", run.job.folder)
         with Run(tmp_path / "undisturbed", broker, front) as run:
-            run.start()
+            run.start(epoch=CALM, batch=CALM_BATCH)
             undisturbed_alerts = run.end(log)
             undisturbed = run.receiver.received
     assert [one["action"] for one in alerts] == ACTIONS

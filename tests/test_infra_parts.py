@@ -19,10 +19,11 @@ from scenarios.simulate import demo_settings, simulate
 from schemas.errors import StateError
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
+from tests.databases import rows_of
 from tests.infra_pods import PARTS, Pods
 from tests.kafka_broker import Broker
 from tests.kafka_job import SELDOM_S, Job, Log, wait_for, whole_views
-from tests.processes import PEER_GONE, query
+from tests.processes import PEER_GONE
 
 SCRIPT: dict[str, Any] = runpy.run_path(str(PARTS))
 share_for: Callable[[Settings, str, int, Callable[[str], bool]], str] = SCRIPT["share"]
@@ -310,7 +311,7 @@ def test_processes_refuse_to_go_on_with_a_state_that_has_holes(tmp_path: Path, f
 def signals(folder: Path) -> set[str]:
     """As text, to see in which they differ."""
     columns = "signal_id, kind, scope, opened_at, found_at, closed_at, severity, observed, explanation, evidence"
-    return {json.dumps(row, sort_keys=True) for row in query(f"SELECT {columns} FROM signals", folder)}
+    return {json.dumps(row, sort_keys=True) for row in rows_of(f"SELECT {columns} FROM signals", folder)}
 
 
 def wait_until_end(pods: Pods, job: Job, log: Log) -> None:

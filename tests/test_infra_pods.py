@@ -35,7 +35,7 @@ PASSWORD = "secret"  # noqa: S105 - of a database that a test made
 IMAGE, NEXT_IMAGE = "andon:0.1.0", "andon:0.2.0"
 #: What an overlay of one's own would say: few lanes, short epochs; times pass with the log only.
 ENGINE = {"lanes": 4, "case_groups": 8, "item_groups": 8, "site_groups": 4, "epoch": "500ms"}
-SHARE_PER_S = 0.005
+SHARE_PER_S = 0.004
 READY_S = 150.0
 
 
@@ -67,7 +67,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     events = tmp_path_factory.mktemp("day")
-    simulate(msgspec.structs.replace(demo_settings(5), orders_per_day=250, counter_sales_per_day=400), events)
+    few = {"stores": 6, "skus": 60, "orders_per_day": 250, "counter_sales_per_day": 400}
+    simulate(msgspec.structs.replace(demo_settings(5), **few), events)
     return Log.of_files([events / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 2)
 
 

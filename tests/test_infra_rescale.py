@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import yaml
 
+from dataflows import rescale_run
 from dataflows.recovery import Execution, Front, Part, Share, Whole, whole, whole_of
 from dataflows.rescale_cluster import Job, Kubectl, read_job
 from dataflows.rescale_plan import Check, Step, deal_job, numbers_fit, resumed, steps
@@ -32,8 +33,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture
-def front(tmp_path: Path, image: Image) -> Iterator[KubectlFront]:
-    """The production overlay, applied to a cluster in which no pod is ever started but those of Jobs."""
+def front(tmp_path: Path, image: Image, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubectlFront]:
+    """The production overlay, applied to a cluster in which no pod is ever started but those of Jobs.
+
+    A Job here takes half a second; a cluster's is looked at once a second.
+    """
+    monkeypatch.setattr(rescale_run, "_LOOK_S", 0.05)
     with (
         Namespace("production", tmp_path / "namespace", {IMAGE: image}, pace=0.01) as namespace,
         KubectlFront(namespace, tmp_path / "k") as made,

@@ -30,7 +30,7 @@ undisturbed = fixtures.undisturbed_by_clock
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
     start = fixtures.two_months_ago()
-    return fixtures.simulated(folder, PARTITIONS, start=start, orders_per_day=600, counter_sales_per_day=850)
+    return fixtures.simulated(folder, PARTITIONS, start=start, orders_per_day=300, counter_sales_per_day=425)
 
 
 def newest_us(front: ClickHouseFront, database: str) -> int:

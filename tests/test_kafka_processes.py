@@ -1,6 +1,6 @@
 """A job over a real broker and a real ClickHouse, cut into processes, killed and stopped between: the same views.
 
-The log is half of that of tests/test_kafka_kills.py: it is as many processes that count here, not as many points.
+The log is shorter than that of tests/test_kafka_kills.py: it is processes that count here, not points.
 """
 
 from pathlib import Path
@@ -9,12 +9,12 @@ import pytest
 
 from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
+from tests.databases import fingerprints
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Killer, Log, wait_for
-from tests.processes import fingerprints
 
 PARTITIONS = 3
-EVENTS = 150_000
+EVENTS = 90_000
 
 broker = fixtures.broker
 engine = fixtures.engine
@@ -26,7 +26,7 @@ undisturbed = fixtures.undisturbed_prints
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     made = fixtures.simulated(
-        tmp_path_factory.mktemp("day"), PARTITIONS, orders_per_day=3_400, counter_sales_per_day=5_000
+        tmp_path_factory.mktemp("day"), PARTITIONS, orders_per_day=1_700, counter_sales_per_day=2_500
     )
     assert made.count >= EVENTS
     return made
@@ -59,7 +59,7 @@ def test_from_one_process_to_two_and_back_between_kills(
 def test_stopped_again_and_again(
     tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object
 ) -> None:
-    with Job(tmp_path, broker, front.dsn_of("stopped"), engine={"epoch": "10s"}) as job:
+    with Job(tmp_path, broker, front.dsn_of("stopped"), engine={"epoch": "10s", "batch": 250}) as job:
         for _ in range(3):
             job.start()
             wait_for(lambda: (job.left() or 0) > len(log.messages), "the job to consume")

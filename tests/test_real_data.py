@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import andon, fingerprints, query
+from tests.databases import fingerprints, rows_of
+from tests.processes import andon
 
 pytestmark = pytest.mark.usefixtures("shared_data")
 
@@ -14,14 +15,14 @@ def replay(shared_data: Path, mapping: str, file: str, cwd: Path) -> None:
 
 
 def statuses(cwd: Path) -> dict[tuple[str, str], int]:
-    rows = query("SELECT handoff, status, uniqExact(case_id) AS n FROM handoffs GROUP BY handoff, status", cwd)
+    rows = rows_of("SELECT handoff, status, uniqExact(case_id) AS n FROM handoffs GROUP BY handoff, status", cwd)
     return {(str(row["handoff"]), str(row["status"])): int(str(row["n"])) for row in rows}
 
 
 def signals(cwd: Path) -> dict[str, int]:
     return {
         str(row["kind"]): int(str(row["n"]))
-        for row in query("SELECT kind, count() AS n FROM signals GROUP BY kind", cwd)
+        for row in rows_of("SELECT kind, count() AS n FROM signals GROUP BY kind", cwd)
     }
 
 
@@ -61,17 +62,17 @@ def test_bpi_2019(shared_data: Path, tmp_path: Path) -> None:
     assert found["invoice_to_clearing", "out_of_sequence"] == 12, "cleared before invoice"
     assert found["receipt_to_invoice", "overdue"] == 1119, "receipts never invoiced"
     assert found["receipt_to_invoice", "late"] == 1034, "invoices more than 30 days late"
-    refused = query(
+    refused = rows_of(
         "SELECT reason, path, count() AS n, uniqExact(offset) AS rows FROM dead_letters GROUP BY ALL", tmp_path
     )
     assert refused == [{"reason": "rule", "path": "time:timestamp", "n": 68, "rows": 68}]
-    first = query("SELECT min(started_at) AS first FROM handoffs", tmp_path)[0]["first"]
+    first = rows_of("SELECT min(started_at) AS first FROM handoffs", tmp_path)[0]["first"]
     assert str(first) >= "2018-01-01", "bad clocks bend nobody's time"
 
 
 def test_online_retail(shared_data: Path, tmp_path: Path) -> None:
     replay(shared_data, "online_retail", "online_retail/lines.csv.gz", tmp_path)
-    assert query("SELECT count() AS n FROM duplicate_events", tmp_path) == [{"n": 975}]
+    assert rows_of("SELECT count() AS n FROM duplicate_events", tmp_path) == [{"n": 975}]
     found = statuses(tmp_path)
     assert sum(n for (handoff, _), n in found.items() if handoff == "return_refund") == 805, "cancellations as returns"
 

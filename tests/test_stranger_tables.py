@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.processes import andon, query
+from tests.databases import rows_of
+from tests.processes import andon
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -366,13 +367,13 @@ def test_what_is_in_a_strangers_table_is_found(make: Callable[[Path], Truth], tm
     assert (summary["duplicates"], summary["dead_letters"]) == (truth.duplicates, sum(truth.dead.values()))
     assert summary["messages"] == summary["events"] + summary["dead_letters"]
     assert summary["arrival_begin"] > "2025"
-    found = query("SELECT handoff || ' ' || status AS what, count() AS n FROM handoffs GROUP BY what", tmp_path)
+    found = rows_of("SELECT handoff || ' ' || status AS what, count() AS n FROM handoffs GROUP BY what", tmp_path)
     assert {row["what"]: row["n"] for row in found} == truth.passes
-    dead = query("SELECT reason || ' ' || path AS what, count() AS n FROM dead_letters GROUP BY what", tmp_path)
+    dead = rows_of("SELECT reason || ' ' || path AS what, count() AS n FROM dead_letters GROUP BY what", tmp_path)
     assert {row["what"]: row["n"] for row in dead} == truth.dead
     if make is warehouse:
         across = "SELECT latency_s FROM handoffs WHERE case_id = 'T-dst'"
-        assert query(across, tmp_path) == [{"latency_s": 3600.0}]
+        assert rows_of(across, tmp_path) == [{"latency_s": 3600.0}]
 
 
 def _misfit(mapping: str, table: bytes, folder: Path, *options: str) -> tuple[int, str, str]:
