@@ -304,7 +304,7 @@ per = ["task_id"]
         (
             '["task_id"]',
             '["task_id"]\ntarget = "2h"\ndeadline = "1h"',
-            'm.toml:8: handoff[0].target = "7200s": must not be longer than the deadline',
+            'm.toml:8: handoff[0].target = "2h": must not be longer than the deadline',
         ),
         (
             '"order_id"',
@@ -329,7 +329,7 @@ per = ["task_id"]
         (
             'name = "m"',
             'name = "m"\nwindow = "5m"\nslide = "2m"',
-            'm.toml:3: slide = "120s": must be a whole fraction of window',
+            'm.toml:3: slide = "2m": must be a whole fraction of window',
         ),
         (
             'name = "m"',

@@ -101,7 +101,7 @@ def migrate(clickhouse: str | None, config: str | None, *, status: bool, roles: 
         click.echo(as_sql(_target_from(config, clickhouse)[0].database), nl=False)
         return
     series = ROLES if roles else migrations.SCHEMA
-    with store_from(config, clickhouse, readonly=status) as store:
+    with store_from(config, clickhouse, readonly=status and not roles) as store:
         if not status:
             done = migrate_roles(store) if roles else migrations.migrate(store)
             for migration in done:

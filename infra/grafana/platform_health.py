@@ -110,6 +110,7 @@ LIMIT 50""",
             promql=(
                 ("sum by (stage) (rate(andon_late_events_total[5m]))", "late: {{stage}}"),
                 ("sum(rate(andon_duplicates_total[5m]))", "duplicates"),
+                ("sum by (topic) (rate(andon_overtaken_messages_total[5m]))", "after time had gone on: {{topic}}"),
             ),
             unit="cps",
         ),
