@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from operators.increments import Part
 from operators.reservations import GRAIN
 from operators.stock_entries import LEVEL, drop_outdated
+from operators.stock_findings import OF_AN_ITEM
 from operators.stock_item import SEPARATOR, item_key
 from operators.stock_judge import StockOutput
 from operators.stock_rules import StockRules
@@ -25,22 +26,12 @@ from schemas.events import (
     Arrived,
     InventoryAdjusted,
     InventoryLevel,
-    ReservationConsumed,
     ReservationCreated,
-    ReservationRejected,
-    ReservationReleased,
 )
 
 __all__ = ["StockOutput", "StockReconciler", "StockSettings", "StockState"]
 
 _STOCK = (InventoryLevel, InventoryAdjusted)
-_OF_AN_ITEM = (
-    *_STOCK,
-    ReservationCreated,
-    ReservationReleased,
-    ReservationRejected,
-    ReservationConsumed,
-)
 
 
 class StockReconciler(StockRules):
@@ -96,7 +87,7 @@ class StockReconciler(StockRules):
                 folded, awake, due_us = self._folded, self._items.young, self._due_us()
                 open_begin = open_end = BEGIN_OF_TIME_US
             event = arrived.event
-            if not isinstance(event, _OF_AN_ITEM):
+            if not isinstance(event, OF_AN_ITEM):
                 self._expect(event, arrived)
                 due_us = self._due_us()
                 continue

@@ -21,7 +21,8 @@ from schemas.rows import LateEvent, Signal
 
 DETECTOR = "stock_reconciler"
 STAGE = "stock_windows"
-_OF_AN_ITEM = (
+#: The events that are about one item.
+OF_AN_ITEM = (
     InventoryLevel,
     InventoryAdjusted,
     ReservationCreated,
@@ -105,7 +106,7 @@ def late_stock_row(arrived: Arrived, window_start_us: int) -> LateEvent:
     counted.
     """
     event = arrived.event
-    assert isinstance(event, _OF_AN_ITEM)
+    assert isinstance(event, OF_AN_ITEM)
     if isinstance(event, InventoryLevel):
         what = f"on_hand {event.on_hand:g} of {event.system}"
     elif isinstance(event, InventoryAdjusted):

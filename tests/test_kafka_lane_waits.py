@@ -212,7 +212,7 @@ def test_messages_after_time_had_gone_on_past_them_are_counted_and_told(
 
 def test_topics_that_carry_the_brokers_time_hold_others_back_for_as_long_as_is_set_for_them(broker: Broker) -> None:
     """Tansu says of a topic what it was made with; that it stamps no message by itself does not matter here."""
-    theirs = made(broker, "theirs", [happened(DAY)])
+    theirs = made(broker, "theirs", [happened(DAY)], config={"message.timestamp.type": "CreateTime"})
     ours = made(broker, "ours", [happened(DAY)], config={"message.timestamp.type": "LogAppendTime"})
     for topics, held_us in (([ours], MINUTE_US), ([theirs], HOUR_US), ([ours, theirs], HOUR_US)):
         with Job(broker.bootstrap, topics, idle_grace_us=HOUR_US, idle_grace_appended_us=MINUTE_US) as job:

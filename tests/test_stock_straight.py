@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from operators.stock import _OF_AN_ITEM, StockReconciler, StockSettings, StockState
+from operators.stock import StockReconciler, StockSettings, StockState
+from operators.stock_findings import OF_AN_ITEM
 from operators.stock_item import item_key
 from operators.stock_judge import StockOutput
 from operators.stock_timers import DIFFERS, LOOK, SHORT, StockTimers
@@ -44,7 +45,7 @@ class InFull(StockReconciler):
         for arrived in events:
             self._pass_time(arrived.arrival_us)
             event = arrived.event
-            if isinstance(event, _OF_AN_ITEM):
+            if isinstance(event, OF_AN_ITEM):
                 key = item_key(event.sku, event.node)
                 self._take_plainly(key, self._item(key), event, arrived)
             else:
