@@ -235,7 +235,7 @@ class HandoffTracker:
 
     def snapshot(self) -> HandoffState:
         """Every case that is not kept apart, packed; timers are part of them."""
-        names, cases = self._names, {name: dict(kind.cases.snapshot()) for name, kind in self._kinds.items()}
+        names, cases = self._names, {name: kind.cases.snapshot() for name, kind in self._kinds.items()}
         return HandoffState(self.VERSION, names.handoffs, names.rules, names.times, self._rules.open_passes, cases)
 
     def restore(self, state: HandoffState) -> None:

@@ -6,7 +6,7 @@ reads none of them before they are asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
@@ -37,7 +37,8 @@ class Resting(Generic[T]):
 
     Memory: some 150 bytes with the key for a resting record, beside its own bytes. Cost: one look-up for a record that
     was asked for since the last `rest` or snapshot (callers in a hurry may look into `young` themselves), some more for
-    one that is still an object, else unpacking.
+    one that is still an object, else unpacking; one look-up for the bytes of one that rests. A snapshot of records that
+    are not kept apart copies the table of them, not the records.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class Resting(Generic[T]):
         self._pack, self._unpack, self._keep, self._kept_head = pack, unpack, keep or pack, kept_head
         self.young: dict[str, T] = {}
         self._old: dict[str, T] = {}
-        self._saved: dict[str, T] = {}  # these two have their bytes as well
+        self._saved: dict[str, T] = {}  # of these two there are bytes, in `_kept`
         self._saved_old: dict[str, T] = {}
-        self._bytes: dict[str, bytes] = {}
-        self._unpacked = 0
+        self._records: dict[str, bytes | None] = {}  # all that were packed or kept; None: not at rest
+        self._kept: dict[str, bytes] = {}  # how those not at rest were when they were last packed or kept
+        self._unpacked = 0  # how many are in neither
         self._changed: set[str] | None = None  # which records no increment holds as they are; None: not kept apart
         self._round: list[str] = []
         self._adopted: dict[str, bytes] | None = None
@@ -69,9 +71,15 @@ class Resting(Generic[T]):
         if record is None and self._saved_old:
             record = self._saved_old.pop(key, None)
         if record is None:
-            packed = self._bytes.get(key)
+            packed = self._records.get(key)
             if packed is None:
-                return None
+                packed = self._kept.get(key)
+                if packed is None:
+                    return None
+            else:
+                self._records[key] = None
+                if self._changed is not None:
+                    self._kept[key] = packed
             record = self._unpack(packed)
         self.young[key] = record
         return record
@@ -82,22 +90,22 @@ class Resting(Generic[T]):
             record = objects.get(key)
             if record is not None:
                 return record
-        packed = self._bytes.get(key)
+        packed = self._records.get(key)
+        if packed is None:
+            packed = self._kept.get(key)
         return None if packed is None else self._unpack(packed)
 
     def at_rest(self, key: str) -> bytes | None:
         """The bytes of a record that rests, none where there is no record; None where it is an object now.
 
-        None, too, where it was one when the snapshot was made that this was restored from.
+        None, too, where it was one when the snapshot was made that this was restored from. `key` must not be among the
+        young: whoever asks has looked there first.
         """
-        if key in self._old or key in self._saved or key in self._saved_old or key in self.young:
-            return None
-        packed = self._bytes.get(key, b"")
-        return None if self._kept_head and packed.startswith(self._kept_head) else packed
+        return None if key in self._old else self._records.get(key, b"")
 
     def keep_at_rest(self, key: str, packed: bytes) -> None:
         """A record that rests, or a new one, is `packed` from now on."""
-        self._bytes[key] = packed
+        self._records[key] = packed
         if self._changed is not None:
             self._changed.add(key)
 
@@ -111,7 +119,9 @@ class Resting(Generic[T]):
         found = False
         for objects in (self.young, self._old, self._saved, self._saved_old):
             found = objects.pop(key, None) is not None or found
-        if self._bytes.pop(key, None) is not None:
+        if key in self._records:
+            del self._records[key]
+            self._kept.pop(key, None)
             if self._changed is not None:
                 self._changed.add(key)
         elif found:
@@ -119,17 +129,17 @@ class Resting(Generic[T]):
 
     def __contains__(self, key: str) -> bool:
         """Whether there is one."""
-        return key in self.young or key in self._old or key in self._bytes
+        return key in self.young or key in self._old or key in self._records
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._bytes) + self._unpacked
+        return len(self._records) + self._unpacked
 
     def __iter__(self) -> Iterator[str]:
         """All keys; don't `get` meanwhile."""
-        yield from self._bytes
+        yield from self._records
         for objects in (self.young, self._old):
-            yield from (key for key in objects if key not in self._bytes)
+            yield from (key for key in objects if key not in self._records)
 
     @property
     def awake(self) -> int:
@@ -138,28 +148,39 @@ class Resting(Generic[T]):
 
     def rest(self) -> None:
         """Let go of the objects that were not asked for since the last call."""
-        self._save(self._old, self._pack)
-        if self._kept_head:
-            self._bytes.update((key, self._pack(record)) for key, record in self._saved_old.items())
+        records, kept, changed, pack = self._records, self._kept, self._changed, self._pack
+        before = len(records)
+        for key, record in self._old.items():
+            packed = records[key] = pack(record)
+            if kept.pop(key, b"") != packed and changed is not None:
+                changed.add(key)
+        for key, record in self._saved_old.items():
+            saved = kept.pop(key)
+            records[key] = pack(record) if self._kept_head else saved
+        self._unpacked -= len(records) - before
         self._old, self.young = self.young, {}
         self._saved_old, self._saved = self._saved, {}
 
-    def snapshot(self) -> Mapping[str, bytes]:
-        """All of them, packed; none while they are kept apart. To be encoded before the next call: it is no copy."""
-        self._save(self._old, self._keep)
-        self._save(self.young, self._keep)
+    def snapshot(self) -> dict[str, bytes]:
+        """All of them, packed; none while they are kept apart."""
+        self._save(self._old)
+        self._save(self.young)
         self._saved_old.update(self._old)
         self._saved.update(self.young)
         self._old, self.young = {}, {}
-        return self._bytes if self._changed is None else {}
+        return self._all() if self._changed is None else {}
 
     def restore(self, kept: dict[str, bytes]) -> None:
-        """Take over what `together` gave; what is in it is looked at when it is asked for.
+        """Take over what `together` gave, the table itself; a record is looked at when it is asked for.
 
         Of records that were kept apart, but are not given as `together` gave them, no increment holds what is given.
         """
         self.young, self._old, self._saved, self._saved_old = {}, {}, {}, {}
-        self._bytes, self._unpacked = kept, 0
+        head = self._kept_head
+        self._kept = {key: packed for key, packed in kept.items() if packed.startswith(head)} if head else {}
+        self._records = cast("dict[str, bytes | None]", kept)
+        self._records.update(dict.fromkeys(self._kept))
+        self._unpacked = 0
         self._changed = set() if kept is self._adopted else None
         self._round, self._adopted = [], None
 
@@ -189,21 +210,21 @@ class Resting(Generic[T]):
         """An increment that needs none before it, and how many records are in it; they are kept apart from now on."""
         self.snapshot()
         self._changed, self._round = set(), []
-        return len(self._bytes), msgspec.msgpack.encode((self._bytes, []))
+        return len(self), msgspec.msgpack.encode((self._all(), []))
 
     def begin_round(self) -> None:
         """Repeat all records, from here on."""
-        self._round = list(self._bytes)
+        self._round = list(self._records)
 
     def increment(self, left: int) -> tuple[int, bytes]:
         """What was changed since the last, with one of `left` shares of what is left of the round; and its number."""
         self.snapshot()
-        records = self._bytes
+        records, kept = self._records, self._kept
         changed, self._changed = self._changed or set(), set()
         gone = [key for key in changed if key not in records]
         for _ in range(-(-len(self._round) // left)):
             changed.add(self._round.pop())
-        some = {key: packed for key in changed if (packed := records.get(key)) is not None}
+        some = {key: packed for key in changed if (packed := records.get(key) or kept.get(key)) is not None}
         return len(some) + len(gone), msgspec.msgpack.encode((some, gone))
 
     def adopt(self, increments: Iterable[bytes]) -> None:
@@ -216,19 +237,20 @@ class Resting(Generic[T]):
                 adopted.pop(key, None)
         self._adopted = adopted
 
-    def _save(self, objects: Mapping[str, T], pack: Callable[[T], bytes]) -> None:
-        saved, changed = self._bytes, self._changed
-        before = len(saved)
-        if changed is None:
-            for key, record in objects.items():
-                saved[key] = pack(record)
-        else:
-            for key, record in objects.items():
-                packed = pack(record)
-                if saved.get(key) != packed:
-                    saved[key] = packed
+    def _save(self, objects: Mapping[str, T]) -> None:
+        records, kept, changed, keep = self._records, self._kept, self._changed, self._keep
+        before = len(records)
+        for key, record in objects.items():
+            packed = keep(record)
+            if kept.get(key) != packed:
+                kept[key], records[key] = packed, None
+                if changed is not None:
                     changed.add(key)
-        self._unpacked -= len(saved) - before
+        self._unpacked -= len(records) - before
+
+    def _all(self) -> dict[str, bytes]:
+        """Every record, after all objects were saved."""
+        return cast("dict[str, bytes]", self._records | self._kept)
 
 
 _decode = msgspec.msgpack.Decoder(_Increment).decode

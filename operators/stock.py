@@ -235,7 +235,7 @@ class StockReconciler(StockRules):
 
     def snapshot(self) -> StockState:
         """Every item that is not kept apart, timers and schedule."""
-        items = dict(self._items.snapshot())
+        items = self._items.snapshot()
         timers, schedule = self._judge.timers.snapshot(), self._schedule.snapshot()
         return StockState(
             self.VERSION,

@@ -126,7 +126,7 @@ class StockAtRest:
                 return False
         numbers[SAID] = occurred
         numbers[MORE] += len(more)
-        self._items.keep_at_rest(key, its.packed(numbers) + packed[size:] + _encode(more)[1:])
+        self._items.keep_at_rest(key, its.packed(*numbers) + packed[size:] + _encode(more)[1:])
         return True
 
     def take_reservation(
@@ -170,7 +170,7 @@ class StockAtRest:
                 return False
         more = (RESERVATION, occurred - max(said_us, 0), event.reservation_id, event.qty)
         numbers[MORE] += len(more)
-        self._items.keep_at_rest(key, its.packed(numbers) + packed[size:] + _encode(more)[1:])
+        self._items.keep_at_rest(key, its.packed(*numbers) + packed[size:] + _encode(more)[1:])
         return True
 
     def terms(self, key: str, folded: int | None, end_us: int) -> Terms | None:

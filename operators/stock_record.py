@@ -6,8 +6,8 @@ them stands what is seldom asked for (`Seldom`), if there is anything, and at th
 operators/stock_history.py. What is said while the item rests is appended there without reading what stands before it.
 """
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from math import nan
 from struct import Struct
 from typing import Any
@@ -78,6 +78,8 @@ class Shape:
     stand at the end, and how many were appended. A place is None where there is no such number.
 
     A shape with `fractions` has quantities that came about as sums of numbers that were not whole.
+
+    `numbers_of(record)` are its numbers, `packed(*numbers)` what a record begins with.
     """
 
     def __init__(self, flags: int) -> None:
@@ -99,17 +101,10 @@ class Shape:
             self.holds, at, layout = at, at + 3, layout + "qqq"
         if flags & SELDOM:
             self.seldom, layout = at, layout + "I"
-        whole, numbers = Struct(f"<{FLAGS}s{layout}qqHH"), Struct(f"<{layout}qqHH")
-        self.size, self._pack, self._unpack_from = whole.size, whole.pack, numbers.unpack_from
-        self._head = flags.to_bytes(FLAGS, "little")
-
-    def numbers_of(self, packed: bytes) -> tuple[Any, ...]:
-        """The numbers of a record of this shape."""
-        return self._unpack_from(packed, FLAGS)
-
-    def packed(self, numbers: Iterable[float]) -> bytes:
-        """And back: what a record begins with."""
-        return self._pack(self._head, *numbers)
+        whole, numbers = Struct(f"<{FLAGS}s{layout}qqHH"), Struct(f"<{FLAGS}x{layout}qqHH")
+        self.size = whole.size
+        self.numbers_of: Callable[[bytes], tuple[Any, ...]] = numbers.unpack_from
+        self.packed: Callable[..., bytes] = partial(whole.pack, flags.to_bytes(FLAGS, "little"))
 
 
 @lru_cache(1 << 16)
@@ -169,7 +164,7 @@ def pack_item(item: Item) -> bytes:  # noqa: C901, PLR0912 - calls are what pack
         seldom = _encode(Seldom(differs, short, moved, item.folded_cost, item.inbound, holds, cost, item.older))
         numbers.append(len(seldom))
     numbers += (UNFOLDED if item.folded is None else item.folded, item.said_us, len(recent), 0)
-    return shape(flags).packed(numbers) + seldom + pack_joined(recent)
+    return shape(flags).packed(*numbers) + seldom + pack_joined(recent)
 
 
 def unpack_item(packed: bytes) -> Item:

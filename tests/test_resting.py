@@ -112,6 +112,9 @@ def test_what_is_an_object_does_not_rest_until_that_is_let_go() -> None:
     resting = Resting(pack, unpack)
     assert resting.at_rest("a") == b""
     resting.put("a", [1])
+    resting.rest()
+    assert resting.at_rest("a") is None
+    resting.get("a")
     resting.snapshot()
     for _ in range(2):
         assert resting.at_rest("a") is None

@@ -100,7 +100,7 @@ class CaseMemory(Generic[T]):
 
     def snapshot(self) -> bytes:
         """Everything that is kept, but for records that are kept apart."""
-        return msgspec.msgpack.encode(CaseMemoryState(self._version, dict(self._cases.snapshot()), self._looks))
+        return msgspec.msgpack.encode(CaseMemoryState(self._version, self._cases.snapshot(), self._looks))
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot.

@@ -307,7 +307,7 @@ class Inventory(EventDetector):
 
     def snapshot(self) -> bytes:
         """As `EventDetector`."""
-        return msgspec.msgpack.encode(_Kept(self.VERSION, dict(self._items.snapshot())))
+        return msgspec.msgpack.encode(_Kept(self.VERSION, self._items.snapshot()))
 
     def restore(self, state: bytes) -> None:
         """As `EventDetector`."""
