@@ -16,7 +16,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
-from sweep_keys import SEED, all_levels, cases, chunks, levels, open_cases, sweep_settings
+from sweep_fed import chunks, sweep_settings
+from sweep_keys import SEED, all_levels, cases, levels, open_cases
 from whole import peak_mb
 
 from dataflows.engine import run_flow

@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 from inputs import w1
 from machine import BUILD, facts, headline, print_table, say, write_document
+from sweep_fed import OPERATORS
 from sweep_hot import KINDS
-from sweep_keys import OPERATORS, Keys
+from sweep_keys import Keys
 from sweep_processes import SOURCES, Run, over_files, over_kafka
 from whole import Measured
 
