@@ -5,7 +5,8 @@ what the objects take, without anything for the collector to walk over; a snapsh
 reads none of them before they are asked for.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar, cast
 
 import msgspec
@@ -21,12 +22,13 @@ class Resting(Generic[T]):
     is computed may depend on when these are called: packing and unpacking is identity.
 
     A record stays an object until the second `rest` after it was last asked for. A snapshot packs what was asked for
-    since the last one, and lets the objects be; `rest` packs only what no snapshot has packed (or only kept).
+    since the last one, and lets the objects be; `rest` packs what no snapshot has packed (or only kept, or let go of).
 
     It is a `Part` of a group's state (operators/increments.py): while it is kept apart, a snapshot has none of the
     records, and an increment what was changed since the last, and a share of the others. It also notes then which
     were changed (some 100 bytes a key, until the next increment), and which are still to be repeated in a round
-    (8 bytes a key).
+    (8 bytes a key). What is an object then has no bytes beside it, once they are in an increment; else it has those of
+    the last snapshot.
 
     Args:
         pack: a record to msgpack.
@@ -51,11 +53,12 @@ class Resting(Generic[T]):
         self._pack, self._unpack, self._keep, self._kept_head = pack, unpack, keep or pack, kept_head
         self.young: dict[str, T] = {}
         self._old: dict[str, T] = {}
-        self._saved: dict[str, T] = {}  # of these two there are bytes, in `_kept`
+        self._saved: dict[str, T] = {}  # these two have not been asked for since they were kept
         self._saved_old: dict[str, T] = {}
-        self._records: dict[str, bytes | None] = {}  # all that were packed or kept; None: not at rest
-        self._kept: dict[str, bytes] = {}  # how those not at rest were when they were last packed or kept
-        self._unpacked = 0  # how many are in neither
+        self._records: dict[str, bytes | None] = {}  # all that were ever packed or kept; None: not at rest
+        self._kept: dict[str, bytes] = {}  # those saved, as far as that is still asked for
+        self._asleep: dict[str, bytes] = {}  # those that were kept awake, and are no objects yet
+        self._unpacked = 0  # how many were never packed
         self._changed: set[str] | None = None  # which records no increment holds as they are; None: not kept apart
         self._round: list[str] = []
         self._adopted: dict[str, bytes] | None = None
@@ -72,14 +75,12 @@ class Resting(Generic[T]):
             record = self._saved_old.pop(key, None)
         if record is None:
             packed = self._records.get(key)
-            if packed is None:
-                packed = self._kept.get(key)
+            if packed is not None:
+                self._records[key] = None
+            else:
+                packed = self._asleep.pop(key, None)
                 if packed is None:
                     return None
-            else:
-                self._records[key] = None
-                if self._changed is not None:
-                    self._kept[key] = packed
             record = self._unpack(packed)
         self.young[key] = record
         return record
@@ -92,7 +93,7 @@ class Resting(Generic[T]):
                 return record
         packed = self._records.get(key)
         if packed is None:
-            packed = self._kept.get(key)
+            packed = self._asleep.get(key)
         return None if packed is None else self._unpack(packed)
 
     def at_rest(self, key: str) -> bytes | None:
@@ -122,6 +123,7 @@ class Resting(Generic[T]):
         if key in self._records:
             del self._records[key]
             self._kept.pop(key, None)
+            self._asleep.pop(key, None)
             if self._changed is not None:
                 self._changed.add(key)
         elif found:
@@ -148,26 +150,23 @@ class Resting(Generic[T]):
 
     def rest(self) -> None:
         """Let go of the objects that were not asked for since the last call."""
-        records, kept, changed, pack = self._records, self._kept, self._changed, self._pack
+        records, kept, pack = self._records, self._kept, self._pack
         before = len(records)
         for key, record in self._old.items():
-            packed = records[key] = pack(record)
-            if kept.pop(key, b"") != packed and changed is not None:
-                changed.add(key)
+            records[key] = pack(record)
+            kept.pop(key, None)
+        if self._changed is not None:
+            self._changed.update(self._old)
         for key, record in self._saved_old.items():
-            saved = kept.pop(key)
-            records[key] = pack(record) if self._kept_head else saved
+            saved = kept.pop(key, None)
+            records[key] = pack(record) if saved is None or self._kept_head else saved
         self._unpacked -= len(records) - before
         self._old, self.young = self.young, {}
         self._saved_old, self._saved = self._saved, {}
 
     def snapshot(self) -> dict[str, bytes]:
         """All of them, packed; none while they are kept apart."""
-        self._save(self._old)
-        self._save(self.young)
-        self._saved_old.update(self._old)
-        self._saved.update(self.young)
-        self._old, self.young = {}, {}
+        self._save()
         return self._all() if self._changed is None else {}
 
     def restore(self, kept: dict[str, bytes]) -> None:
@@ -177,9 +176,10 @@ class Resting(Generic[T]):
         """
         self.young, self._old, self._saved, self._saved_old = {}, {}, {}, {}
         head = self._kept_head
-        self._kept = {key: packed for key, packed in kept.items() if packed.startswith(head)} if head else {}
+        self._kept = {}
+        self._asleep = {key: packed for key, packed in kept.items() if packed.startswith(head)} if head else {}
         self._records = cast("dict[str, bytes | None]", kept)
-        self._records.update(dict.fromkeys(self._kept))
+        self._records.update(dict.fromkeys(self._asleep))
         self._unpacked = 0
         self._changed = set() if kept is self._adopted else None
         self._round, self._adopted = [], None
@@ -203,14 +203,16 @@ class Resting(Generic[T]):
 
     def changed(self) -> int:
         """How many records no increment holds as they are now."""
-        self.snapshot()
+        self._save()
         return len(self) if self._changed is None else len(self._changed)
 
     def whole(self) -> tuple[int, bytes]:
         """An increment that needs none before it, and how many records are in it; they are kept apart from now on."""
-        self.snapshot()
+        self._save()
         self._changed, self._round = set(), []
-        return len(self), msgspec.msgpack.encode((self._all(), []))
+        whole = msgspec.msgpack.encode((self._all(), []))
+        self._kept = {}
+        return len(self), whole
 
     def begin_round(self) -> None:
         """Repeat all records, from here on."""
@@ -218,13 +220,13 @@ class Resting(Generic[T]):
 
     def increment(self, left: int) -> tuple[int, bytes]:
         """What was changed since the last, with one of `left` shares of what is left of the round; and its number."""
-        self.snapshot()
-        records, kept = self._records, self._kept
+        self._save()
+        records = self._records
         changed, self._changed = self._changed or set(), set()
         gone = [key for key in changed if key not in records]
         for _ in range(-(-len(self._round) // left)):
             changed.add(self._round.pop())
-        some = {key: packed for key in changed if (packed := records.get(key) or kept.get(key)) is not None}
+        some = {key: packed for key in changed if (packed := records.get(key) or self._taken(key)) is not None}
         return len(some) + len(gone), msgspec.msgpack.encode((some, gone))
 
     def adopt(self, increments: Iterable[bytes]) -> None:
@@ -237,20 +239,40 @@ class Resting(Generic[T]):
                 adopted.pop(key, None)
         self._adopted = adopted
 
-    def _save(self, objects: Mapping[str, T]) -> None:
-        records, kept, changed, keep = self._records, self._kept, self._changed, self._keep
+    def _save(self) -> None:
+        """Keep what was asked for since the last time, and let the objects be."""
+        records, kept, keep = self._records, self._kept, self._keep
         before = len(records)
-        for key, record in objects.items():
-            packed = keep(record)
-            if kept.get(key) != packed:
-                kept[key], records[key] = packed, None
-                if changed is not None:
-                    changed.add(key)
+        for objects in (self._old, self.young):
+            for key, record in objects.items():
+                kept[key], records[key] = keep(record), None
+            if self._changed is not None:
+                self._changed.update(objects)
         self._unpacked -= len(records) - before
+        self._saved_old.update(self._old)
+        self._saved.update(self.young)
+        self._old, self.young = {}, {}
+
+    def _taken(self, key: str) -> bytes | None:
+        """One that is not at rest, for an increment: the bytes of what is an object are not asked for again."""
+        record = self._saved.get(key)
+        if record is None:
+            record = self._saved_old.get(key)
+        if record is None:
+            return self._asleep.get(key)
+        return self._kept.pop(key, None) or self._keep(record)
 
     def _all(self) -> dict[str, bytes]:
         """Every record, after all objects were saved."""
-        return cast("dict[str, bytes]", self._records | self._kept)
+        kept, keep = self._kept, self._keep
+        if len(kept) < len(self._saved) + len(self._saved_old):
+            for key, record in chain(self._saved.items(), self._saved_old.items()):
+                if key not in kept:
+                    kept[key] = keep(record)
+        every = self._records.copy()
+        every.update(self._asleep)
+        every.update(kept)
+        return cast("dict[str, bytes]", every)
 
 
 _decode = msgspec.msgpack.Decoder(_Increment).decode
