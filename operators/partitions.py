@@ -89,7 +89,7 @@ class PartitionQueue:
         stamped = self._stamped
         arrivals = stamped.arrivals
         if not arrivals or arrivals[0] >= watermark_us:
-            return [], [], []
+            return [], [], self._over_by(watermark_us)
         count = len(arrivals) if arrivals[-1] < watermark_us else bisect_left(arrivals, watermark_us)
         health = self._account(count)
         self.clock_us = max(self.clock_us, arrivals[count - 1])
@@ -106,7 +106,7 @@ class PartitionQueue:
         stamped.drop(count)
         for column in (self._offsets, self._positions, self._sizes):
             del column[:count]
-        return events, dead, health
+        return events, dead, health + self._over_by(watermark_us)
 
     def take_health(self) -> list[Health]:
         """The minute that was under way when the partition ended; input that goes on may add to it."""
@@ -137,6 +137,12 @@ class PartitionQueue:
             tally.delay_us = max(delays)
             done = upto
         return complete
+
+    def _over_by(self, watermark_us: int) -> list[Health]:
+        """The minute under way, where time has come to its end: nothing else would end it in a quiet partition."""
+        tally = self._tally
+        over = tally is not None and tally.minute_us + MINUTE_US <= watermark_us
+        return self._told(tally) if over else []
 
     def _told(self, tally: Tally | None) -> list[Health]:
         """The row of a minute, unless it was told and nothing has come to it."""

@@ -126,7 +126,7 @@ DEAD_LETTERS = Metric(
     "Messages that could not be used, by reason: transport, schema, rule or downstream.",
     "`andon dlq list --reason …` shows them with the field that offends. transport, schema: a producer has changed; "
     "tell its owner. rule: a clock is off, or `time.max_past` is too short for a backfill. downstream: the store "
-    "refused a row. Once mended, `andon dlq replay`.",
+    "refused a row. Once it is mended: docs/running.md, *Dead letters*.",
 )
 DEAD_LETTER_RATIO = Metric(
     "andon_dead_letter_ratio",

@@ -166,19 +166,56 @@ def test_an_empty_file_a_file_of_rubbish_and_a_broken_gzip(tmp_path: Path) -> No
 
 
 def test_dead_letters_are_listed_exported_and_replayed(tmp_path: Path) -> None:
-    good = line(event_id="2", order_id="o2")
-    (tmp_path / "log.jsonl").write_bytes(
-        line() + b"not json\n" + line(event_id="3", occurred_at="2026-01-01T00:00:00Z", order_id="o3") + good
-    )
+    early = {"occurred_at": "2026-01-01T00:00:00Z", "recorded_at": "2026-03-02T00:00:00Z"}
+    (tmp_path / "log.jsonl").write_bytes(b"not json\n" + line(event_id="3", order_id="o3", **early))
     andon("replay", "log.jsonl", cwd=tmp_path)
     listed = json.loads(andon("dlq", "list", "--json", cwd=tmp_path).stdout)
-    assert {(row["offset"], row["reason"]) for row in listed} == {(2, "transport"), (3, "rule")}
-    outcome = json.loads(andon("dlq", "replay", "--reason", "rule", "--json", cwd=tmp_path).stdout)
-    assert outcome == {"messages": 1, "events": 1, "dead_letters": 0, "duplicates": 0}
+    assert {(row["offset"], row["reason"]) for row in listed} == {(1, "transport"), (2, "rule")}
+    said = andon("dlq", "replay", "--reason", "rule", "--max-past", "90d", "--json", cwd=tmp_path)
+    assert json.loads(said.stdout) == {"messages": 1, "events": 1, "dead_letters": 0, "duplicates": 0}
     cases = rows_of("SELECT uniqExact(case_id) AS n FROM handoffs", cwd=tmp_path)
-    assert cases == [{"n": 3}]
+    assert cases == [{"n": 1}]
+    andon("dlq", "replay", "--max-past", "90d", cwd=tmp_path)  # what was replayed is no other input
     andon("dlq", "replay", "--export", "raw.txt", cwd=tmp_path)
-    assert b"not json" in (tmp_path / "raw.txt").read_bytes().splitlines()
+    assert (tmp_path / "raw.txt").read_bytes() == b"not json\n" + line(event_id="3", order_id="o3", **early)
+    andon("dlq", "replay", "--export", "raw.txt", "--since", "2030-01-01", cwd=tmp_path)
+    assert (tmp_path / "raw.txt").read_bytes() == b""
+
+
+def test_dead_letters_are_not_replayed_over_what_is_known_of_other_messages(tmp_path: Path) -> None:
+    """Alone they know no stock and no other orders, and what they give took the place of windows that were right."""
+    level = {
+        "type": "inventory.level",
+        "source": "wms-1",
+        "system": "wms",
+        "sku": "LAMP",
+        "node": "dc-01",
+        "on_hand": 5,
+    }
+    adjusted = level | {"type": "inventory.adjusted", "delta": -1, "reason": "sale"}
+    early = {"event_id": "2", "occurred_at": "2026-03-02T00:00:30Z", "recorded_at": "2026-03-02T00:10:00Z"}
+    (tmp_path / "inventory.jsonl").write_bytes(line(**level) + line(**adjusted, **early))
+    (tmp_path / "andon.toml").write_text('[time]\nmax_past = "1m"\n', encoding="utf-8")
+    andon("replay", "inventory.jsonl", "--close-at", "end", cwd=tmp_path)
+    known = "SELECT * EXCEPT arrival FROM stock_deltas"
+    before = rows_of(known, cwd=tmp_path)
+    assert [row["on_hand"] for row in before] == [{"wms": 5.0}]
+    done = andon("dlq", "replay", "--max-past", "30d", cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "the database has 1 events of other messages" in done.stderr
+    assert "--export FILE" in done.stderr
+    assert rows_of(known, cwd=tmp_path) == before
+    # what it says instead: together with the others
+    andon("dlq", "replay", "--export", "refused.jsonl", cwd=tmp_path)
+    (tmp_path / "andon.toml").write_text("", encoding="utf-8")
+    andon("replay", "--fresh", "inventory.jsonl", "refused.jsonl", "--close-at", "end", cwd=tmp_path)
+    assert [row["on_hand"] for row in rows_of(known, cwd=tmp_path)] == [{"wms": 4.0}]
+
+
+def test_rows_that_clickhouse_refused_are_no_messages(tmp_path: Path) -> None:
+    done = andon("dlq", "replay", "--reason", "downstream", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "rows that ClickHouse refused, no messages" in done.stderr
 
 
 def test_dead_letters_of_several_topics_are_replayed_as_the_files_would_be(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from dataflows.cli.answers import as_table
-from dataflows.cli.store import dlq, migrate, sql
+from dataflows.cli.dlq import dlq
+from dataflows.cli.store import migrate, sql
 from schemas.errors import StoreRefused
 from schemas.rows import DeadLetter
 from sinks.clickhouse.migrate import migrate as bring_up
@@ -240,6 +241,37 @@ def test_dead_letters_can_be_chosen(dsn: str, words: list[str], topics: list[str
     found = json.loads(_run(dlq, ["list", "--json", *words], dsn).stdout)
     assert [row["topic"] for row in found] == topics
     assert all(base64.b64decode(row["raw"]) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        ([], ["not json", "{} "]),  # messages with bytes, and a line break as white space
+        (["--reason", "downstream"], ["a row"]),
+        (["--reason", "schema"], ["{} "]),
+        (["--topic", "orders"], ["not json"]),
+        (["--since", "2017-11-21T12:00:00Z"], ["{} "]),
+    ],
+)
+def test_messages_among_the_dead_letters_are_exported(tmp_path: Path, words: list[str], lines: list[str]) -> None:
+    """Rows that ClickHouse refused, and letters without bytes, would be no messages where they were sent again."""
+    name = f"chdb://{tmp_path}/db"
+    with open_store(name) as store:
+        bring_up(store)
+        writer = BlockWriter(store, "run-1")
+        writer.write(
+            [
+                DeadLetter("andon.signal_log", 0, 9, "downstream", "", "refused", "", "", b"a row", T0),
+                DeadLetter("orders", 0, 1, "transport", "$", "no JSON", "", "", b"not json", T0),
+                DeadLetter("orders", 0, 2, "transport", "", "2 messages have expired unread", "", "", b"", T0),
+                DeadLetter("stock", 0, 1, "schema", "$.type", "is missing", "", "", b"{}\n", T0 + 86_400_000_000),
+            ]
+        )
+        writer.flush()
+    file = tmp_path / "raw.txt"
+    found = _run(dlq, ["replay", "--export", str(file), *words], name)
+    assert found.exit_code == 0, found
+    assert file.read_text(encoding="utf-8").splitlines() == lines
 
 
 def test_a_bad_time_is_wrong_usage(dsn: str) -> None:

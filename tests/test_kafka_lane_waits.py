@@ -398,6 +398,19 @@ def test_topics_that_do_not_exist_yet_are_told_once_and_found(broker: Broker, ca
         assert "andon_topic_missing{" not in telemetry.render().decode()
 
 
+def test_a_job_that_was_there_before_any_topic_reads_a_log_of_the_past_in_its_own_time(broker: Broker) -> None:
+    """As the laptop's stack begins: with an `idle_grace` as long as the log is old, its messages alone move time."""
+    absent = topic_of(broker, "absent")
+    with Job(broker.bootstrap, [absent], lanes=2, idle_grace_us=DAY_US) as job:
+        job.until(lambda: job.told.missed == [[absent]] and min(job.watermarks.values()) > 0, "time to pass")
+        broker.create(absent, 2)
+        for partition in range(2):
+            write(broker, absent, partition, minutes(3))
+        job.until(lambda: all(len(events) == 2 for events in job.events.values()), "the log to be read")
+        for events in job.events.values():
+            assert [event.arrival_us for event in events] == [DAY, DAY + MINUTE_US]
+
+
 def test_topics_that_go_away_and_those_that_may_not_be_seen_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "andon.source")
     watch = JobWatch(Telemetry(), Stop(), Clock().us, 8.0)

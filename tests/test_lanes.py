@@ -371,3 +371,21 @@ def test_a_message_keeps_its_arrival_when_its_partition_goes_quiet_before_it_is_
     released = [each.release() for each in (merge, resumed)]
     assert [[event.arrival_us - DAY for event in one.events] for one in released if one] == [[SECOND_US], [SECOND_US]]
     assert isinstance(reads([b"["]).decoded[0], Fault)
+
+
+def test_the_last_minute_of_a_partition_that_falls_quiet_is_told_when_it_is_over() -> None:
+    """Once, whether time comes to its end with the messages or after them; nothing else would ever end it."""
+    merge = LaneMerge([queue := PartitionQueue("log", 0, TimeRules(guard_leaps=False))])
+    queue.add(reads([message(0, SECOND_US), message(1, 2 * SECOND_US)]), ended=False)
+    told = []
+    for at_us in (3 * SECOND_US, MINUTE_US - 1, MINUTE_US, 2 * MINUTE_US, HOUR_US):
+        queue.raise_to(DAY + at_us)
+        released = merge.release()
+        assert released is not None
+        told.append([(one.minute_us - DAY, one.messages, one.events) for one in released.health])
+    assert told == [[], [], [(0, 2, 2)], [], []]
+    queue.add(reads([message(2, HOUR_US)], 2), ended=False)
+    queue.raise_to(DAY + 2 * HOUR_US)
+    released = merge.release()
+    assert released is not None
+    assert [(one.minute_us - DAY, one.messages) for one in released.health] == [(HOUR_US, 1)]

@@ -272,8 +272,7 @@ def test_of_a_line_that_is_too_long_the_beginning_is_kept(
     reader = JsonLinesReader(FilePartition(str(path), "log", 0), TimeRules())
     while not reader.queue.ended:
         reader.fetch(2)
-    events, dead, _ = reader.queue.take_before(END_OF_TIME_US)
-    (health,) = reader.queue.take_health()
+    events, dead, (health,) = reader.queue.take_before(END_OF_TIME_US)
     reader.close()
     assert [event.offset for event in events] == [1, 3]
     assert [(letter.offset, len(letter.raw), letter.reason) for letter in dead] == [(2, 65_536, "transport")]

@@ -154,7 +154,7 @@ def dlq_list(
     from dataflows.cli.answers import as_json, as_table, footer  # noqa: PLC0415 - as in store_from
     from sinks.clickhouse.migrate import require_current  # noqa: PLC0415 - as in store_from
 
-    since_us = _instant_us(since)
+    since_us = instant_us(since)
     terms = {
         "reason = {reason:String}": reason,
         "topic = {topic:String}": topic,
@@ -176,7 +176,8 @@ def dlq_list(
     click.echo(footer(answer, "dead letter"), err=True)
 
 
-def _instant_us(text: str | None) -> int | None:
+def instant_us(text: str | None) -> int | None:
+    """The time of `--since`; None where it was left out."""
     from schemas.durations import Instant  # noqa: PLC0415 - as in store_from
 
     if text is None:

@@ -117,6 +117,7 @@ class KafkaLane:
         self._decoder = EventDecoder()
         self._consumer = Consumer(source.properties | {"error_cb": self._on_error}, logger=source.logger)
         self._listed_us = 0
+        self._any_topic = False
         self._durable = positions_of(self._kept)
         self._quiet = False
         self._dead: list[DeadLetter] = []
@@ -201,7 +202,7 @@ class KafkaLane:
                 if place not in self._feeds and lane_of(place, self._lanes) == self._name:
                     complete = self._open(place, now_us) and complete
         if complete:
-            self._listed_us = listing.asked_us
+            self._listed_us, self._any_topic = listing.asked_us, bool(listing.partitions)
             self._known = frozenset(self._source.topics)
 
     def _check_ids(self, listing: Listing) -> None:
@@ -338,8 +339,14 @@ class KafkaLane:
     # --- flow ---------------------------------------------------------------------------------------------------------
 
     def _ceiling_us(self) -> int:
-        """How far the lane may go after the last listing: partitions that nobody knows of may hold what came since."""
-        return self._listed_us + self._source.discover_us if self._listed_us else BEGIN_OF_TIME_US
+        """How far the lane may go after the last listing: partitions that nobody knows of may hold what came since.
+
+        As long as there is no topic at all, that is as far as partitions would let it that are at their end: what the
+        first ones bring is older than now where `idle_grace` says so, and would else have come too late for good.
+        """
+        if not self._listed_us:
+            return BEGIN_OF_TIME_US
+        return self._listed_us + (self._source.discover_us if self._any_topic else -self._source.idle_grace_us)
 
     def _ask_for_ends(self, now_us: int) -> None:
         """Let go of the partitions that hold the lane back and are proven to be at their end; ask the others."""
