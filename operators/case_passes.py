@@ -20,32 +20,44 @@ Touched: TypeAlias = dict[PassKey, tuple[Pass, Seen | None]]
 def entries_of(process: ProcessMap) -> tuple[list[Handoff], int]:
     """The handoffs, and behind them one for each `requires`: the required end, then this end, signals only.
 
-    A required end that is the start anyway is judged there, once.
+    Passes that both tell apart are held against each other one by one: each line against its own. A required end that
+    is the start anyway is judged there, once, pass by pass: the pass that ended first can't have ended before its start
+    unless that is found of it. Handoffs that end alike are required once.
     """
     by_name = {handoff.name: handoff for handoff in process.handoff}
-    required = [
-        msgspec.structs.replace(
-            handoff,
-            start=by_name[name].end,
-            start_case=by_name[name].end_case,
-            start_optional=False,
-            title=f"{handoff.title or handoff.name} requires {by_name[name].title or name}",
-            per=[],
-            scope="",
-            target=None,
-            deadline=None,
-            deadline_at=None,
-            requires=[],
-            repeat="first",
-            abandoned_by=[],
+    required = {
+        (handoff.name, str(by_name[name].end), by_name[name].end_case, *_shared(handoff, by_name[name])): (
+            _requirement(handoff, by_name[name])
         )
         for handoff in process.handoff
         for name in handoff.requires
-        if handoff.per
-        or handoff.start_optional
-        or (handoff.start, handoff.start_case) != (by_name[name].end, by_name[name].end_case)
-    ]
-    return [*process.handoff, *required], len(process.handoff)
+        if handoff.start_optional or (handoff.start, handoff.start_case) != (by_name[name].end, by_name[name].end_case)
+    }
+    return [*process.handoff, *required.values()], len(process.handoff)
+
+
+def _requirement(handoff: Handoff, required: Handoff) -> Handoff:
+    """What is a finding where the end of `handoff` comes without, or before, that of `required`."""
+    return msgspec.structs.replace(
+        handoff,
+        start=required.end,
+        start_case=required.end_case,
+        start_optional=False,
+        title=f"{handoff.title or handoff.name} requires {required.title or required.name}",
+        per=_shared(handoff, required),
+        scope="",
+        target=None,
+        deadline=None,
+        deadline_at=None,
+        requires=[],
+        repeat="first",
+        abandoned_by=[],
+    )
+
+
+def _shared(handoff: Handoff, required: Handoff) -> list[str]:
+    """What tells passes of both apart."""
+    return [name for name in handoff.per if name in required.per]
 
 
 def parts_of(key: PassKey) -> tuple[int, str]:
@@ -299,14 +311,14 @@ def _time_name(handoff: Handoff) -> str:
     return f"{handoff.deadline_at.field}|{handoff.name}" if handoff.per else handoff.deadline_at.field
 
 
-def revised(current: Pass, arrival_us: int, *, is_late: bool, is_reversed: bool) -> list[Finding]:
-    """Open, correct and close the signals of a pass; the findings whose signal changed."""
+def revised(current: Pass, old: Seen | None, arrival_us: int, *, is_late: bool, is_reversed: bool) -> list[Finding]:
+    """Open, correct and close the signals of a pass that was seen as `old`; the findings whose signal changed."""
     end, over, deadline = current.end_us, current.over_us, current.deadline_us
     changed: list[Finding] = []
 
-    def put(finding: Finding, opened_us: int, closed_us: int | None) -> None:
+    def put(finding: Finding, opened_us: int, closed_us: int | None, *, is_other: bool = False) -> None:
         said = current.signals.get(finding)
-        if said is None or said[:2] != (opened_us, closed_us):
+        if is_other or said is None or said[:2] != (opened_us, closed_us):
             current.signals[finding] = (opened_us, closed_us, arrival_us if said is None else said[2])
             changed.append(finding)
 
@@ -315,8 +327,8 @@ def revised(current: Pass, arrival_us: int, *, is_late: bool, is_reversed: bool)
         put(Finding.OVERDUE, current.fired_us, None)
     elif is_late and deadline is not None:
         put(Finding.OVERDUE, deadline, over)
-    elif overdue is not None and overdue[1] is None:
-        put(Finding.OVERDUE, overdue[0], arrival_us)
+    elif overdue is not None and (overdue[1] is None or (old is not None and old.is_late)):
+        put(Finding.OVERDUE, overdue[0], arrival_us, is_other=True)  # it had been said to be late, and is not
     out_of_sequence = current.signals.get(Finding.OUT_OF_SEQUENCE)
     if is_reversed and end is not None:
         put(Finding.OUT_OF_SEQUENCE, end, None)

@@ -14,6 +14,9 @@ import msgspec
 from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.events import EVENT_TYPES, EventBase, field_names
 
+#: The ids of an event, the one first that says most about what it has to do with.
+MOST_TELLING = ("order_id", "return_id", "po_id", "reference", "task_id", "shipment_id", "reservation_id")
+
 
 class Part(StrEnum):
     """What an event is to a handoff."""
@@ -133,12 +136,9 @@ def _by_type(process: ProcessMap, plans: dict[tuple[str, str, str], CasePlan]) -
 
 
 def _default_case(type_: str) -> str:
-    """The field that an exception of a type without a declared case is keyed by: its most specific id."""
+    """The field that an exception of a type without a declared case is keyed by."""
     names = field_names(EVENT_TYPES[type_])
-    for name in ("order_id", "return_id", "po_id", "reference", "task_id", "shipment_id", "reservation_id"):
-        if name in names:
-            return name
-    return "event_id"
+    return next((name for name in MOST_TELLING if name in names), "event_id")
 
 
 def _types_with(*names: str) -> Iterable[str]:

@@ -61,6 +61,13 @@ class CaseRules:
     def __init__(self, process: ProcessMap, changes: PassChanges) -> None:
         self.process = process
         self.entries, self.visible = entries_of(process)
+        of_name = {handoff.name: (handoff.start, handoff.start_case) for handoff in process.handoff}
+        #: Requirements that are an optional start: that it lacks is theirs to say, all else the pass says itself.
+        self._starts = frozenset(
+            entry
+            for entry, one in enumerate(self.entries)
+            if entry >= self.visible and (one.start, one.start_case) == of_name[one.name]
+        )
         self.times = CarriedTimes(self.entries)
         self._forbidden_by = [rule.scope for rule in process.forbidden]
         self.out: list[Output] = []
@@ -212,8 +219,8 @@ class CaseRules:
                 current.fired_us = current.deadline_us if passed and current.deadline_us else 0
             self._arm(kind, case_id, case, key, current, arrival_us)
             is_told = bool(current.signals) and current.doubted is None and Finding.OUT_OF_SEQUENCE in current.signals
-            changed = _judged(current, arrival_us)
             seen = current.seen()
+            changed = _judged(current, old, seen, arrival_us, says_order=entry not in self._starts)
             if changed or old != seen:
                 current.version = next_version(current.version, arrival_us)
                 if entry < self.visible:
@@ -339,11 +346,16 @@ class CaseRules:
         return out
 
 
-def _judged(current: Pass, arrival_us: int) -> Sequence[Finding]:
+def _judged(current: Pass, old: Seen | None, seen: Seen, arrival_us: int, *, says_order: bool) -> Sequence[Finding]:
     """Bring the pass's signals up to date; the findings whose signal changed."""
-    start, end, over, deadline = current.start_us, current.end_us, current.over_us, current.deadline_us
-    late = over is not None and start is not None and deadline is not None and over >= start and over > deadline
-    reversed_ = start is not None and end is not None and end < start
-    if not (current.signals or late or reversed_ or (current.fired_us and over is None)):
+    start, end, late = current.start_us, current.end_us, seen.is_late
+    reversed_ = says_order and start is not None and end is not None and end < start
+    if not (current.signals or late or reversed_ or (current.fired_us and current.over_us is None)):
         return _NOTHING
-    return revised(current, arrival_us, is_late=late, is_reversed=reversed_)
+    changed = revised(current, old, arrival_us, is_late=late, is_reversed=reversed_)
+    if old is not None and old.shown != seen.shown:  # what holds is told in the words that are now right
+        is_elsewhere = old.scope != seen.scope
+        for finding, (_, closed_us, _) in current.signals.items():
+            if (closed_us is None or is_elsewhere) and finding not in changed:
+                changed.append(Finding(finding))
+    return changed

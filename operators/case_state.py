@@ -50,6 +50,17 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
         return self.start_us is not None and self.over_us is None
 
     @property
+    def shown(self) -> tuple[object, ...]:
+        """What the words of findings are made of."""
+        return self.start_us, self.over_us, self.deadline_us, self.scope
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was over after its deadline: ended late, or given up late."""
+        start, over, deadline = self.start_us, self.over_us, self.deadline_us
+        return start is not None and over is not None and deadline is not None and over >= start and over > deadline
+
+    @property
     def span(self) -> Span | None:
         """As windows count it; None without a start, or with an end before it (that has no latency)."""
         if self.start_us is None or self.status is Status.OUT_OF_SEQUENCE:

@@ -1,5 +1,6 @@
 """What is said of a pass: its row and its signals, in words an operations lead understands."""
 
+from operators.case_plan import MOST_TELLING
 from operators.case_state import Case, Finding, Marked, Pass, Seen, Status
 from operators.findings import next_version, scope_of, signal_id
 from operators.process_map import ExceptionRule, Forbidden, Handoff, Severity
@@ -19,6 +20,7 @@ _CASE_WORDS = {
     "posting_id": "Posting",
     "reference": "Case",
     "correlation_id": "Case",
+    "event_id": "Event",
 }
 _SCORES: dict[Severity, float] = {"info": 0.1, "low": 0.3, "medium": 0.5, "high": 0.8, "critical": 1.0}
 
@@ -110,6 +112,8 @@ def _overdue_words(step: str, end: str, current: Pass) -> tuple[str, str, str]:
             return expected, "given more time", f"{step}: {end} had not come in time and is now due {due}."
         return expected, "did not come", f"{step}: {end} was due {due} and has not come."
     by = current.end_us - (current.deadline_us if current.deadline_us is not None else current.end_us)
+    if closed_us is not None and current.deadline_us is not None and closed_us <= current.deadline_us:
+        return expected, "given more time", f"{step}: {end} had not come in time, and came by what is now due ({due})."
     if by <= 0:
         after = people_duration(closed_us - current.deadline_us) if closed_us and current.deadline_us else "later"
         said = f"{step}: {end} happened in time but was reported {after} after it was due ({due})."
@@ -194,9 +198,14 @@ def forbidden_signal(rule: Forbidden, case_id: str, case: Case, marked: Marked, 
     )
 
 
-def exception_signal(rule: ExceptionRule, kind: str, case_id: str, arrived: Arrived) -> Signal:
-    """The signal of an event that is a finding by itself."""
+def exception_signal(rule: ExceptionRule, arrived: Arrived) -> Signal:
+    """The signal of an event that is a finding by itself.
+
+    It is about no case where the event lacks the id that the rule names: a putaway that is rejected has no order.
+    """
     event = arrived.event
+    told = next((name for name in (rule.case or "", *MOST_TELLING) if field_of(event, name)), "event_id")
+    case_id = field_of(event, rule.case or told)
     scope = field_of(event, rule.scope) if rule.scope else ""
     reason = field_of(event, "reason") or field_of(event, "error_code")
     because = f", reason {reason}" if reason else ""
@@ -217,7 +226,7 @@ def exception_signal(rule: ExceptionRule, kind: str, case_id: str, arrived: Arri
         expected=f"no {rule.event}",
         observed=f"{rule.event}{because}",
         method="rule",
-        explanation=f"{case_word(kind, case_id)}{at}: {rule.title or rule.name}{because}.",
+        explanation=f"{case_word(told, field_of(event, told))}{at}: {rule.title or rule.name}{because}.",
         evidence=[event.event_id],
         arrival_us=arrived.arrival_us,
         version=next_version(0, arrived.arrival_us),

@@ -21,7 +21,7 @@ from operators.increments import Part
 from operators.process_map import ProcessMap
 from schemas.durations import BEGIN_OF_TIME_US, MINUTE_US
 from schemas.errors import StateError
-from schemas.events import Arrived, EventBase, field_of
+from schemas.events import Arrived, EventBase
 
 #: Cases that had no event for this long, or twice as long, are packed.
 _REST_EVERY_US = 15 * MINUTE_US
@@ -195,9 +195,7 @@ class HandoffTracker:
         for index in steps.exceptions:
             rule = self.process.exception[index]
             if rule.event.matches(event):
-                key = rule.case or steps.plan.id_fields[0]
-                signal = exception_signal(rule, key, field_of(event, key) or case_id, arrived)
-                self._rules.out.append(signal)
+                self._rules.out.append(exception_signal(rule, arrived))
 
     def _fire(self, before_us: int) -> None:
         run_out = self._rules.run_out

@@ -5,6 +5,8 @@ from typing import Any, get_origin, get_type_hints
 
 import msgspec
 
+from operators.case_state import Finding
+from operators.incidents.kinds import KINDS
 from operators.process_map import Handoff, Pattern, ProcessMap
 from schemas.accepted import as_toml, branch_for, choices, plain
 from schemas.events import EVENT_TYPES, EventBase, field_names
@@ -13,6 +15,10 @@ from schemas.problems import Declared, did_you_mean, path_text
 from schemas.toml_lines import KeyPath
 
 _ONE_VALUE = "must be a field with one value; of {} it is a list"
+#: No two events have the same in these.
+_OF_ONE_EVENT = frozenset({"event_id", "occurred_at", "recorded_at"})
+#: Kinds of findings that an exception, whose name is its kind, would be taken for.
+_KINDS = frozenset({*Finding, "duplicate", "impossible_state", *KINDS})
 
 
 def read_process_map(text: str, file: str) -> Declared[ProcessMap]:
@@ -43,8 +49,15 @@ def lint(process: ProcessMap) -> Iterable[Flaw]:
         ):
             yield from _lint_pattern(pattern, case, (*where, key), (*where, "case"), (*where, f"{key}_case"))
         yield from _lint_scope(forbidden.scope, {"event": forbidden.event, "after": forbidden.after}, where)
+    yield from _lint_exceptions(process)
+
+
+def _lint_exceptions(process: ProcessMap) -> Iterable[Flaw]:
     for index, exception in enumerate(process.exception):
-        where = ("exception", index)
+        where: KeyPath = ("exception", index)
+        if exception.name in _KINDS:
+            words = "is the kind of other findings, which could not be told from this one; call it otherwise"
+            yield Flaw((*where, "name"), exception.name, words)
         yield from _lint_pattern(exception.event, exception.case, (*where, "event"), (*where, "case"))
         yield from _lint_scope(exception.scope, {"event": exception.event}, where)
 
@@ -67,12 +80,21 @@ def _lint_events(handoff: Handoff, where: KeyPath) -> Iterable[Flaw]:
     yield from _lint_pattern(handoff.start, start_case, (*where, "start"), case_path, start_path)
     yield from _lint_pattern(handoff.end, end_case, (*where, "end"), case_path, end_path)
     for number, pattern in enumerate(handoff.abandoned_by):
-        yield from _lint_pattern(pattern, end_case, (*where, "abandoned_by", number), case_path, end_path)
-    if handoff.start == handoff.end and start_case == end_case:
-        against = ((*where, "start"), *cases)
-        yield Flaw((*where, "end"), str(handoff.end), "must differ from start", against)
+        path = (*where, "abandoned_by", number)
+        yield from _lint_pattern(pattern, end_case, path, case_path, end_path)
+        if start_case == end_case and _covers(pattern, handoff.start):
+            words = "fits every start, so that each pass would be given up as it begins"
+            yield Flaw(path, str(pattern), words, ((*where, "start"), *cases))
+    if start_case == end_case and _covers(handoff.end, handoff.start):
+        words = "fits every start, so that each pass would end as it begins; say in where what tells them apart"
+        if handoff.start == handoff.end:
+            words = "must differ from start"
+        yield Flaw((*where, "end"), str(handoff.end), words, ((*where, "start"), *cases))
     named = [handoff.start, handoff.end, *handoff.abandoned_by]
     for number, key in enumerate(handoff.per):
+        if key in _OF_ONE_EVENT:
+            words = "is another one in every event, so that no end would find its start"
+            yield Flaw((*where, "per", number), key, words)
         for pattern in _known(named):
             fields = field_names(EVENT_TYPES[pattern.type])
             if key not in fields:
@@ -94,6 +116,8 @@ def _lint_scope(scope: str, patterns: Mapping[str, Pattern], where: KeyPath) -> 
         against = tuple((*where, key, "type") for key in patterns)
         words = f"must be a field of {types}{did_you_mean(scope, fields)}"
         yield Flaw((*where, "scope"), scope, words, against)
+    if scope in _OF_ONE_EVENT:
+        yield Flaw((*where, "scope"), scope, "is another one in every event: figures would be kept for each by itself")
     having = [pattern for pattern in known if scope in field_names(EVENT_TYPES[pattern.type])]
     lists = [pattern.type for pattern in having if _is_list(pattern, scope)]
     if lists:
@@ -174,6 +198,18 @@ def _never_matches(record: type[EventBase], name: str, wanted: Sequence[str]) ->
         if value and known and value not in known:
             return f"must be of {', '.join(map(as_toml, known))}{did_you_mean(value, known)}"
     return ""
+
+
+def _covers(wide: Pattern, narrow: Pattern) -> bool:
+    """Whether what fits `narrow` always fits `wide`."""
+    return wide.type == narrow.type and all(
+        name in narrow.where and _values(narrow, name) <= _values(wide, name) for name in wide.where
+    )
+
+
+def _values(pattern: Pattern, name: str) -> set[str]:
+    wanted = pattern.where[name]
+    return {wanted} if isinstance(wanted, str) else set(wanted)
 
 
 def _is_list(pattern: Pattern, name: str) -> bool:

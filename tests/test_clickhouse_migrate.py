@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from schemas.errors import StoreRefused
-from schemas.rows import ROW_TYPES, DeadLetter
+from schemas.rows import ROW_TYPES, DeadLetter, HandoffPass
 from sinks.clickhouse.dsn import Server
 from sinks.clickhouse.migrate import Migration, applied, empty, filled, migrate, pending, require_current, shipped
 from sinks.clickhouse.store import Store, open_store
@@ -101,6 +101,31 @@ def test_a_new_migration_is_applied_alone(store: Store) -> None:
         {"database": store.database},
     )
     assert found.rows == [("MergeTree",)]
+
+
+def test_a_view_of_ones_own_is_made_as_the_guide_says_and_outlives_migrations_and_a_fresh_start(store: Store) -> None:
+    guide = (Path(__file__).parents[1] / "docs/clickhouse.md").read_text(encoding="utf-8")
+    part = guide.partition("### A view of your own")[2].partition("\n### ")[0].partition("\n## ")[0]
+    indented = "\n".join(line[4:] for line in part.splitlines() if line.startswith("    "))
+    statements = Migration(1, "guide", indented.replace("andon.", f"{store.database}.")).statements()
+    assert len(statements) == 2
+    own, read = f"{store.database}_own", re.search(r'andon sql "(.*)"', part)
+    assert read is not None
+    migrate(store)
+    try:
+        for statement in (*statements, *statements):
+            store.command(statement.replace("analytics", own))
+        late = HandoffPass("pick", "o1", "", "node", "n1", 1, None, None, 2, "overdue", 3, 3)
+        for _ in range(2):
+            writer = BlockWriter(store, "run")
+            writer.write([late])
+            writer.flush()
+            assert store.query(read[1].replace("analytics", own)).rows == [("n1", 1)]
+            empty(store)
+            assert migrate(store) == ()
+            assert store.query(read[1].replace("analytics", own)).rows == []
+    finally:
+        store.command(f"DROP DATABASE IF EXISTS {own} SYNC")
 
 
 @pytest.mark.parametrize("name", ["table", "function", "select", "order", "null", "all", "view", "Default", "_1"])

@@ -8,7 +8,7 @@ import pytest
 from dataflows.job import pipeline_settings
 from dataflows.process_maps import load_process_map
 from dataflows.settings import Settings
-from operators.detectors.bounds import SCOPES, limits, out_of_bounds, told_apart
+from operators.detectors.bounds import SCOPES, limits, no_such_scope, out_of_bounds, told_apart
 from operators.detectors.policy import ByScope, Override, Policy, find_problems, paths_of, replaced
 from operators.detectors.records import Scoped
 from operators.detectors.settings import DetectorSettings
@@ -80,6 +80,14 @@ def test_overrides_can_be_for_what_the_scopes_of_a_day_are_told_apart_by(
     for path, fields in asked.items():
         can_be = {name for way in told_apart(path) for name in way}
         assert fields & set(SCOPES) == can_be - {"node_group"}, path
+
+
+def test_a_detector_that_nothing_is_known_of_yet_can_be_overridden() -> None:
+    """What is found of its scopes when it runs is held to its entry (the test above); a first try needs none."""
+    assert no_such_scope("after_hours.rate.least", ["node"]) == ""
+    expected = "can't be other by node and carrier: only by one of region, node_group, node, channel, carrier"
+    assert no_such_scope("after_hours.rate.least", ["node", "carrier"]).startswith(expected)
+    assert "by anything else" in no_such_scope("returns.surge.least", ["node"])
 
 
 @pytest.mark.parametrize(

@@ -278,10 +278,12 @@ def test_a_parquet_number_has_a_point_whatever_the_mapping_says_of_texts(tmp_pat
         "f": [12.34],
         "d": arrow.array(["12.340"]).cast(arrow.decimal128(12, 3)),
         "x": ["12,34"],
+        "single": arrow.array([12.34], arrow.float32()),
+        "again": arrow.array([12.34]).dictionary_encode(),
     }
     parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
     table = '[table]\ntime = "t"\nzone = "UTC"\ndecimal = ","\nthousands = "."\n'
-    for column in ("f", "d", "x"):
+    for column in columns.keys() - {"t"}:
         rule = f'[[event]]\ntype = "queue.depth"\n[event.set]\nqueue = "q"\ndepth = "{{{column}}}"\n'
         rule += f"[event.when]\n{column} = {{ gt = 12, lt = 13 }}\n"
         (event,) = events_of(TabularSource(mapping_of(table + rule), str(tmp_path / "t.parquet")))

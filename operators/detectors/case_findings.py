@@ -29,14 +29,16 @@ class CaseFindings(EventDetector):
 
     def found(self, signal: Signal, out: Collected) -> None:
         """As `EventDetector`."""
-        if signal.found_at_us != signal.arrival_us or not signal.case_id:
+        if signal.found_at_us != signal.arrival_us:
             return
         if signal.closed_at_us is not None and signal.closed_at_us != signal.opened_at_us:
             return
         name = signal.handoff or signal.kind
         metric = f"{signal.kind}:{signal.handoff}" if signal.handoff else signal.kind
-        is_order = name in self._of_orders or self._book.get(signal.case_id) is not None
-        impact = self._book.impact(signal.case_id) if is_order else Impact(order_id="", case_id=signal.case_id)
+        impact: Impact | None = None  # an event that names no case is counted, and touches none
+        if signal.case_id:
+            is_order = name in self._of_orders or self._book.get(signal.case_id) is not None
+            impact = self._book.impact(signal.case_id) if is_order else Impact(order_id="", case_id=signal.case_id)
         scope: Scoped = tuple(sorted(signal.scope.items()))
         shown = signal.evidence[-1] if signal.evidence else signal.signal_id
         out.bad(metric, scope, signal.arrival_us, signal.opened_at_us, shown, impact=impact)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import msgspec
+import numpy as np
 import orjson
 
 from schemas.adapters.mapping import Table
@@ -220,11 +221,11 @@ class _ParquetTable:
             schema = file.schema_arrow
             self._rows = max(file.metadata.num_rows, 1)
         self.names: list[str] = list(schema.names)
-        self.timestamps = frozenset(
-            field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
-        )
+        kinds = {field.name: _own_kind(pa, field.type) for field in schema}
+        temporal = (pa.types.is_timestamp, pa.types.is_date)
         numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-        self.numbers = frozenset(field.name for field in schema if any(test(field.type) for test in numeric))
+        self.timestamps = frozenset(name for name, kind in kinds.items() if any(test(kind) for test in temporal))
+        self.numbers = frozenset(name for name, kind in kinds.items() if any(test(kind) for test in numeric))
 
     def position(self) -> float:
         return self._position
@@ -255,10 +256,17 @@ class _ParquetTable:
             column = column.cast(self._arrow.timestamp("us", tz=column.type.tz), safe=False)
         if kinds.is_dictionary(column.type):
             column = column.dictionary_decode()
+        if kinds.is_float32(column.type):  # as a double, 0.1 would be 0.10000000149011612
+            return ["" if value is None else str(np.float32(value)) for value in column.to_pylist()]
         try:
             return [_cell(value) for value in column.to_pylist()]
         except OverflowError:
             return [_cell_of(scalar) for scalar in column]
+
+
+def _own_kind(arrow: Any, kind: Any) -> Any:  # noqa: ANN401 - Arrow's module and its types
+    """The type of a column's values, also where they are kept as a dictionary."""
+    return kind.value_type if arrow.types.is_dictionary(kind) else kind
 
 
 def _cell_of(scalar: Any) -> str:  # noqa: ANN401 - an Arrow scalar
