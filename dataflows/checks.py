@@ -104,12 +104,18 @@ def _beyond_types(settings: ReadSettings) -> Iterator[Problem]:
         check_client(value.kafka)
     except SettingsError as error:
         yield from (_of_kafka(problem, settings) for problem in error.problems)
-    yield from find_problems(value.delivery, file=file, text=text)
+    yield from find_problems(value.delivery, file=file, text=text, untyped=_untyped(settings.mended.wrong))
     yield from find_incident_problems(value.incidents, file, text)
     receivers = [one.name for one in value.delivery.receiver] or None  # without any nothing is delivered
     if any(path[:2] == ("delivery", "receiver") for path in settings.mended.wrong):
         receivers = None  # not all of their names are known
     yield from find_alert_problems(value.alerting, file, text, receivers)
+
+
+def _untyped(wrong: Iterable[KeyPath]) -> set[int]:
+    """The numbers of the receivers whose type has a mistake in it or is missing."""
+    of_receivers = (path[2:] for path in wrong if path[:2] == ("delivery", "receiver"))
+    return {path[0] for path in of_receivers if path[1:] == ("type",) and isinstance(path[0], int)}
 
 
 def _of_addresses(settings: ReadSettings) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ GRACE_US = 6 * HOUR_US
 _TOUCHING = 0.2
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
+_NO_LINE = 'has no line: a time in which nothing was broken is one of kind "none", with begin and end'
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
@@ -153,9 +154,10 @@ def read_truth(path: Path) -> list[Truth]:
     """A truth file, JSON lines; gzip and a byte order mark are read over.
 
     Raises:
-        SettingsError: with every line that can't be read.
+        SettingsError: with every line that can't be read, or is a breakdown that was there before; or there is no line.
     """
     out: list[Truth] = []
+    lines: dict[str, int] = {}
     problems: list[Problem] = []
     try:
         raw = path.read_bytes()
@@ -169,9 +171,12 @@ def read_truth(path: Path) -> list[Truth]:
         try:
             truth = msgspec.convert(_given(msgspec.json.decode(line)), Truth)
             _check(truth)
+            _check_new(truth, lines, number)
             out.append(truth)
         except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
             problems.append(Problem(str(path), "truth", "", str(error), number))
+    if not out and not problems:
+        problems.append(Problem(str(path), "truth", "", _NO_LINE))
     if problems:
         raise SettingsError(problems)
     return out
@@ -188,6 +193,13 @@ def _check(truth: Truth) -> None:
         raise ValueError(f"end = {truth.end}: must not be before begin, {truth.begin}")
     if not _DECIMAL.fullmatch(truth.value_at_risk):
         raise ValueError(f'value_at_risk = "{truth.value_at_risk}": must be a decimal number such as "1234.50"')
+
+
+def _check_new(truth: Truth, lines: dict[str, int], number: int) -> None:
+    """Raise ValueError where a breakdown is there already, and would count twice; a clean period never does."""
+    first = lines.setdefault(truth.breakdown_id, number) if truth.kind != "none" else number
+    if first != number:
+        raise ValueError(f'breakdown_id = "{truth.breakdown_id}": is on line {first}, too; each breakdown is one line')
 
 
 def judge(truths: Iterable[Truth], incidents: Sequence[Found], grace_us: int = GRACE_US) -> Report:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +27,12 @@ LEFT JOIN (
 WHERE signals > 0 -- one that was merged into another has none left
 ORDER BY found_at, incident_id
 """
+_COLUMNS = ("breakdown", "said to be", "found after", "scope", "orders", "recall", "precision", "incidents")
 _NUMBERS = frozenset({"orders", "recall", "precision", "incidents"})
+#: What a narrow terminal does without, the first of them first.
+_SPARED = ("incidents", "scope", "orders", "precision", "found after")
+#: So much of a name stands in a line of a narrow terminal; what is longer goes on in the next.
+_NARROW_NAME = 28
 
 
 def incidents_of(store: Store) -> list[Found]:
@@ -50,25 +56,63 @@ def incidents_of(store: Store) -> list[Found]:
 
 def render_report(report: Report, console: Console) -> None:
     """A line for each breakdown, what belongs to none, and the figures that goals are set for."""
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("breakdown", "said to be", "found after", "scope", "orders", "recall", "precision", "incidents"):
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
-    for verdict in report.verdicts:
-        table.add_row(
-            printable(verdict.breakdown_id),
-            verdict.said_kind or "not found",
-            _after(verdict),
-            "" if not verdict.found else "right" if verdict.right_scope else "other",
-            str(verdict.orders),
-            _share(verdict.recall),
-            _share(verdict.precision),
-            str(verdict.incidents),
-        )
+    table, spared = _fitting([_row(verdict) for verdict in report.verdicts], console)
     console.print(table)
+    if spared:
+        console.print(f"({', '.join(spared)}: in a wider terminal, a file, or with --json)", style="dim")
     _render_false(report, console)
     for name, value in report.summary().items():
         shown = "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
         console.print(f"{name.replace('_', ' '):<24} {shown}", highlight=False)
+
+
+def _row(verdict: Verdict) -> dict[str, str]:
+    cells = (
+        printable(verdict.breakdown_id),
+        verdict.said_kind or "not found",
+        _after(verdict),
+        "" if not verdict.found else "right" if verdict.right_scope else "other",
+        str(verdict.orders),
+        _share(verdict.recall),
+        _share(verdict.precision),
+        str(verdict.incidents),
+    )
+    return dict(zip(_COLUMNS, cells, strict=True))
+
+
+def _fitting(rows: list[dict[str, str]], console: Console) -> tuple[Table, list[str]]:
+    """The table, and the columns without room in it; where it is narrow both names are in one column."""
+    columns, spared = [*_COLUMNS], list[str]()
+    table = _table(rows, columns)
+    if not _fits(table, console):
+        columns.remove("said to be")
+        rows = [row | {"breakdown": _both_names(row)} for row in rows]
+        table = _table(rows, columns)
+    while not _fits(table, console) and len(spared) < len(_SPARED):
+        spared.append(_SPARED[len(spared)])
+        columns.remove(spared[-1])
+        table = _table(rows, columns)
+    return table, spared
+
+
+def _table(rows: list[dict[str, str]], columns: list[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width
+
+
+def _both_names(row: dict[str, str]) -> str:
+    """A breakdown's name, in lines that a narrow terminal has room for, and what it is said to be below."""
+    name = row["breakdown"]
+    lines = [name[at : at + _NARROW_NAME] for at in range(0, len(name), _NARROW_NAME)]
+    return "\n".join([*lines, f"  {row['said to be']}"])
 
 
 def render_side_by_side(truths: Sequence[Truth], report: Report, incidents: Sequence[Found], console: Console) -> None:

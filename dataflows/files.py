@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -15,7 +16,7 @@ from operators.lane_state import PartitionState, Reads, TimeRules
 from operators.partitions import PartitionQueue
 from schemas.adapters.tabular import MappedMessage, RefusedRow
 from schemas.adapters.translations import Translation, open_source, source_of
-from schemas.decode import EventDecoder, Fault
+from schemas.decode import EventDecoder, Fault, unreadable
 from schemas.durations import END_OF_TIME_US
 from schemas.errors import SourceError
 from schemas.events import Event
@@ -24,6 +25,9 @@ from schemas.lines import Lines, Runs
 #: A longer line is no message; its beginning is kept as a dead letter.
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _KEPT_OF_A_LONG_LINE = 65_536
+#: How an array of objects begins, with the end of its first line where that is all of it; and the file that holds it.
+_BEFORE_AN_ARRAY = (b"[", b" ", b"\t", b"\r", b"\n", b"\xef")
+_ARRAY = re.compile(rb"\[\s*(?:\{|\]|\Z)")
 
 
 class FilePartition(msgspec.Struct, frozen=True):
@@ -71,20 +75,50 @@ def partitions_of(paths: Sequence[str]) -> list[FilePartition]:
 
 
 def check_lines(paths: Sequence[str]) -> None:
-    """Read the first byte of each file of lines.
+    """Read how each file of lines begins.
 
     Raises:
-        SourceError: of some there is none to be read (no rights, `.gz` that is no gzip); all of them are named.
+        SourceError: some can't be read (no rights, `.gz` that is no gzip) or are one JSON array; all of them are named.
     """
     problems = []
     for path in paths:
         try:
             with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
-                file.read(1)
+                if _is_one_array(file):  # type: ignore[arg-type] # a GzipFile reads bytes, too
+                    problems.append(
+                        f"{path}: is one JSON array; one object a line is wanted, without brackets and commas around "
+                        "them (jq -c '.[]' writes an array so)"
+                    )
         except (EOFError, OSError, zlib.error) as error:
             problems.append(f"{path}: can't be read: {error}")
     if problems:
         raise SourceError("\n".join(problems))
+
+
+def _is_one_array(file: IO[bytes]) -> bool:
+    """Whether a file is an array of events, on one line or many, of which each line would be a dead letter.
+
+    A first line that is an array, or broken off in one, does not make one of a file whose next line is an object.
+    """
+    if file.read(1) not in _BEFORE_AN_ARRAY:
+        return False
+    file.seek(0)
+    lines = _lines(file)
+    first = next(lines, b"")
+    if not _ARRAY.match(first):
+        return False
+    second = next(lines, b"")
+    return not second or not (_is_json(first) or _is_json(second))
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    blocks = LineBlocks(file, 0, 0, longest=MAX_LINE_BYTES, grows=False)
+    while (block := blocks.next(1)) is not None:
+        yield from block.lines
+
+
+def _is_json(line: bytes) -> bool:
+    return not unreadable(line, MAX_LINE_BYTES)
 
 
 def _no_file(path: Path) -> str:

@@ -11,7 +11,7 @@ from operators.handoff_rows import window_row
 from operators.handoff_series import Counted, Series, counted, coverage_change
 from operators.process_map import Handoff
 from operators.windows import Key, WindowSchedule, WindowSettings
-from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
+from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US, rfc3339
 from schemas.rows import HandoffWindow, LateEvent
 
 #: A window with nothing but backlog gets a row when its end is a multiple of this many slides.
@@ -69,12 +69,23 @@ class HandoffWindowRules:
         covered = coverage_change(change.old, change.new)
         if covered is not None:
             self._touch_coverage(key, series, covered[0], min(covered[1], now), now)
+            late = late or self._missed_backlog(change, covered, now)
         self._touch_idle(key, change.new, now)
         if series.opened:
             self._backlogged.add(key)
         else:
             self._backlogged.discard(key)
         return late
+
+    def _missed_backlog(self, change: PassChange, covered: tuple[int, int], now: int) -> list[tuple[int, str]]:
+        """Where nothing but the backlog changes: the first window that was closed with another, and how many more."""
+        first, last = self._settings.first_end(covered[0]), self._schedule.last_late(now)
+        last = min(last, covered[1] - covered[1] % self._settings.slide_us)
+        if first > last:
+            return []
+        ends_earlier = change.new is not None and change.new.end_us == covered[0]
+        more = f", as in all that end until {rfc3339(last)}" if last > first else ""
+        return [(first - self._settings.size_us, f"backlog {'-1' if ends_earlier else '+1'}{more}")]
 
     def _count(self, key: Key, series: Series, entry: Counted, sign: int, now: int) -> Sequence[tuple[int, str]]:
         """Add or take back one thing that a pass contributes to the pane in which it happened; what came too late."""

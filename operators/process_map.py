@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import field
 
-from schemas.durations import DAY_US, MINUTE_US, Duration
+from schemas.durations import DAY_US, MINUTE_US, Duration, Lasting
 from schemas.events import EventBase
 from schemas.names import Name
 
@@ -79,8 +79,8 @@ class Handoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     end_case: CaseField | None = None
     per: list[str] = []
     scope: str = ""
-    target: Duration | None = None
-    deadline: Duration | None = None
+    target: Lasting | None = None
+    deadline: Lasting | None = None
     deadline_at: CaseTime | None = None
     requires: list[str] = []
     sequence_grace: Duration = Duration(15 * MINUTE_US)

@@ -119,6 +119,11 @@ class WindowSchedule:
         """Whether the window that ends at `end_us` can no longer be corrected at arrival time `now_us`."""
         return end_us < self.closed_us or now_us > end_us + self.settings.kept_us
 
+    def last_late(self, now_us: int) -> int:
+        """The end of the last window that can no longer be corrected at arrival time `now_us`."""
+        before_us = max(self.closed_us, now_us - self.settings.kept_us)
+        return (before_us - 1) // self.settings.slide_us * self.settings.slide_us
+
     def is_written(self, end_us: int, now_us: int) -> bool:
         """Whether the window that ends at `end_us` has had its first writing at arrival time `now_us`."""
         return end_us + self.settings.grace_us < now_us

@@ -137,10 +137,12 @@ class EventDecoder:
 
     def _fault(self, raw: bytes, error: Exception) -> Fault:
         problem = unreadable(raw, self._max_message_bytes)
+        hint = _NO_ARRAYS if _of_an_array(raw) else ""
         if problem:
-            return _make_fault("transport", ("$", problem), raw)
+            return _make_fault("transport", ("$", problem + hint), raw)
         if isinstance(error, msgspec.ValidationError):
-            return _make_fault("schema", locate(str(error)), raw)
+            path, detail = locate(str(error))
+            return _make_fault("schema", (path, detail + hint), raw)
         return _make_fault("transport", ("$", str(error)), raw)
 
 
@@ -175,6 +177,18 @@ def locate(message: str) -> Finding:
             path = f"{path}.{parts['field']}"
         return path, phrase.format(**parts).replace("`", "")
     return path, what.replace("`", "")
+
+
+#: What programs make that write all their events as one JSON document, on one line or many.
+_NO_ARRAYS = "; a message is one event: of an array of events, each is to be a message (in a file: a line) of its own"
+
+
+def _of_an_array(raw: bytes) -> bool:
+    """Whether a message that is no event is an array of objects, or a line of one that goes over many."""
+    text = raw.strip()
+    if text.startswith(b"["):
+        return text[1:].lstrip()[:1] in (b"{", b"]", b"")
+    return text == b"]" or (text.startswith(b"{") and text.endswith(b"},")) or text.startswith(b",{")
 
 
 def _make_fault(reason: Reason, finding: Finding, raw: bytes) -> Fault:

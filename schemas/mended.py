@@ -16,8 +16,9 @@ T = TypeVar("T")
 class Mended(msgspec.Struct, Generic[T], frozen=True):
     """A record of what is right in a document.
 
-    `wrong` is where the mistakes are, `doubtful` what can't be judged because of them: a wrong value, and a table
-    whose choice that has to be made (of a type of receiver, say) is wrong or missing.
+    `wrong` is where the mistakes are, `doubtful` what can't be judged because of them: the wrong values. Where a choice
+    that has to be made is wrong or missing (a receiver's `type`), its first one stands in, and whoever judges what
+    is beside it has to ask `wrong` whether it is meant.
     """
 
     value: T
@@ -95,7 +96,7 @@ class _Walk:
         for field in msgspec.structs.fields(kind):
             name, where = field.encode_name, (*path, field.encode_name)
             if self._is_wrong(value.get(name), hints[field.name], where):
-                self.doubtful.add(path if field.required and choices(plain(hints[field.name])) else where)
+                self.doubtful.add(where)
                 if field.required:
                     out[name] = stand_in(hints[field.name])
             elif name in value:

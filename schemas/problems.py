@@ -1,6 +1,6 @@
 """Problems in what a person wrote: found all at once, each with file, line, key, value and what is accepted.
 
-`declare` turns TOML text into a typed record and, unlike a plain conversion, does not stop at the first
+`declare_document` turns parsed TOML into a typed record and, unlike a plain conversion, does not stop at the first
 mistake: every unknown key, missing key and bad value of the document is one `Problem`.
 """
 
@@ -47,15 +47,6 @@ class Declared(msgspec.Struct, Generic[T], frozen=True):
     left: T | None = None
 
 
-def declare(text: str, kind: type[T], file: str) -> Declared[T]:
-    """Read TOML `text` as a record of type `kind`, collecting all problems.
-
-    `value` is None when there are problems. Cost: one pass over the document.
-    """
-    document, problems = parse_toml(text, file)
-    return Declared(None, problems) if problems else declare_document(document, kind, file, text)
-
-
 def parse_toml(text: str, file: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     """The document, or why it is not TOML (the parser tells of the first mistake only)."""
     try:
@@ -70,7 +61,10 @@ def parse_toml(text: str, file: str) -> tuple[dict[str, Any], tuple[Problem, ...
 
 
 def declare_document(document: dict[str, Any], kind: type[T], file: str, text: str = "") -> Declared[T]:
-    """As `declare`, for a document that is already parsed (settings with the environment on top)."""
+    """Read a parsed document (of settings with the environment on top) as a record of type `kind`.
+
+    All problems are collected; with any, `value` is None. `text` is what `file` holds, for the lines. Cost: one pass.
+    """
     walk = _Walk(file, text)
     walk.value(document, kind, ())
     if walk.problems:

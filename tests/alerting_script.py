@@ -23,7 +23,7 @@ from schemas.events import (
     SilenceExpired,
 )
 from schemas.incident_rows import Alert, AlertDecision, Incident, Silence
-from schemas.problems import declare
+from tests.declared import declare
 
 BEGIN_US = int(Instant.parse("2026-03-02"))
 #: Short times, so that scripts are easy to read.

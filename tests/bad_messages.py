@@ -100,11 +100,23 @@ TRANSPORT = (
         "nested deeper than 256",
     ),
     Bad("a million deep", b"[" * 1_000_000, "transport", "$", "nested deeper than 256", source="", channel=""),
+    Bad("an array's first line", b"[", "transport", "$", "truncated; a message is one event", source="", channel=""),
+    Bad("an array's last line", b"]", "transport", "$", "; a message is one event: of an array", source="", channel=""),
+    Bad("an element of an array", _LEVEL_RAW + b", ", "transport", "$", "; a message is one event: of an array"),
+    Bad("an element after a comma", b"," + _LEVEL_RAW, "transport", "$", "; a message is one event: of an array"),
     Bad("no string for a key", b"{1: 2}", "transport", "$", "expected", source="", channel=""),
 )
 
 SCHEMA = (
-    Bad("a list", b"[]", "schema", "$", "must be object, is array", source="", channel=""),
+    Bad("a list", b"[]", "schema", "$", "must be object, is array; a message is one event", source="", channel=""),
+    Bad(
+        "a list of events",
+        b" [" + _LEVEL_RAW + b"]",
+        "schema",
+        "$",
+        "must be object, is array; a message is one event: of an array of events, each is to be a message (in a file:",
+    ),
+    Bad("a list of numbers", b"[1, 2]", "schema", "$", "must be object, is array", source="", channel=""),
     Bad("a number", b"17", "schema", "$", "must be object, is int", source="", channel=""),
     Bad("null", b"null", "schema", "$", "must be object, is null", source="", channel=""),
     Bad("an empty object", b"{}", "schema", "$.type", "is missing", source="", channel=""),

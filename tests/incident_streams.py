@@ -12,8 +12,8 @@ from operators.incidents.state import IncidentsState
 from operators.process_map import ProcessMap
 from schemas.durations import HOUR_US, MINUTE_US
 from schemas.incident_rows import Incident, IncidentOrder, IncidentSignal
-from schemas.problems import declare
 from schemas.rows import Signal
+from tests.declared import declare
 
 #: Minute 0 of every stream; a whole minute.
 START_US = 1_772_445_600_000_000

@@ -11,8 +11,8 @@ from operators.alerting.lint import find_problems
 from operators.alerting.settings import AlertSettings, Inhibition, MuteTime, Route
 from schemas.errors import SettingsError, StateError
 from schemas.incident_rows import Alert
-from schemas.problems import declare
 from tests.alerting_script import SHORT, Script, again, settings_of
+from tests.declared import declare
 
 GOOD = """
 receiver = "ops"

@@ -67,6 +67,33 @@ def test_no_score_hangs_on_what_comes_later(series: Path) -> None:
     assert list(judged(points[:400], 1.0, "both")) == whole[:400]
 
 
+_AS_THEY_STAND = (
+    ": judged in the order in which they stand, as if each came a step after the one before it; sort the series"
+)
+
+
+def test_times_that_go_back_or_stand_still_are_told_and_scored(tmp_path: Path) -> None:
+    """A missing value is no point; a point is held against the latest before it, not only the one before it."""
+    rows = ["0,1", "120,1", "60,2", "90,", "110,3", "120,4", "180,5", ",6"]
+    (tmp_path / "a.csv").write_text("\n".join(["timestamp,value", *rows[:3], "", *rows[3:-1], ""]), encoding="utf-8")
+    times, values = zip(*(row.split(",") for row in rows[:-1]), strict=True)
+    seconds = np.array([float(time) for time in times])
+    np.savez(tmp_path / "b.npz", timestamp_s=seconds[:3], value=np.array([float(value) for value in values[:3]]))
+    (tmp_path / "good.csv").write_text("timestamp,value\n0,1\n60,\n60,2\n", encoding="utf-8")
+    done = run(tmp_path, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+    summary = {one["series"]: (one["points"], one["backward"]) for one in json.loads(done.stdout)}
+    assert summary == {"a.csv": (7, 3), "b.npz": (3, 1), "good.csv": (3, 0)}
+    first, second = done.stderr.splitlines()
+    more = " (nor are 2 more points later than all before them)"
+    assert first.startswith(f"{tmp_path / 'a.csv'}: line 4, 60, is not later than line 3, 120,{more}{_AS_THEY_STAND}")
+    assert second.startswith(
+        f"{tmp_path / 'b.npz'}: timestamp_s[2], 60, is not later than timestamp_s[1], 120,{_AS_THEY_STAND}"
+    )
+    with (tmp_path / "out" / "a.csv").open(newline="", encoding="utf-8") as lines:
+        assert [row["timestamp"] for row in csv.DictReader(lines)] == list(times)
+
+
 def test_an_offset_in_the_times_is_the_sites_clock(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("timestamp,value\n2026-03-29T03:00:00+02:00,1\n2026-03-29T01:00:00Z,2\n1774746000,3\n,\n", "utf-8")

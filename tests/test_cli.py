@@ -21,6 +21,7 @@ ORDER = {
     "order_id": "o1",
     "lines": [],
 }
+CLEAN = '{"breakdown_id": "c", "kind": "none", "begin": "2026-03-02T00:00:00Z", "end": "2026-03-03T00:00:00Z"}'
 
 
 def line(**changes: object) -> bytes:
@@ -68,7 +69,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_tells_whose_it_is(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANDON_OBSERVE_LISTEN", "127.0.0.1:0")
     (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(line()))
-    (tmp_path / "truth.jsonl").touch()
+    (tmp_path / "truth.jsonl").write_text(CLEAN)
     if arguments[:1] == ["run"] and len(arguments) > 1:
         migrated(tmp_path)
     assert run_command(arguments) == code
@@ -163,6 +164,38 @@ def test_an_empty_file_a_file_of_rubbish_and_a_broken_gzip(tmp_path: Path) -> No
     assert broken.returncode == 1
     assert "cut.jsonl.gz: can't be read on after line" in broken.stderr
     assert "Traceback" not in broken.stderr
+
+
+def test_an_array_of_events_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    one = line().strip()
+    whole = json.dumps([json.loads(one)] * 2, indent=2).encode()
+    arrays = {
+        "line.json": b"[%b,%b]" % (one, one),
+        "blank.json": b"\n  [%b]\n\n \n" % one,
+        "none.json": b"[]\n",
+        "commas.json": b"[%b,\n%b]\n" % (one, one),
+        "brackets.json": b"[\n%b,\n%b\n]\n" % (one, one),
+        "indented.json": whole,
+        "marked.json": b"\xef\xbb\xbf" + whole,
+        "cut.json": b"[%b,%b" % (one, one[:-3]),
+    }
+    for name, text in arrays.items():
+        (tmp_path / name).write_bytes(text)
+    (tmp_path / "packed.json.gz").write_bytes(gzip.compress(whole))
+    names = sorted([*arrays, "packed.json.gz"])
+    refused = andon("replay", *names, cwd=tmp_path, check=False)
+    assert refused.returncode == 1
+    assert [told.split(": ", 1)[0] for told in refused.stderr.removeprefix("andon: ").splitlines()] == names
+    assert refused.stderr.count(": is one JSON array; one object a line is wanted") == len(names)
+    assert not (tmp_path / "andon.db" / "metadata" / "andon").exists()
+
+
+def test_a_file_whose_first_line_is_an_array_or_broken_is_read(tmp_path: Path) -> None:
+    one, bad = line().strip(), b'[{"event_id": "1", '
+    for name, first in {"array.jsonl": b"[%b]" % one, "broken.jsonl": bad, "log.jsonl": b"[INFO] started"}.items():
+        (tmp_path / name).write_bytes(b"%b\n%b\n" % (first, one))
+        made = json.loads(andon("replay", name, "--json", "--clickhouse", f"chdb:///./{name}.db", cwd=tmp_path).stdout)
+        assert (made["events"], made["dead_letters"]) == (1, 1), name
 
 
 def test_dead_letters_are_listed_exported_and_replayed(tmp_path: Path) -> None:

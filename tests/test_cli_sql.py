@@ -1,7 +1,10 @@
 import base64
 import csv
+import errno
 import io
 import json
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from sinks.clickhouse.migrate import shipped
 from sinks.clickhouse.store import open_store
 from sinks.clickhouse.writer import BlockWriter
 from tests.clickhouse_rows import ONE_OF_EACH, T0
+from tests.kafka_job import wait_for
+from tests.processes import start
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +170,51 @@ def test_what_is_not_one_query_is_refused_in_words(dsn: str, query: str, words: 
     assert words in found.stderr
 
 
+_OUTFILE = "INTO OUTFILE 'out.csv'"
+_INSERT = "INSERT INTO FUNCTION file('out.csv', 'CSV', 'a UInt8') SELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        (f"SELECT \u2018'\u2019 {_OUTFILE} --'", 2),  # the engine knows these quotes, too
+        ("SELECT 1 INTO/**/OUTFILE \u2018out.csv\u2019", 2),
+        (f'SELECT \u201c"\u201d FROM (SELECT 1 AS \u201c"\u201d) {_OUTFILE} -- "', 2),
+        (f"SELECT 1 AS a$$ {_OUTFILE} -- $$", 2),  # part of the name, and begins no text
+        (f"DESCRIBE TABLE signals {_OUTFILE}", 2),
+        (f"EXPLAIN SELECT 1 {_OUTFILE}", 2),
+        (f"(SELECT 1) UNION ALL (SELECT 2) {_OUTFILE}", 2),
+        (f"SELECT * FROM (SELECT 1 {_OUTFILE})", None),
+        (f"WITH 1 AS x {_INSERT}", 2),
+        (f"SELECT \u2018'\u2019; {_INSERT} --'", 2),
+        (f"SELECT 1 AS a$$; {_INSERT} -- $$", 2),
+        (f"SELECT 1 PARALLEL WITH {_INSERT}", 2),
+        ("CREATE TEMPORARY TABLE t ENGINE = File('CSV', 'out.csv') AS SELECT 1", 2),
+        ("CREATE OR REPLACE TEMPORARY TABLE t ENGINE = File('CSV', 'out.csv') AS SELECT 1", 2),
+        ("SELECT 1 AS a\nFORMAT/* */CSV", 2),
+    ],
+)
+def test_nothing_is_written_however_it_is_hidden(query: str, code: int | None, dsn: str, tmp_path: Path) -> None:
+    found = _run(sql, [query.replace("out.csv", f"{tmp_path}/out.csv"), "--json"], dsn)
+    if code is None:
+        assert isinstance(found.exception, StoreRefused), "the engine itself does not understand it"
+    else:
+        assert found.exit_code == code, found
+    assert not found.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("query", "rows"),
     [
+        ("SELECT 'a\nINTO OUTFILE b\nINSERT INTO c\n' AS x", [{"x": "a\nINTO OUTFILE b\nINSERT INTO c\n"}]),
+        ("SELECT 1 AS `a\nFORMAT CSV`", [{"a\nFORMAT CSV": 1}]),
+        ("SELECT\nFORMAT, INSERT FROM (SELECT 1 AS FORMAT, 2 AS INSERT)", [{"FORMAT": 1, "INSERT": 2}]),
+        ("SELECT \u2018a;b\u2019 AS \u201cc;d\u201d, 1 AS a$$b, 2 AS c$$", [{"c;d": "a;b", "a$$b": 1, "c$$": 2}]),
+        ("SELECT 1 AS x -- INTO OUTFILE 'a'", [{"x": 1}]),
+        ("SELECT 1 AS x SETTINGS max_threads = 1", [{"x": 1}]),
+        ("SELECT '\\t%s{a:String}\t' AS x", [{"x": "\t%s{a:String}\t"}]),
+        (f"SELECT length('{'x' * 100_000}') AS x", [{"x": 100_000}]),
         ("SELECT 1 AS x WHERE 0; -- nothing; today", []),
         ("SELECT ';' AS x /* a; b */ ; ;", [{"x": ";"}]),
         ("SELECT 'it\\'s; FORMAT JSON' AS x -- FORMAT JSON", [{"x": "it's; FORMAT JSON"}]),
@@ -188,6 +235,49 @@ def test_other_statements_that_read_work(dsn: str, query: str) -> None:
     found = _run(sql, [query], dsn)
     assert found.exit_code == 0, found
     assert not found.stderr.startswith("0 rows")
+
+
+def test_the_embedded_engine_reads_any_file_as_the_docs_say(dsn: str, tmp_path: Path) -> None:
+    """Should `readonly = 1` come to forbid the last of them, it can be what `andon sql` sets."""
+    (tmp_path / "a.txt").write_text("secret", encoding="utf-8")
+    read = [f"SELECT line AS x FROM file('{tmp_path}/a.txt', 'LineAsString')", f"SELECT file('{tmp_path}/a.txt') AS x"]
+    for query in read:
+        assert json.loads(_run(sql, [query, "--json"], dsn).stdout) == [{"x": "secret"}]
+    with open_store(dsn) as store:
+        store.command("SET readonly = 1")
+        with pytest.raises(StoreRefused, match="readonly mode"):
+            store.query(read[0])
+        with pytest.raises(StoreRefused, match="Cannot modify 'max_threads' setting in readonly mode"):
+            store.query("SELECT 1 SETTINGS max_threads = 1")
+        assert store.query(read[1]).rows == [("secret",)]
+
+
+def test_ctrl_c_ends_a_query_of_the_embedded_engine_at_once(dsn: str, tmp_path: Path) -> None:
+    """It hangs in a pipe that nobody writes into: once that has a reader, the query is under way."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writers: list[int] = []
+
+    def is_read() -> bool:
+        try:
+            writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # which says that nobody reads from it
+                raise
+        return bool(writers)
+
+    process = start("sql", f"SELECT * FROM file('{pipe}', 'LineAsString')", "--clickhouse", dsn, cwd=tmp_path)
+    try:
+        wait_for(is_read, "the query to read from the pipe")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+        for writer in writers:
+            os.close(writer)
+    assert (process.returncode, out, err) == (-signal.SIGINT, "", "")
+    assert _run(sql, ["SELECT count() AS n FROM signals", "--json"], dsn).exit_code == 0
 
 
 def test_control_characters_and_odd_bytes_stay_visible_and_harmless(dsn: str) -> None:

@@ -1,15 +1,17 @@
 """How findings are held against the truth, and the command over it."""
 
 import gzip
+import io
 import json
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from dataflows.cli import run_command
 from dataflows.evaluation import Found, Truth, judge, read_truth
-from dataflows.evaluation_table import incidents_of
+from dataflows.evaluation_table import incidents_of, render_report
 from schemas.durations import HOUR_US, MINUTE_US, Instant
 from schemas.errors import SettingsError
 from schemas.incident_rows import Incident, IncidentOrder
@@ -138,6 +140,28 @@ def test_a_truth_file_is_read_whole_or_refused_with_every_line(tmp_path: Path) -
         read_truth(tmp_path / "none.jsonl")
 
 
+@pytest.mark.parametrize("text", [b"", b"\n \r\n", b"\xef\xbb\xbf", gzip.compress(b"")])
+def test_a_truth_without_a_line_is_refused(text: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = tmp_path / "truth.jsonl"
+    truth.write_bytes(text)
+    assert run_command(["evaluate", "--truth", str(truth)]) == 2
+    assert 'truth.jsonl: truth: has no line: a time in which nothing was broken is one of kind "none"' in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_breakdown_that_is_there_twice_is_refused_and_a_clean_period_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    same, clean = _fields(BROKEN), _fields(CLEAN)
+    path.write_text("\n".join(map(json.dumps, [same, clean, clean, {**clean, "breakdown_id": "b1"}])))
+    assert len(read_truth(path)) == 4
+    path.write_text("\n".join(map(json.dumps, [clean, same, clean, {**same, "scope": {}}, same])))
+    with pytest.raises(SettingsError) as error:
+        read_truth(path)
+    assert [problem.line for problem in error.value.problems] == [4, 5]
+    assert 'breakdown_id = "b1": is on line 2, too; each breakdown is one line' in str(error.value)
+
+
 def test_a_truth_file_as_other_programs_write_it(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
     text = b"\xef\xbb\xbf" + msgspec.json.encode(_fields(BROKEN)) + b"\r\n"
@@ -189,9 +213,40 @@ def test_the_table_holds_ids_as_they_are(
     assert 'truth.jsonl: kind = "odd": no incident is of that kind; there are queue_saturation, ' in said.err
 
 
+@pytest.mark.parametrize(
+    ("width", "spared"),
+    [
+        (200, []),
+        (100, []),
+        (80, ["incidents"]),
+        (60, ["incidents", "scope", "orders", "precision"]),
+        (40, ["incidents", "scope", "orders", "precision"]),
+    ],
+)
+def test_names_stay_whole_in_a_narrow_terminal(width: int, spared: list[str]) -> None:
+    """Of a name of more than 28 letters there are several lines; columns that have no room are named."""
+    kinds = ["refund_without_receipt", "posting_interface_down", "promotion_without_stock"]
+    names = [f"{kind}-{number:02}" for number, kind in enumerate(kinds)]
+    if width >= 60:
+        names[0] = "x" * 40 + "-long"
+    truths = [
+        Truth(**{**_fields(BROKEN), "breakdown_id": name, "kind": kind})
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    report = judge(truths, [found(number, kind, node="s1") for number, kind in enumerate(kinds)])
+    out = io.StringIO()
+    render_report(report, Console(file=out, width=width, force_terminal=True, color_system=None))
+    table = out.getvalue().partition("breakdowns")[0].splitlines()
+    assert max(map(len, table)) <= width
+    assert {*kinds, *names[1:]} <= set(" ".join(table).split())
+    assert [name for name in ("incidents", "scope", "orders", "precision") if name not in table[0]] == spared
+    told = " ".join(line for line in table if "with --json" in line or line.startswith("("))
+    assert told.startswith("(" + ", ".join(spared)) if spared else not told
+
+
 def test_the_command_refuses_what_does_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = tmp_path / "truth.jsonl"
-    truth.write_text("")
+    truth.write_text(json.dumps(_fields(BROKEN)))
     assert run_command(["evaluate", "--truth", str(truth), "--clickhouse", "chdb:///x", "events.jsonl"]) == 2
     assert "not both" in capsys.readouterr().err
     assert run_command(["evaluate", "--truth", str(truth), "--grace", "soon", "events.jsonl"]) == 2

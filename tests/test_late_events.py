@@ -72,27 +72,51 @@ def counted(events: list[Event], process: ProcessMap) -> dict[oracles.PassKey, C
     return out
 
 
+def missed_backlog(
+    windows: WindowSettings, was: oracles.OnePass | None, now: oracles.OnePass | None, arrival: int
+) -> tuple[int, str] | None:
+    """The first window that can no longer be corrected, and at whose end a pass is open no more, or is after all."""
+    if was is None or now is None or was.start is None or was.start != now.start or was.scope != now.scope:
+        return None
+    if "out_of_sequence" in (was.status, now.status) or was.over == now.over:
+        return None
+    over = [CLOSE_US if one.over is None else one.over for one in (was, now)]
+    first = (min(over) // windows.slide_us + 1) * windows.slide_us
+    kept_us = max(windows.retention_us, windows.grace_us)
+    closed = [end for end in range(first, max(over) + 1, windows.slide_us) if arrival > end + kept_us]
+    if not closed:
+        return None
+    until = f", as in all that end until {rfc3339(closed[-1])}" if len(closed) > 1 else ""
+    return closed[0] - windows.size_us, f"backlog {'-1' if over[1] < over[0] else '+1'}{until}"
+
+
 def late_by_oracle(events: list[Said], process: ProcessMap, windows: WindowSettings) -> dict[tuple[str, str], str]:
     """event id, stage → effect: what each event changed of what was known before it, where the windows were closed."""
     out: dict[tuple[str, str], str] = {}
     known: list[Event] = []
     before: dict[oracles.PassKey, Counted] = {}
+    passes: dict[oracles.PassKey, oracles.OnePass] = {}
     for one in sorted(events, key=lambda one: (one.arrival_us, one.number)):
         known += decoded([one])
-        after = counted(known, process)
+        after, came = counted(known, process), oracles.handoff_passes(known, process, CLOSE_US)
         changes: dict[str, list[tuple[int, str]]] = {}
         for key in {*before, *after}:
             was, now = before.get(key, Counter()), after.get(key, Counter())
+            is_said = False
             for sign, entries in (("-1", was - now), ("+1", now - was)):
                 for handoff, scope, what, instant, _ in entries:
                     start = missed(windows, instant, one.arrival_us)
                     if start is not None:
                         stage = f"handoff_windows/{handoff}/{scope}"
                         changes.setdefault(stage, []).append((start, f"{what} {sign}"))
+                        is_said = True
+            backlog = missed_backlog(windows, passes.get(key), came.get(key), one.arrival_us)
+            if backlog is not None and not is_said:
+                changes.setdefault(f"handoff_windows/{key[0]}/{came[key].scope}", []).append(backlog)
         for stage, misses in changes.items():
             words = "; ".join(f"window from {rfc3339(start)}: {what}" for start, what in sorted(misses))
             out[(f"e{one.number}", stage)] = words
-        before = after
+        before, passes = after, came
     return out
 
 
@@ -185,6 +209,20 @@ def test_one_event_that_moves_several_passes_of_a_series_is_recorded_once() -> N
     (late,) = [row for row in rows if isinstance(row, LateEvent)]
     overdue = f"window from {rfc3339(START_US + 4 * MINUTE_US)}: overdue -1"
     assert (late.event_id, late.stage, late.effect) == ("e2", "handoff_windows/pick/n/0", f"{overdue}; {overdue}")
+
+
+def test_a_late_cancellation_that_changes_only_backlog_is_recorded() -> None:
+    """The window in which the pass was overdue can still be corrected; those in which it waited can not."""
+    chosen = shop_settings(retention_us=RETENTION_US, close_at_us=CLOSE_US)
+    task = Said(0, "task.queued", 0, 0, 0, 0, 0)  # overdue from 4 min on
+    cancel = Said(
+        1, "order.cancelled", 0, 60, 400, 0, 0
+    )  # after 1 min, said at 7 min 40 s: windows until 2 min are closed
+    rows = PurePipeline(log_of([task, cancel]), chosen, 10).run()
+    (late,) = [row for row in rows if isinstance(row, LateEvent)]
+    first = START_US + MINUTE_US
+    assert (late.event_id, late.stage, late.window_start_us) == ("e1", "handoff_windows/pick/n/0", first)
+    assert late.effect == f"window from {rfc3339(first)}: backlog -1"
 
 
 def test_what_is_late_for_one_of_its_windows_still_counts_in_the_others() -> None:

@@ -48,7 +48,7 @@ def test_every_record_that_people_write_has_a_stand_in(record: type[msgspec.Stru
         (
             {"delivery": {"receiver": [{"name": "a", "type": "slak"}, 5, {"name": "b", "type": "jsm", "url": 5}]}},
             {"delivery": {"receiver": [{"name": "a", "type": "standard"}, {"name": "?", "type": "standard"}]}},
-            {("delivery", "receiver", 0), ("delivery", "receiver", 1), ("delivery", "receiver", 2, "url")},
+            {("delivery", "receiver", 0, "type"), ("delivery", "receiver", 1), ("delivery", "receiver", 2, "url")},
         ),
         (
             {"delivery": {"receiver": [{"type": "slack"}]}},
@@ -85,7 +85,8 @@ def test_what_is_left(document: dict[str, Any], left: dict[str, Any], doubtful: 
         ("delivery.keep", "must be at least group_interval", True),
         ("alerting.group_interval", "must be pretty", False),
         ("alerting.group_intervals", "must be pretty", True),
-        ("delivery.receiver[1].url", "is missing", False),
+        ("delivery.receiver[1].type", "must be another", False),
+        ("delivery.receiver[1].url", "is missing", True),
         ("delivery.receiver[10].url", "is missing", True),
         ("delivery.receiver[0].url", "is missing", True),
         ("alerting.route[0].receiver", "must be one of delivery.receiver: a", False),

@@ -16,8 +16,9 @@ import schemas.adapters
 from operators.process_lint import read_process_map
 from schemas.accepted import as_toml
 from schemas.durations import Duration, Instant
-from schemas.problems import Problem, declare, parse_toml
+from schemas.problems import Problem, parse_toml
 from schemas.toml_lines import KeyPath, line_of
+from tests.declared import declare
 
 System = Literal["wms", "pos", "oms"]
 

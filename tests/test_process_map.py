@@ -168,6 +168,18 @@ def test_unknown_keys_are_refused_with_a_hint() -> None:
     assert problem.line > 0
 
 
+@pytest.mark.parametrize("written", ["0s", "0d", "0.0001ms"])
+def test_a_target_and_a_deadline_last(written: str) -> None:
+    """With a deadline of nothing each pass would be overdue as it begins."""
+    declared = read_process_map(f'{_MINIMAL}target = "{written}"\ndeadline = "{written}"\n', "own.toml")
+    line = _MINIMAL.count("\n") + 1
+    assert list(map(str, declared.problems)) == [
+        f'own.toml:{line}: handoff[0].target = "{written}": must be longer than 0',
+        f'own.toml:{line + 1}: handoff[0].deadline = "{written}": must be longer than 0',
+    ]
+    assert not read_process_map(f'{_MINIMAL}target = "1ms"\ndeadline = "1ms"\n', "own.toml").problems
+
+
 @pytest.mark.parametrize(
     ("where", "text"),
     [

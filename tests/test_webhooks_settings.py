@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from dataflows.checks import check_settings
 from dataflows.settings import load_settings, read_settings
 from operators.alerting.settings import AlertSettings
+from schemas.accepted import decode_hook
 from schemas.durations import Duration
 from schemas.errors import SettingsError
 from schemas.mended import mended
-from schemas.problems import declare
 from sinks.webhooks.lint import find_problems
 from sinks.webhooks.receivers.choice import RECEIVERS, endpoint_of
 from sinks.webhooks.secret_values import SHOWN, Secret, read_secret, without
 from sinks.webhooks.settings import DeliverySettings, ReceiverSettings
 from sinks.webhooks.template import FIELDS, Template
+from tests.declared import declare
 from tests.webhook_alerts import alert
 
 _GOLDEN = Path(__file__).parent / "golden" / "delivery_problems.txt"
@@ -100,6 +101,54 @@ def test_every_problem_is_told_at_once_in_words_without_a_secret() -> None:
     assert told == _GOLDEN.read_text(encoding="utf-8")
     for secret in ("topsecret", _WHSEC, _WHSEC[6:], *_ENVIRONMENT.values()):
         assert secret not in told
+
+
+_UNTYPED = """
+[[delivery.receiver]]
+name = "a"
+{}url = "ftp://hooks.test/x?y=1#part"
+secrets = ["{}", "env:NOT_THERE"]
+summary = "{{kindd}}"
+headers = {{ "X-Api-Key" = "topsecret" }}
+allow_networks = ["everything"]
+resolve_after = "1s"
+source = ""
+[[delivery.receiver]]
+name = "a"
+{}
+"""
+
+
+@pytest.mark.parametrize("written", ['type = "slak"\n', "type = 5\n", 'typ = "slack"\n', ""])
+def test_a_wrong_type_hides_no_other_problem_and_makes_none(written: str, tmp_path: Path) -> None:
+    """What only some types need, or refuse, is not told: which one is meant is not known."""
+    config = tmp_path / "andon.toml"
+    config.write_text(_UNTYPED.format(written, _WHSEC, written), encoding="utf-8")
+    told = [str(problem) for problem in check_settings(read_settings(str(config), {})).problems]
+    asked = [line for line in told if ".type: " in line or ".type = " in line or ".typ: " in line]
+    assert len(asked) == 2
+    beside = [line.split("delivery.receiver", 1)[1] for line in told if line not in asked]
+    assert [line.partition(": ")[0] for line in beside] == [
+        "[0].url",
+        "[0].url",
+        "[0].secrets[0]",
+        '[0].secrets[1] = "env:NOT_THERE"',
+        "[0].headers.X-Api-Key",
+        '[0].summary = "{kindd}"',
+        '[0].allow_networks[0] = "everything"',
+        '[1].name = "a"',
+    ]
+    assert _WHSEC not in "".join(told)
+
+
+@pytest.mark.parametrize("kind", RECEIVERS)
+def test_of_an_unknown_type_is_told_what_would_be_told_of_each(kind: str) -> None:
+    settings = msgspec.convert(tomllib.loads(_BAD)["delivery"] | {"poll": "1s"}, DeliverySettings, dec_hook=decode_hook)
+    untyped = find_problems(settings, _ENVIRONMENT, untyped=range(len(settings.receiver)))
+    replaced = tuple(msgspec.structs.replace(one, type=kind) for one in settings.receiver)
+    of_kind = find_problems(msgspec.structs.replace(settings, receiver=replaced), _ENVIRONMENT)
+    assert set(untyped) < set(of_kind)
+    assert len(untyped) > 15
 
 
 @pytest.mark.parametrize("kind", RECEIVERS)

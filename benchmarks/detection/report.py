@@ -114,9 +114,12 @@ def _share(value: float | None) -> str:
 
 def show(report: Json, console: Console) -> None:
     """The table, and every false incident of a clean day."""
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "kind" else "right")
+        if column == "kind":
+            table.add_column(column, no_wrap=True)  # in 80 columns the heads of the others are folded instead
+        else:
+            table.add_column(column, justify="right", overflow="fold")
     for row in report["kinds"]:
         table.add_row(*cells(row))
     console.print(table)

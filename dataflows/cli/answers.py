@@ -28,12 +28,14 @@ from sinks.clickhouse.store import Answer
 
 #: What SQL does not read as words: texts, quoted names, comments.
 _UNREAD = re.compile(
-    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|\$(\w*)\$.*?\$\1\$|"
+    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|"
+    r"\u2018[^\u2019]*\u2019|\u201c[^\u201d]*\u201d|(?<![\w$])\$(\w*)\$.*?\$\1\$|"
     r"--[^\n]*|//[^\n]*|#[ !][^\n]*|/\*.*?\*/",
     re.DOTALL,
 )
-_OUTPUT = re.compile(r"\bINTO\s+OUTFILE\b|\bFORMAT\s+\w+\s*(?:\bSETTINGS\b.*)?$", re.IGNORECASE | re.DOTALL)
-_WRITES = re.compile(r"\bINSERT\s+INTO\b", re.IGNORECASE)
+#: How a clause begins, where the engine writes a statement out: one a line, none of them within a text or a name.
+_OUTPUT = re.compile(r"^(?:INTO OUTFILE|FORMAT) ", re.MULTILINE)
+_WRITES = re.compile(r"^(?:INSERT INTO|CREATE|REPLACE|ATTACH) ", re.MULTILINE)
 _NUMBER = re.compile(r"^(Nullable\(|LowCardinality\()*(U?Int|Float|BFloat|Decimal)")
 _LONGEST_CELL = 300
 _SANE_WIDTH = 40
@@ -46,8 +48,7 @@ def statement(query: str) -> str:
 
     Raises:
         click.UsageError: there is none, or more than one (the embedded engine would give the rows of all as those of
-            the first); it says where its answer goes (FORMAT, INTO OUTFILE), which is the options' business here; it
-            is an insert, which a read-only engine still carries out into files and URLs.
+            the first).
     """
     words = _UNREAD.sub(_hidden, query)
     first, *others = words.split(";")
@@ -55,16 +56,25 @@ def statement(query: str) -> str:
         raise click.UsageError("there is no query; give one, or - and one on standard input")
     if any(other.strip() for other in others):
         raise click.UsageError("these are several statements; give them one at a time")
-    if _WRITES.search(first):
-        raise click.UsageError("this only reads; what writes goes through `andon replay` and `andon run`")
-    if _OUTPUT.search(first.rstrip()):
-        raise click.UsageError("leave FORMAT and INTO OUTFILE out; --json and --csv choose the form, > FILE the place")
     return query[: len(first)]
+
+
+def check_that_it_reads(written_out: str) -> None:
+    """Refuse what a read-only engine still carries out; `written_out` is the statement as `Store.written_out` has it.
+
+    Raises:
+        click.UsageError: it says where its answer goes (FORMAT, INTO OUTFILE), which is the options' business here; it
+            is an insert, or makes a temporary table with rows in it: both can go into files and URLs.
+    """
+    if _WRITES.search(written_out):
+        raise click.UsageError("this only reads; what writes goes through `andon replay` and `andon run`")
+    if _OUTPUT.search(written_out):
+        raise click.UsageError("leave FORMAT and INTO OUTFILE out; --json and --csv choose the form, > FILE the place")
 
 
 def _hidden(unread: re.Match[str]) -> str:
     """As long as it was, so that places stay: a comment as blanks, a text or a name as something."""
-    return ("_" if unread[0][0] in "'\"`$" else " ") * len(unread[0])
+    return ("_" if unread[0][0] in "'\"`$\u2018\u201c" else " ") * len(unread[0])
 
 
 def as_table(answer: Answer, console: Console | None = None) -> None:

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,13 +25,15 @@ _YEAR_10000_S = 253_402_300_800
 
 
 class Summary(NamedTuple):
-    """What came of one file."""
+    """What came of one file; `backward` points are not later than one before them, `told` says so in words."""
 
     series: str
     points: int
     missing: int
     alarms: int
     highest: float
+    backward: int
+    told: str
 
 
 @click.command()
@@ -46,7 +48,9 @@ def score(series: tuple[Path, ...], out: Path, alarms_per_week: float, direction
     A CSV has columns timestamp and value, and comes out with its columns and anomaly_score, expected, lower, upper,
     confidence, kind and is_alarm; an NPZ has timestamp_s and value, and NAME.npy comes out with the scores. Times
     without a zone are UTC, numbers are seconds since 1970. A point is judged before it is learnt; a missing value
-    (empty or NaN) gets no score. What lies in DIR is no series, and no series is replaced by its result.
+    (empty or NaN) gets no score. Points are judged in the order in which they stand; one whose time is not later than
+    all before it is told, and judged as if it came a step later. What lies in DIR is no series, and no series is
+    replaced by its result.
     """
     from dataflows.cli.progress import share_of  # noqa: PLC0415 - `andon --help` loads none of this
 
@@ -59,8 +63,12 @@ def score(series: tuple[Path, ...], out: Path, alarms_per_week: float, direction
             target.parent.mkdir(parents=True, exist_ok=True)
             judge = _csv if source.suffix.lower() == ".csv" else _npz
             summaries.append(judge(source, target, str(place), alarms_per_week, direction))
+    for one in summaries:
+        if one.told:
+            click.echo(one.told, err=True)
     if as_json:
-        sys.stdout.write(json.dumps([summary._asdict() for summary in summaries]) + "\n")
+        shown = [{name: value for name, value in one._asdict().items() if name != "told"} for one in summaries]
+        sys.stdout.write(json.dumps(shown) + "\n")
         return
     width = max(len(summary.series) for summary in summaries)
     for one in summaries:
@@ -117,11 +125,12 @@ def judged(
 
 
 class Table(NamedTuple):
-    """A CSV: its columns, its rows (cells that one lacks at its end are empty), and the points in them."""
+    """A CSV: its columns, its rows (cells that one lacks at its end are empty), the points in them and their lines."""
 
     head: list[str]
     rows: list[list[str]]
     points: list[tuple[int, float, int]]
+    lines: list[int]
 
 
 def read_csv(source: Path) -> Table:
@@ -134,6 +143,7 @@ def read_csv(source: Path) -> Table:
 
     rows: list[list[str]] = []
     points: list[tuple[int, float, int]] = []
+    numbers: list[int] = []
     with source.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.reader(lines)
         try:
@@ -149,11 +159,39 @@ def read_csv(source: Path) -> Table:
                 at_us, offset_us = _time(row[when])
                 points.append((at_us, _value(row[what]), offset_us))
                 rows.append(row)
+                numbers.append(reader.line_num)
         except UnicodeDecodeError as error:
             raise SourceError(f"{source}: must be UTF-8: {error}") from None
         except (ValueError, csv.Error) as error:
             raise SourceError(f"{source}, line {reader.line_num}: {_short(str(error))}") from None
-    return Table(head, rows, points)
+    return Table(head, rows, points, numbers)
+
+
+def backward(points: Sequence[tuple[int, float, int]]) -> list[tuple[int, int]]:
+    """Which points that are scored are not later than one before them, each beside the latest one before it."""
+    found: list[tuple[int, int]] = []
+    latest = -1
+    for place, (at_us, value, _) in enumerate(points):
+        if not math.isfinite(value):
+            continue
+        if latest >= 0 and at_us <= points[latest][0]:
+            found.append((place, latest))
+        else:
+            latest = place
+    return found
+
+
+def _told(source: Path, points: Sequence[tuple[int, float, int]], said: Callable[[int], str]) -> tuple[int, str]:
+    """How many points do not advance in time, and the words about them; `said` gives a point's place and time."""
+    found = backward(points)
+    if not found:
+        return 0, ""
+    place, latest = found[0]
+    others = "" if len(found) == 1 else f" (nor are {len(found) - 1:,} more points later than all before them)"
+    return len(found), (
+        f"{source}: {said(place)} is not later than {said(latest)}{others}: judged in the order in which they stand, "
+        "as if each came a step after the one before it; sort the series by time where that is not meant"
+    )
 
 
 def _short(words: str) -> str:
@@ -171,7 +209,9 @@ def _csv(source: Path, target: Path, name: str, alarms_per_week: float, directio
         for row, one in zip(table.rows, judged(table.points, alarms_per_week, direction), strict=True):
             scores.append(one)
             writer.writerow([*(row[column] for column in kept), *_cells(one)])
-    return _summary(name, scores)
+    when = table.head.index("timestamp")
+    said = _told(source, table.points, lambda at: f"line {table.lines[at]}, {table.rows[at][when].strip()},")
+    return _summary(name, scores, *said)
 
 
 def _npz(source: Path, target: Path, name: str, alarms_per_week: float, direction: str) -> Summary:
@@ -205,7 +245,8 @@ def _npz(source: Path, target: Path, name: str, alarms_per_week: float, directio
     points = [(at_us, value, 0) for at_us, value in zip(times_us, values, strict=True)]
     scores = list(judged(points, alarms_per_week, direction))
     np.save(target.with_suffix(".npy"), np.array([math.nan if one is None else one.anomaly_score for one in scores]))
-    return _summary(name, scores)
+    said = _told(source, points, lambda at: f"timestamp_s[{at}], {points[at][0] / 1e6:.15g},")
+    return _summary(name, scores, *said)
 
 
 def _time(text: str) -> tuple[int, int]:
@@ -248,7 +289,8 @@ def _cells(one: "Score | None") -> list[str]:
     return [*(f"{number:.10g}" for number in numbers), one.kind, str(int(one.is_alarm))]
 
 
-def _summary(name: str, scores: "Sequence[Score | None]") -> Summary:
+def _summary(name: str, scores: "Sequence[Score | None]", backward: int, told: str) -> Summary:
     known = [one for one in scores if one is not None]
-    highest = max((one.anomaly_score for one in known), default=0.0)
-    return Summary(name, len(scores), len(scores) - len(known), sum(one.is_alarm for one in known), round(highest, 3))
+    highest = round(max((one.anomaly_score for one in known), default=0.0), 3)
+    missing, alarms = len(scores) - len(known), sum(one.is_alarm for one in known)
+    return Summary(name, len(scores), missing, alarms, highest, backward, told)

@@ -1,11 +1,15 @@
 """Commands over the store: `andon sql`, `andon migrate`, and the `andon dlq` group."""
 
+import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sinks.clickhouse.dsn import Target
     from sinks.clickhouse.store import Store
 
@@ -57,27 +61,51 @@ def _target_from(config: str | None, clickhouse: str | None) -> "tuple[Target, s
 def sql(query: str, form: str | None, limit: int, clickhouse: str | None, config: str | None) -> None:
     """Run QUERY against Andon's views, read-only; `-` reads it from standard input.
 
+    Over an embedded database (chdb://) a query can read every file that you can, and reach every address: run none that
+    you would not run as a program.
+
     Names without a database mean Andon's: incidents, incident_orders, incident_signals, signals, handoffs,
     handoff_latency, stock_deltas, alerts, alert_decisions, alert_deliveries, silences, series_scores, model_health,
     promotion_readiness, dead_letters, late_events, duplicate_events, pipeline_health. `DESCRIBE handoffs` explains the
     columns of one.
     """
-    from dataflows.cli.answers import as_csv, as_json, as_table, footer, statement  # noqa: PLC0415 - as in store_from
+    from dataflows.cli import answers  # noqa: PLC0415 - as in store_from
 
     try:
-        text = statement(sys.stdin.read() if query == "-" else query)
+        text = answers.statement(sys.stdin.read() if query == "-" else query)
         text.encode()
     except UnicodeError:
         raise click.UsageError("the query is not UTF-8 text") from None
     with store_from(config, clickhouse, readonly=True) as store:
-        answer = store.query(text, limit=None if form else limit, binary=True)
+        answers.check_that_it_reads(store.written_out(text))
+        with _ended_by_ctrl_c(store):
+            answer = store.query(text, limit=None if form else limit, binary=True)
     if form == "json":
-        as_json(answer)
+        answers.as_json(answer)
     elif form == "csv":
-        as_csv(answer)
+        answers.as_csv(answer)
     else:
-        as_table(answer)
-    click.echo(footer(answer), err=True)
+        answers.as_table(answer)
+    click.echo(answers.footer(answer), err=True)
+
+
+@contextmanager
+def _ended_by_ctrl_c(store: "Store") -> "Iterator[None]":
+    """Ctrl-C ends the process at once, for a query that only reads and of which nothing was printed yet.
+
+    The interpreter would raise its exception when the embedded engine is through with the query.
+    """
+    from sinks.clickhouse.dsn import Embedded  # noqa: PLC0415 - as in store_from
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, or seen to elsewhere
+    if not ours or not isinstance(store.target, Embedded):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @click.command()

@@ -85,6 +85,8 @@ _NOISE = re.compile(
     r"Code: \d+\. |DB::Exception: |Received ClickHouse exception, code: \d+, server response: "
     r"| SETTINGS max_result_rows = '\d+', result_overflow_mode = 'break'|\n? ?FORMAT Native\b"
     r"| ?\(for url [^)]*\)"
+    r"|: In scope SELECT formatQuery\(.*\)(?=\. \(SYNTAX_ERROR\))",
+    re.DOTALL,
 )
 _EXPECTED = re.compile(r"\. Expected one of: (?:[^,]+, ){8,}[^,]+(?=\. \(SYNTAX_ERROR\))")
 #: Where the engine stopped reading, and what stands there.

@@ -158,6 +158,23 @@ class Store:
             names, types = self._heading(sql, parameters)
         return Answer(names, types, rows[:limit], time.perf_counter() - started, more)
 
+    def written_out(self, sql: str) -> str:
+        """`sql` as the engine's own parser reads it: each clause begins a line, comments are gone; nothing is run.
+
+        Line breaks within texts and names are escaped, so that none of these is taken for a clause.
+
+        Raises:
+            StoreRefused: it is not one statement.
+        """
+        from clickhouse_connect.driver.binding import format_str  # noqa: PLC0415 - comes with the driver
+
+        try:
+            with self._alone:  # a parameter would be part of the address: proxies take short ones only
+                found = self._client.query(f"SELECT formatQuery({format_str(sql)})")
+        except Exception as error:
+            raise understood(error, query=sql) from error
+        return str(found.result_rows[0][0])
+
     def _heading(self, sql: str, parameters: Parameters | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names and types of a query without rows: the embedded engine sends nothing then, not even those."""
         inner = sql.strip().rstrip(";").rstrip()

@@ -6,8 +6,11 @@ Values that may be secrets, put where they don't belong, are never shown.
 import ipaddress
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import get_args
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from schemas.accepted import as_toml
 from schemas.durations import SECOND_US, Duration
@@ -15,7 +18,7 @@ from schemas.problems import Problem, path_text
 from schemas.toml_lines import KeyPath, line_of
 from sinks.webhooks.receivers.choice import url_of
 from sinks.webhooks.secret_values import ACCEPTS, is_reference, read_secret
-from sinks.webhooks.settings import PUBLIC_URLS, DeliverySettings, ReceiverSettings
+from sinks.webhooks.settings import PUBLIC_URLS, DeliverySettings, Kind, ReceiverSettings
 from sinks.webhooks.signing import signing_key
 from sinks.webhooks.template import Template
 
@@ -37,21 +40,37 @@ _Told = tuple[KeyPath, str, str]
 
 
 def find_problems(
-    settings: DeliverySettings, environment: Mapping[str, str] | None = None, *, file: str = "settings", text: str = ""
+    settings: DeliverySettings,
+    environment: Mapping[str, str] | None = None,
+    *,
+    file: str = "settings",
+    text: str = "",
+    untyped: Container[int] = (),
 ) -> list[Problem]:
-    """Every problem; secrets are read, nothing is connected to. `text` is the document, for its lines."""
+    """Every problem; secrets are read, nothing is connected to.
+
+    `text` is the document, for its lines. Of receivers whose number is in `untyped` the type is not known: told is what
+    is wrong whichever it is.
+    """
     told = list(_of_times(settings))
     if len(settings.receiver) > MOST_RECEIVERS:
         told.append((("receiver",), str(len(settings.receiver)), f"must be at most {MOST_RECEIVERS}"))
     names: set[str] = set()
     for index, receiver in enumerate(settings.receiver):
-        found = list(_of_receiver(receiver, environment))
+        kinds = get_args(Kind) if index in untyped else (receiver.type,)
+        found = _of_any(receiver, kinds, environment)
         if receiver.name in names:
             found.append((("name",), as_toml(receiver.name), "is another receiver's, too: each needs its own"))
         names.add(receiver.name)
         told += [(("receiver", index, *path), value, expected) for path, value, expected in found]
     paths = [(("delivery", *path), value, expected) for path, value, expected in told]
     return [Problem(file, path_text(path), value, expected, line_of(text, path)) for path, value, expected in paths]
+
+
+def _of_any(receiver: ReceiverSettings, kinds: Iterable[Kind], environment: Mapping[str, str] | None) -> list[_Told]:
+    """What is wrong with a receiver whichever of the kinds it is."""
+    first, *others = [list(_of_receiver(replace(receiver, type=kind), environment)) for kind in kinds]
+    return [told for told in first if all(told in other for other in others)]
 
 
 def _of_times(settings: DeliverySettings) -> Iterator[_Told]:
