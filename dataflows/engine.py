@@ -22,6 +22,7 @@ from bytewax.testing import cluster_main, run_main
 from dataflows.crossing import Crossing, Rows, Sent, opened
 from dataflows.flow import Cluster, LaneReader, Pipeline, RowWriter
 from dataflows.huge_pages import HugePages
+from dataflows.kept import compressed, expanded
 from dataflows.kept_group import Keeper, Kept, KeptGroup, slot_name, slots_of
 from dataflows.memory import Sweep, settle_allocator
 from dataflows.placing import EVENLY, beside, spread, worker_of
@@ -97,7 +98,7 @@ class _LanePartition(StatefulSourcePartition[tuple[str, Merged | None], bytes]):
         if not self._epoch.ends:
             self._epoch.ends = True
             self._sweep.at_epochs_end()
-        return self._lane.snapshot()
+        return compressed(self._lane.snapshot())
 
     def close(self) -> None:
         self._lane.close()
@@ -114,7 +115,7 @@ class _LaneSource(FixedPartitionedSource[tuple[str, Merged | None], bytes]):
     def build_part(self, step_id: str, for_part: str, resume_state: bytes | None) -> _LanePartition:
         del step_id
         with self._pipeline.stop.failing():
-            lane = self._pipeline.open_lane(for_part, resume_state)
+            lane = self._pipeline.open_lane(for_part, None if resume_state is None else expanded(resume_state))
         return _LanePartition(for_part, lane, self._pipeline, self._pace, self._epoch, self._sweep, self._pages)
 
 
@@ -338,6 +339,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
     Raises:
         AndonError: what a lane, a group or the writer raised, as itself.
         StateError: state can't be kept, or what is kept can't be read.
+        SettingsError: somebody else listens at this process's address.
         PeerLost: another process of the job has gone.
     """
     config = None
@@ -358,7 +360,7 @@ def run_flow(pipeline: Pipeline, recovery: Path | None, epoch_us: int, cluster: 
         else:
             run_main(flow, epoch_interval=epoch, recovery_config=config)
     except Exception as error:
-        own = pipeline.stop.failure or own_error(error) or engine_refusal(error, recovery)
+        own = pipeline.stop.failure or own_error(error) or engine_refusal(error, recovery) or cluster.refusal(error)
         if own is None or own is error:
             raise
         raise own from error

@@ -1,6 +1,7 @@
 """What a flow is made of, whatever runs it: where events come from, where rows go, who is told, and why it ends."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,7 +12,8 @@ import msgspec
 from operators.groups import Group
 from operators.lane_state import Merged
 from operators.pipeline import PipelineSettings
-from schemas.errors import AndonError
+from schemas.errors import AndonError, SettingsError
+from schemas.problems import Problem
 from schemas.rows import Row
 
 
@@ -119,11 +121,24 @@ class Stop:
             raise
 
 
+#: What the engine says that can't listen, or does not find its own address: `… networking: Address already in use`.
+_NO_NETWORK = re.compile(r"failed to initialize networking: (.*)")
+
+
 class Cluster(msgspec.Struct, frozen=True):
     """The processes of one job, the same list in each, and which of them this one is."""
 
     process: int = 0
     addresses: tuple[str, ...] = ()
+
+    def refusal(self, error: BaseException) -> SettingsError | None:
+        """That the engine can't listen where this process is said to be; None where it says something else."""
+        said = _NO_NETWORK.search(str(error))
+        if said is None or len(self.addresses) <= 1:
+            return None
+        expected = f"must be an address of this machine that nobody else listens at: {said.group(1)}"
+        key = f"engine.processes[{self.process}]"
+        return SettingsError([Problem("settings", key, f'"{self.addresses[self.process]}"', expected)])
 
 
 class Pipeline(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""A key group's state as it is kept: compressed, since what is kept goes to a disk at every epoch's end."""
+"""State as it is kept: compressed, since it goes to a disk at every epoch's end, and with a checksum."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -18,7 +18,7 @@ import msgspec
 
 from dataflows.flow import FlowWatch, Stop
 from dataflows.kept import Compressor, Keeping, expanded
-from operators.group_state import Emitted, Piece
+from operators.group_state import Emitted, Piece, decoded
 from operators.groups import Group, make_group
 from operators.increments import Increment, Increments, IncrementsState
 from operators.pipeline import PipelineSettings
@@ -32,8 +32,6 @@ Kept: TypeAlias = tuple[str, bytes] | tuple[str, bytes, bytes]
 _GOES_WITH_INCREMENTS = b"\xc1"
 #: In which shares of an epoch, taking it to last as long as the one before, groups pack what is awake.
 _PACKED_FROM, _PACKED_WITHIN = 0.75, 0.2
-_decode = msgspec.msgpack.Decoder(IncrementsState).decode
-_decode_increment = msgspec.msgpack.Decoder(Increment).decode
 
 
 def slot_name(group: str, slot: int) -> str:
@@ -108,7 +106,7 @@ class KeptGroup:
             if len(kept) == 2:
                 self.group.restore(state)
             else:
-                self._waiting = _decode(kept[2]), state.removeprefix(_GOES_WITH_INCREMENTS)
+                self._waiting = decoded(kept[2], IncrementsState), state.removeprefix(_GOES_WITH_INCREMENTS)
 
     def is_there(self) -> bool:
         """Whether the group can go on: all increments that its state goes with have been put on the shelf."""
@@ -120,7 +118,7 @@ class KeptGroup:
         if not all(name in shelf for name in names):
             return False
         with self._stop.failing():
-            increments = [_decode_increment(expanded(_bytes_of(shelf.pop(name)))) for name in names]
+            increments = [decoded(expanded(_bytes_of(shelf.pop(name))), Increment) for name in names]
             for number in state.over:
                 shelf.pop(self._slot(number), None)
             self._increments.adopt(state, increments)
@@ -154,7 +152,7 @@ class KeptGroup:
             if not self.is_there():
                 raise StateError(
                     f"what was kept of {group.name} is not all in this process: start the job with a number of "
-                    "processes that divides 48, over all parts of its state"
+                    "processes that divides 48, over all parts of its state, of one moment"
                 )
             # All stand still for a snapshot. So much is packed before it, by one group after the other.
             now_s = time.monotonic()

@@ -179,7 +179,7 @@ class Increments:
         """Give the parts what is in increments, before the group takes over its own snapshot.
 
         Raises:
-            StateError: they are of another version, or not those that the state goes with.
+            StateError: they are of another version, can't be read, or are not those that the state goes with.
         """
         if state.version != self.VERSION:
             raise StateError(f"increments of version {state.version}; this code reads {self.VERSION}")
@@ -190,7 +190,13 @@ class Increments:
         self._means = dict(state.means)
         self._is_apart = True
         for name, part in self._parts.items():
-            part.adopt(one.parts[name] for one in increments if name in one.parts)
+            try:
+                part.adopt(one.parts[name] for one in increments if name in one.parts)
+            except (msgspec.ValidationError, msgspec.DecodeError) as error:
+                raise StateError(
+                    f"an increment of the {name} of {self._group} can't be read: {error}; it was kept by another "
+                    "version of Andon: finish with that version, or start with a new recovery directory"
+                ) from error
         # What nobody takes over must not come back after another change of settings.
         self._is_fresh = any(set(one.parts) - set(self._parts) for one in increments)
 

@@ -62,7 +62,7 @@ class Frontier:
         return FrontierState(self.VERSION, dict(self._watermarks), dict(self._last))
 
     def restore(self, state: FrontierState) -> None:
-        """Take over a snapshot.
+        """Take over a snapshot. An input that had ended may have grown since; where it has not, it ends again.
 
         Raises:
             StateError: it is of another version, or of another set of inputs.
@@ -77,6 +77,10 @@ class Frontier:
             )
         self._watermarks = dict(state.watermarks)
         self._last = dict(state.last)
+        reached_us = self.clock_us
+        for name, watermark_us in state.watermarks.items():
+            if watermark_us == END_OF_TIME_US:
+                self._watermarks[name] = max(reached_us, self._last[name] + 1)
 
 
 class Reorder:

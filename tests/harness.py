@@ -212,10 +212,12 @@ class PurePipeline:
         if settings is not None:
             self.settings, self._router = settings, Router(settings)
         self._open(states)
-        self._ended = ended
         self.groups = {}
         for name, state in kept.items():
             self._group(name).restore(state)
+        for lane in sorted(ended):
+            while lane not in self._ended:  # it says so again
+                self.step(lane)
 
 
 def encoded(rows: Sequence[Row]) -> list[bytes]:

@@ -1,5 +1,6 @@
 """The whole flow through the engine: the same rows as the pure pipeline, whatever cuts or kills it."""
 
+import pickle
 import resource
 import signal
 import sqlite3
@@ -23,7 +24,7 @@ from operators.pipeline import PipelineSettings
 from schemas.adapters.mapping import read_mapping
 from schemas.durations import SECOND_US
 from schemas.errors import SourceError, StateError
-from schemas.rows import Row
+from schemas.rows import HandoffWindow, Health, Row
 from tests.harness import PurePipeline, encoded
 from tests.harness import settings as pipeline_settings
 from tests.logs import Fact, facts, log_of
@@ -201,6 +202,32 @@ def test_a_crash_loses_what_was_not_flushed_and_resuming_brings_it_back(tmp_path
     assert again == []
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("grows", [True, False])
+def test_input_that_had_ended_and_goes_on_gives_the_rows_of_all_of_it(tmp_path: Path, lanes: int, grows: bool) -> None:
+    """In the same files, or in others beside them: windows and findings go on, too."""
+    steps = ["order.created", "order.approved", "order.allocated", "shipment.dispatched"]
+    made = [
+        Fact(4 * n + place, step, n, 40 * n + 10 * place, 0, False, 5)
+        for n in range(60)
+        for place, step in enumerate(steps)
+    ]
+    whole = log_of(made)
+    first = {name: messages[: len(messages) // 2] for name, messages in whole.items()}
+    rest = {f"more-{name}": messages[len(messages) // 2 :] for name, messages in whole.items()}
+    log, chosen = whole if grows else first | rest, pipeline_settings(lanes=lanes, groups=2)
+    rows: list[Row] = []
+    for files in (first, log):
+        run(write_log(tmp_path / "log", files), chosen, rows, recovery=tmp_path / "recovery")
+    plain = PurePipeline(log, chosen, 50).run()
+    told = [row for row in rows if not isinstance(row, Health)]  # of the minute in which it had ended there are two
+    assert set(encoded(told)) == set(encoded([row for row in plain if not isinstance(row, Health)]))
+    assert any(isinstance(row, HandoffWindow) for row in plain)
+    again: list[Row] = []
+    run(write_log(tmp_path / "log", log), chosen, again, recovery=tmp_path / "recovery")
+    assert again == []
+
+
 class Hastened(MemoryWriter):
     """Writes down what it is asked, in one word each."""
 
@@ -280,6 +307,33 @@ def test_state_that_is_not_whole_is_refused_in_words(tmp_path: Path) -> None:
     part.unlink()
     with pytest.raises(StateError, match=rf"{recovery}, or read from there: Missing recovery partitions .*1.* of 2"):
         run(files, chosen, [], batch=200, recovery=recovery)
+
+
+def test_a_position_that_was_changed_on_the_disk_is_refused_in_words(tmp_path: Path) -> None:
+    """It would be read as another one, and messages passed over."""
+    made = [Fact(n, "order.created", n, n, 0, False, 1) for n in range(600)]
+    files = write_log(tmp_path / "log", log_of(made))
+    recovery, chosen = tmp_path / "recovery", pipeline_settings()
+    rows: list[Row] = []
+    with pytest.raises(Killed):
+        run(files, chosen, rows, batch=200, recovery=recovery, kill_after=2)
+    (part,) = recovery.glob("part-*.sqlite3")
+    step = f"{engine.FLOW}.{engine.LANES}"
+
+    def kept_is(state: bytes) -> None:
+        with closing(sqlite3.connect(part)) as opened, opened:
+            opened.execute("UPDATE snaps SET ser_change = ? WHERE step_id = ?", (pickle.dumps(state), step))
+
+    with closing(sqlite3.connect(part)) as opened:
+        found = opened.execute("SELECT ser_change FROM snaps WHERE step_id = ? AND snap_epoch = 2", (step,)).fetchall()
+    state: bytes = pickle.loads(found[0][0])  # noqa: S301 - our own
+    for place in range(0, len(state), 5):
+        kept_is(bytes([*state[:place], state[place] ^ 1, *state[place + 1 :]]))
+        with pytest.raises(StateError, match="can't be read"):
+            run(files, chosen, rows, batch=200, recovery=recovery)
+    kept_is(state)
+    run(files, chosen, rows, batch=200, recovery=recovery)
+    assert set(encoded(rows)) == set(encoded(PurePipeline(log_of(made), chosen, 200).run()))
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from dataflows.kept import expanded
+from dataflows.flow import Stop, Unwatched
+from dataflows.kept import compressed, expanded
+from dataflows.kept_group import Keeper, KeptGroup, slot_name
 from operators.dedup import Dedup
 from operators.dedup_state import DedupState
 from operators.groups import make_group
@@ -51,9 +53,9 @@ class Records(RestingRules):
         self.kept: tuple[bytes, bytes | None] = (msgspec.msgpack.encode(packed), None)
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, least: int = 1) -> None:
         self.resting = Resting(pack, unpack, keep, HEAD)
-        self.increments = Increments("item:0000", {"items": self.resting}, 1)
+        self.increments = Increments("item:0000", {"items": self.resting}, least)
         records, state = self.kept
         if state is not None:
             adopted = msgspec.msgpack.decode(state, type=IncrementsState)
@@ -87,10 +89,11 @@ class Records(RestingRules):
             self.due = {due.slot: due.is_over for due in self.increments.due()}
             assert self.increments.due() == []
 
-    @rule()
-    def kill(self) -> None:
+    @rule(least=st.sampled_from([1, 1, 1, 0]))
+    def kill(self, least: int) -> None:
+        """And it may go on under other settings, by which all is kept as one."""
         self.model = {key: list(record) for key, record in self.kept_model.items()}
-        self.begin()
+        self.begin(least)
 
     @invariant()
     def the_same(self) -> None:
@@ -198,6 +201,33 @@ def test_a_program_that_knows_of_no_increments_refuses_the_state() -> None:
     kept.end_epoch()
     with pytest.raises(StateError, match="kept by another version of Andon"):
         make_group("case:0000", pipeline_settings()).restore(expanded(kept.states["case:0000"][1]))
+
+
+def test_increments_of_another_version_are_refused_in_words() -> None:
+    """What they go with, one of them as a whole, and what a part gave to it: each in another shape."""
+    made = [Fact(n, "order.created", n, n, 0, n % 7 == 0, 5) for n in range(30)]
+    kept = KeptPipeline(log_of(made), pipeline_settings(), 10)
+    kept.step("lane-0")
+    kept.end_epoch()
+    name, state, goes_with = kept.states["case:0000"]  # type: ignore[misc] # kept in increments
+    slot = slot_name(name, 0)
+    increment = msgspec.msgpack.decode(expanded(kept.slots[slot][1]), type=Increment)
+
+    def take_up(goes_with: bytes, increment: object) -> None:
+        keeper = Keeper(Unwatched(), 1)
+        keeper.put((slot, compressed(msgspec.msgpack.encode(increment))))
+        assert KeptGroup(name, pipeline_settings(), keeper, Stop(), (name, state, goes_with)).is_there()
+
+    take_up(goes_with, increment)
+    parts: dict[str, bytes] = dict.fromkeys(increment.parts, msgspec.msgpack.encode("another shape"))
+    fewer = msgspec.msgpack.encode(msgspec.msgpack.decode(goes_with)[:4])  # so were they when they were first made
+    for other_state, other, words in (
+        (fewer, increment, "can't be read as IncrementsState: .*kept by another version of Andon"),
+        (goes_with, [0], "can't be read as Increment: .*kept by another version of Andon"),
+        (goes_with, Increment(0, parts), "of case:0000 can't be read: .*kept by another version of Andon"),
+    ):
+        with pytest.raises(StateError, match=words):
+            take_up(other_state, other)
 
 
 def records_of(increment: Increment) -> int:

@@ -7,6 +7,7 @@ where that is not at hand.
 import msgspec
 import pytest
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import ClusterMetadata
 
 from dataflows.kafka import lane as lane_module
 from dataflows.kafka import topics as topics_module
@@ -307,6 +308,54 @@ def test_a_topic_that_is_made_anew_under_a_job_that_reads_stops_it(apache: Apach
         remade(apache, topic, 5)
         with pytest.raises(SourceError, match=f"{topic}: the topic was deleted and made anew"):
             job.until(lambda: False, "the other topic to be seen")
+
+
+def test_what_was_read_and_is_not_listed_after_a_start_holds_the_lane_back_until_it_is(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that has just been started may not know all topics yet, and says that there are none of the name.
+
+    Tansu knows them at once, so what it lists is cut short here.
+    """
+    hidden: list[str] = []
+
+    class Forgetful(Consumer):
+        def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
+            answer = super().list_topics(topic, timeout) if topic else super().list_topics(timeout=timeout)
+            for one in hidden:
+                del answer.topics[one]
+            return answer
+
+    orders, stock = made(broker, "orders", minutes(3)), made(broker, "stock", minutes(3))
+    monkeypatch.setattr(topics_module, "Consumer", Forgetful)
+    with Job(broker.bootstrap, [orders, stock]) as job:
+        job.until(lambda: len(job.released) == 6, "all of it")
+        kept = job.snapshots()
+    began = job.watermarks["lane-0000"]
+    write(broker, orders, 0, [happened(NOON + SECOND_US)])
+    write(broker, stock, 0, [happened(NOON + 2 * SECOND_US)])
+    hidden.append(orders)
+    with Job(broker.bootstrap, [orders, stock], kept=kept) as job:
+        job.clock.ahead_us = HOUR_US
+        job.until(lambda: (stock, 0) in job.lane._feeds and job.lane._feeds[stock, 0].next_offset == 4, "the others")
+        job.until(lambda: job.told.reports["lane-0000"].holding == [(orders, 0)], "to be told who holds back")
+        assert job.released == []
+        assert job.watermarks["lane-0000"] <= began
+        words = f"lane-0000: {orders}/0: read before, and not there now; time stands still until the broker tells of it"
+        assert any(trouble.startswith(words) for trouble in job.told.troubles)
+        again = job.snapshots()
+    with Job(broker.bootstrap, [stock], kept=again) as job:  # the way on where it is not to come back
+        job.clock.ahead_us = HOUR_US
+        job.until(lambda: [(one.topic, one.offset) for one in job.released] == [(stock, 3)], "the others")
+    with Job(broker.bootstrap, [orders, stock], kept=again) as job:
+        job.clock.ahead_us = HOUR_US
+        job.until(lambda: job.lane._feeds.keys() == {(stock, 0)}, "the others")
+        hidden.clear()
+        job.until(lambda: len(job.released) == 2, "all of it")
+        assert [(one.topic, one.arrival_us - NOON) for one in job.released] == [
+            (orders, SECOND_US),
+            (stock, 2 * SECOND_US),
+        ]
 
 
 def test_a_position_at_the_end_of_the_log_is_no_error_however_long_nothing_comes(

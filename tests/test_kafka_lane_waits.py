@@ -337,6 +337,28 @@ def test_a_clock_that_is_put_back_holds_time_back_and_that_is_told(broker: Broke
         job.until(lambda: len(job.released) == 4, "what came meanwhile")
 
 
+def test_what_comes_while_the_clock_is_behind_is_not_taken_for_a_bad_clocks(broker: Broker) -> None:
+    """A machine that starts with its clock an hour behind, over a log whose times are right."""
+    topic = made(broker, "behind", minutes(3))
+    with Job(broker.bootstrap, [topic]) as job:
+        job.until_past(NOON)
+        kept = job.snapshots()
+    true_us = NOON + MINUTE_US
+    write(broker, topic, 0, [happened(true_us), happened(true_us + SECOND_US)])
+    with Job(broker.bootstrap, [topic], kept=kept) as job:
+        job.clock.ahead_us -= HOUR_US
+        job.until(lambda: bool(job.told.troubles and job.lane._feeds), "a word of it")
+        feed = job.lane._feeds[topic, 0]
+        wait_for(lambda: job.lane._consumer.get_watermark_offsets(feed.partition(), cached=True)[1] == 5, "a fetch")
+        for _ in range(20):
+            job.step()
+        assert feed.next_offset == 3
+        job.clock.ahead_us += HOUR_US + 2 * MINUTE_US
+        job.until(lambda: len(job.released) == 2, "what came meanwhile")
+        assert [one.arrival_us for one in job.released] == [true_us, true_us + SECOND_US]
+        assert job.dead == {"lane-0000": []}
+
+
 # --- the broker is away ----------------------------------------------------------------------------------------------
 
 

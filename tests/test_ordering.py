@@ -59,8 +59,11 @@ def test_any_interleaving_is_released_in_the_order_of_the_log(
     everything = sorted(event for queue in queues for piece in queue for event in piece.events)
     draw = random.Random(seed)
     reorder, released, clocks = Reorder(LANES), [], [BEGIN_OF_TIME_US]
+    ends: list[Slice] = []
     while any(queues):
         piece = draw.choice([queue for queue in queues if queue]).pop(0)
+        if piece.final:
+            ends.append(piece)
         if draw.random() < 0.5:  # a lane may say them, or not
             piece = msgspec.structs.replace(piece, marks=marks_of(piece.events, IdHasher()).packed())
         reorder.push(piece)
@@ -76,6 +79,8 @@ def test_any_interleaving_is_released_in_the_order_of_the_log(
             kept = msgspec.msgpack.encode(reorder.snapshot())
             reorder = Reorder(LANES)
             reorder.restore(msgspec.msgpack.decode(kept, type=ReorderState))
+            for end in ends:
+                reorder.push(end)
     last = reorder.release()
     assert released + last.events == everything
     assert last.ended
@@ -111,6 +116,25 @@ def test_a_watermark_never_goes_back() -> None:
     assert (frontier.watermark_us, frontier.clock_us, frontier.ended) == (100, 100, False)
     frontier.push("a", 0, 0, final=True)
     assert (frontier.watermark_us, frontier.clock_us, frontier.ended) == (END_OF_TIME_US, 91, True)
+
+
+def test_an_input_that_had_ended_goes_on_or_ends_again_after_a_resume() -> None:
+    frontier, resumed = Frontier(["a", "b"]), Frontier(["a", "b"])
+    frontier.push("a", 0, 90, final=True)
+    frontier.push("b", 40, 30, final=False)
+    resumed.restore(frontier.snapshot())
+    assert (resumed.watermark_us, resumed.clock_us, resumed.ended) == (40, 40, False)
+    frontier.push("b", 0, 50, final=True)
+    resumed.restore(frontier.snapshot())
+    assert (resumed.watermark_us, resumed.clock_us, resumed.ended) == (91, 91, False)
+    resumed.push("b", 70, 60, final=False)  # in another file, say
+    assert resumed.watermark_us == 91
+    resumed.push("a", 120, 110, final=False)
+    resumed.push("b", 130, 120, final=False)
+    assert resumed.watermark_us == 120
+    resumed.push("a", 0, 110, final=True)
+    resumed.push("b", 0, 120, final=True)
+    assert (resumed.clock_us, resumed.ended) == (121, True)
 
 
 def test_a_lane_of_another_number_of_lanes_is_refused_in_words() -> None:

@@ -6,6 +6,7 @@ import pickle
 import re
 import resource
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,18 +21,23 @@ from hypothesis import strategies as st
 from dataflows import live, processes
 from dataflows.cli import run_command
 from dataflows.crossing import Rows
-from dataflows.engine import _Mark
-from dataflows.flow import Stop
+from dataflows.engine import _Mark, run_flow
+from dataflows.flow import Cluster, Pipeline, Stop
+from dataflows.lane import FileLane, LaneInput
 from dataflows.settings import ObserveSettings, Settings, load_settings
+from operators.lane_state import TimeRules
 from scenarios.simulate import demo_settings, simulate
+from schemas.durations import SECOND_US
 from schemas.errors import SettingsError
 from schemas.events import BUSINESS_TOPICS
 from schemas.rows import Row
 from tests.clickhouse_front import ClickHouseFront
 from tests.clickhouse_rows import ONE_OF_EACH
+from tests.harness import settings as pipeline_settings
 from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Log, wait_for, whole_views
 from tests.processes import andon
+from tests.test_flow import MemoryWriter
 
 TWO = ("--processes", "2")
 
@@ -164,6 +170,24 @@ def test_a_stop_right_after_the_start(tmp_path: Path, broker: Broker, front: Cli
             time.sleep(0.3 * number)  # while they import, make their directory, find each other
             job.send(signal.SIGTERM)
             assert job.ends(30) == 0, job.errors()
+
+
+def test_an_address_that_somebody_else_has_is_said(tmp_path: Path) -> None:
+    chosen = pipeline_settings()
+    source = LaneInput(partitions=(), rules=TimeRules(), batch=10)
+    made = Pipeline(
+        settings=chosen,
+        open_lane=lambda name, resume: FileLane(name, chosen.lanes, source, resume, lambda _lane, _share: None),
+        open_writer=lambda: MemoryWriter([]),
+        stop=Stop(),
+    )
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        here = f"127.0.0.1:{taken.getsockname()[1]}"
+        words = f'engine.processes.*"{here}".*that nobody else listens at: Address already in use'
+        with pytest.raises(SettingsError, match=words):
+            run_flow(made, tmp_path / "state", SECOND_US, Cluster(0, (here, "127.0.0.1:1")))
 
 
 def test_what_one_process_refuses_ends_the_others(tmp_path: Path, broker: Broker, front: ClickHouseFront) -> None:

@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 from dataflows.kafka.topics import Place
 from operators.lane_state import PartitionState
 from operators.partitions import PartitionQueue
+from schemas.durations import people_duration
 from schemas.rows import DeadLetter
 
 
@@ -92,11 +93,35 @@ def made_anew(topic: str) -> str:
     )
 
 
+def not_there(places: Sequence[Place]) -> str:
+    """What is said while partitions that were read are none that the broker tells of."""
+    topics = ", ".join(sorted({topic for topic, _ in places}))
+    return (
+        f"{', '.join(map(name_of, places))}: read before, and not there now; time stands still until the broker tells "
+        f"of it again, or {topics} is out of kafka.topics"
+    )
+
+
+def put_back(ahead_us: int) -> str:
+    """What is said while the clock is behind the time that was reached."""
+    words = f"time has come {people_duration(ahead_us)} further than this machine's clock, which was put back"
+    return f"{words}: nothing is read and found until the clock is there again"
+
+
 def beyond(name: str, offset: int, end: int) -> str:
     """What is said when the log has become shorter than what was read of it."""
     return (
         f"{name}: the job stands at offset {offset}, but the log ends at {end}: the topic was made anew, or has lost "
         f"its end. To read it from its beginning, start with a new recovery directory and another kafka.group"
+    )
+
+
+def expired(name: str, offset: int, low: int) -> str:
+    """What is said when messages are gone that were not read."""
+    return (
+        f"{name}: offset {offset} is no longer in the log, which begins at {low}: {low - offset} messages have "
+        f"expired unread. Bring them back, or accept that they are lost and go on with --on-expired earliest "
+        f"(kafka.on_expired); they will be on record in the dead letters"
     )
 
 

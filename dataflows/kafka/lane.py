@@ -30,11 +30,14 @@ from dataflows.kafka.feeds import (
     LaneReport,
     LaneWatch,
     beyond,
+    expired,
     expired_letter,
     lane_of,
     made_anew,
     name_of,
+    not_there,
     positions_of,
+    put_back,
 )
 from dataflows.kafka.messages import by_place, claims_us, values_of
 from dataflows.kafka.pieces import Pieces
@@ -44,7 +47,7 @@ from operators.lane_state import LaneState, Merged, PartitionState, Reads, TimeR
 from operators.lanes import LaneMerge
 from operators.partitions import PartitionQueue
 from schemas.decode import EventDecoder
-from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, people_duration, to_us
+from schemas.durations import BEGIN_OF_TIME_US, SECOND_US, to_us
 from schemas.errors import SourceError
 from schemas.rows import DeadLetter
 
@@ -118,6 +121,7 @@ class KafkaLane:
         self._consumer = Consumer(source.properties | {"error_cb": self._on_error}, logger=source.logger)
         self._listed_us = 0
         self._any_topic = False
+        self._away: list[Place] = []
         self._durable = positions_of(self._kept)
         self._quiet = False
         self._dead: list[DeadLetter] = []
@@ -128,7 +132,9 @@ class KafkaLane:
         """Take what has come, and release what that allows."""
         now_us = to_us(self._source.now())
         self._open_new(now_us)
-        if not self._pieces.left:
+        if self._ahead_us(now_us):  # true times would be taken for those of a bad clock; nothing is released anyway
+            self._quiet = True
+        elif not self._pieces.left:
             messages = self._consumer.consume(self._source.batch, 0)
             self._quiet = not messages
             if len(messages) < self._source.batch:
@@ -176,12 +182,13 @@ class KafkaLane:
         if 0 <= now_us - self._reported_us < _REPORT_US:
             return
         self._reported_us = now_us
-        ahead_us = self._merge.released_us - now_us
-        if ahead_us > self._source.discover_us:  # further than any ceiling was, by this clock
-            words = f"time has come {people_duration(ahead_us)} further than this machine's clock, which was put back"
-            self._source.watch.trouble(self._name, f"{words}: nothing is found until the clock is there again")
+        ahead_us = self._ahead_us(now_us)
+        if ahead_us:
+            self._source.watch.trouble(self._name, put_back(ahead_us))
+        if self._away:
+            self._source.watch.trouble(self._name, not_there(self._away))
         feeds = list(self._feeds.values())
-        holding = [self._by_queue[id(queue)].place for queue in self._merge.wanting()]
+        holding = self._away or [self._by_queue[id(queue)].place for queue in self._merge.wanting()]
         ends = {feed.place: self._consumer.get_watermark_offsets(feed.partition(), cached=True)[1] for feed in feeds}
         report = LaneReport(self._name, now_us, feeds, holding, ends)
         self._source.watch.lane_state(report)
@@ -201,6 +208,8 @@ class KafkaLane:
                 place = (topic, number)
                 if place not in self._feeds and lane_of(place, self._lanes) == self._name:
                     complete = self._open(place, now_us) and complete
+        kept = positions_of(self._kept)
+        self._away = [place for place in kept if place not in self._feeds and place[0] in self._source.topics]
         if complete:
             self._listed_us, self._any_topic = listing.asked_us, bool(listing.partitions)
             self._known = frozenset(self._source.topics)
@@ -301,11 +310,7 @@ class KafkaLane:
         if offset > high:
             raise SourceError(beyond(name, offset, high))
         if not self._source.skip_expired:
-            raise SourceError(
-                f"{name}: offset {offset} is no longer in the log, which begins at {low}: {low - offset} messages have "
-                f"expired unread. Bring them back, or accept that they are lost and go on with --on-expired earliest "
-                f"(kafka.on_expired); they will be on record in the dead letters"
-            )
+            raise SourceError(expired(name, offset, low))
         self._source.watch.passed_over(self._name, feed.place, offset, low - 1)
         self._dead.append(expired_letter(feed, offset, low))
         feed.pass_over(low)
@@ -339,14 +344,19 @@ class KafkaLane:
     # --- flow ---------------------------------------------------------------------------------------------------------
 
     def _ceiling_us(self) -> int:
-        """How far the lane may go after the last listing: partitions that nobody knows of may hold what came since.
+        """How far to go: partitions new since the last listing may hold what came since, those away what is older.
 
-        As long as there is no topic at all, that is as far as partitions would let it that are at their end: what the
+        As long as there is no topic at all, it is as far as partitions that are at their end would let it: what the
         first ones bring is older than now where `idle_grace` says so, and would else have come too late for good.
         """
-        if not self._listed_us:
+        if self._away or not self._listed_us:
             return BEGIN_OF_TIME_US
         return self._listed_us + (self._source.discover_us if self._any_topic else -self._source.idle_grace_us)
+
+    def _ahead_us(self, now_us: int) -> int:
+        """How much further time has come than this machine's clock, which was put back; 0 where it was not."""
+        ahead_us = self._merge.released_us - now_us
+        return ahead_us if ahead_us > self._source.discover_us else 0  # further than any ceiling was, by this clock
 
     def _ask_for_ends(self, now_us: int) -> None:
         """Let go of the partitions that hold the lane back and are proven to be at their end; ask the others."""
