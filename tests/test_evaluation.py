@@ -140,7 +140,7 @@ def test_a_truth_file_is_read_whole_or_refused_with_every_line(tmp_path: Path) -
         read_truth(tmp_path / "none.jsonl")
 
 
-@pytest.mark.parametrize("text", [b"", b"\n \r\n", b"\xef\xbb\xbf", gzip.compress(b"")])
+@pytest.mark.parametrize("text", [b"", b"\n \r\n", b"\xef\xbb\xbf", gzip.compress(b"", mtime=0)])
 def test_a_truth_without_a_line_is_refused(text: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = tmp_path / "truth.jsonl"
     truth.write_bytes(text)
