@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Protocol, TypeVar
 
 import msgspec
+from inputs import W1_MAP
 
 from dataflows.job import pipeline_settings
 from dataflows.settings import Settings
@@ -29,20 +30,6 @@ from schemas.events import Arrived, Event
 
 CHUNK = 5_000
 _LANE = "lane-0000"
-#: As W1's, but that no deadline comes up within the run. No case is forgotten in it, nor asked whether it is over.
-_MAP = """
-name = "sweep"
-window = "1m"
-[case.order_id]
-retention = "20m"
-[[handoff]]
-name = "reservation_to_pick"
-case = "order_id"
-start = {type = "reservation.created"}
-end = {type = "task.completed", where = {task_type = "pick"}}
-scope = "node"
-deadline = "1d"
-"""
 OPERATORS = {
     "stock": "StockReconciler, per item",
     "handoffs": "HandoffTracker, per open case",
@@ -219,13 +206,16 @@ class _Whole:
 
 def sweep_settings(keys: int) -> PipelineSettings:
     """Default settings but for windows of a minute, and dedup that forgets nothing of so many keys."""
-    declared = read_process_map(_MAP, "sweep.toml")
+    declared = read_process_map(W1_MAP, "w1.toml")
     if declared.value is None:
         raise ValueError(declared.problems)
+    # No deadline comes up within the run. No case is forgotten in it, nor asked whether it is over.
+    far = [msgspec.structs.replace(handoff, deadline=Duration(DAY_US)) for handoff in declared.value.handoff]
+    process = msgspec.structs.replace(declared.value, handoff=far)
     settings = Settings()
     engine = msgspec.structs.replace(settings.engine, dedup_max_ids=max(1_000_000, 4 * keys))
     stock = msgspec.structs.replace(settings.stock, window=Duration(MINUTE_US))
-    return pipeline_settings(msgspec.structs.replace(settings, engine=engine, stock=stock), declared.value)
+    return pipeline_settings(msgspec.structs.replace(settings, engine=engine, stock=stock), process)
 
 
 def fed(operator: str, keys: int) -> Fed:

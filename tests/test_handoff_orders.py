@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 
 from operators.handoffs import HandoffTracker
 from schemas.rows import HandoffPass, Signal
-from tests.scripts import Script, clock, process_map
+from tests.scripts import CARRIER, Script, clock, process_map
 from tests.test_handoffs import APPROVAL, ChangesTold
 
 #: Passes by line, by two fields and by shipment; carried deadlines, requirements, an optional start, what is given up.
-MAP = """
+MAP = f"""
 [case.order_id]
-begins_with = [{type = "order.created"}]
-cancelled_by = [{type = "order.cancelled"}]
+begins_with = [{{type = "order.created"}}]
+cancelled_by = [{{type = "order.cancelled"}}]
 retention = "2d"
 
 [[handoff]]
 name = "allocation"
 case = "order_id"
 per = ["line_id"]
-start = {type = "order.approved"}
-end = {type = "order.allocated"}
+start = {{type = "order.approved"}}
+end = {{type = "order.allocated"}}
 deadline = "20m"
 sequence_grace = "10m"
 scope = "node"
@@ -33,9 +33,9 @@ scope = "node"
 name = "reservation"
 case = "order_id"
 per = ["line_id"]
-start = {type = "order.approved"}
+start = {{type = "order.approved"}}
 start_optional = true
-end = {type = "reservation.created"}
+end = {{type = "reservation.created"}}
 requires = ["allocation", "approval"]
 sequence_grace = "10m"
 
@@ -43,27 +43,20 @@ sequence_grace = "10m"
 name = "hold"
 case = "order_id"
 per = ["reservation_id", "node"]
-start = {type = "reservation.created"}
-end = {type = "reservation.consumed"}
-abandoned_by = [{type = "reservation.released"}, {type = "reservation.rejected", where = {reason = "x"}}]
-deadline_at = {field = "expires_at", plus = "1m"}
+start = {{type = "reservation.created"}}
+end = {{type = "reservation.consumed"}}
+abandoned_by = [{{type = "reservation.released"}}, {{type = "reservation.rejected", where = {{reason = "x"}}}}]
+deadline_at = {{field = "expires_at", plus = "1m"}}
 scope = "node"
 
-[[handoff]]
-name = "carrier"
-case = "order_id"
-per = ["shipment_id"]
-start = {type = "shipment.dispatched"}
-end = {type = "shipment.delivered"}
-deadline_at = {field = "expected_at"}
-scope = "carrier"
+{CARRIER}scope = "carrier"
 
 [[handoff]]
 name = "promise"
 case = "order_id"
-start = {type = "order.created"}
-end = {type = "shipment.delivered"}
-deadline_at = {field = "promised_at"}
+start = {{type = "order.created"}}
+end = {{type = "shipment.delivered"}}
+deadline_at = {{field = "promised_at"}}
 scope = "channel"
 requires = ["carrier"]
 """
