@@ -211,6 +211,11 @@ class JobWatch:
             self._telemetry.set(metrics.SOURCE_UP, 0, lane)
         self._source.warning("broker_unreachable", "the broker does not answer; the job waits for it", error=why)
 
+    def renewed(self, lane: str) -> None:
+        """A client that had no answer for long was made anew."""
+        words = "a client of the broker had no answer for long, and was made anew: nothing is lost"
+        self._source.warning("client_renewed", words, key=f"renewed {lane}", lane=lane)
+
     def missing(self, topics: Iterable[str], hidden: Iterable[str]) -> None:
         """Topics that are not there (yet, or any more), and those that the broker keeps from us, there or not."""
         before, now = self._missing, (tuple(topics), tuple(hidden))
@@ -318,6 +323,10 @@ class JobWatch:
             words = f"{left} dead letters wait for the broker; the source is held back"
             self._source.warning("dead_letters_waiting", words, error=error)
         self._give_up_when_stopping(error or "")
+
+    def forwarding_anew(self) -> None:
+        """The client delivered nothing for long, and was made anew."""
+        self.renewed("")
 
     # --- the job ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """Dead letters out to a Kafka topic, each with its raw bytes and headers that say why."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from logging import Logger
 from typing import Protocol
 
@@ -15,6 +17,8 @@ from schemas.rows import DeadLetter
 SHORTENED_BYTES = 262_144
 _LEAST_BYTES = 1_024
 _SLICE_S = 0.5
+#: A client that delivered nothing for so long is made anew: of a broker that is away that makes no difference.
+_LOST_S = 60.0
 #: Errors that waiting does not mend.
 _REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -22,6 +26,8 @@ _REFUSED = {
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.MSG_SIZE_TOO_LARGE,
 }
+#: What is said of messages that we took back.
+_PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001 - the library's own names
 
 
 class ForwardWatch(Protocol):
@@ -33,12 +39,16 @@ class ForwardWatch(Protocol):
     def forwarding(self, left: int, error: str | None) -> None:
         """So many are not yet; called twice a second while `flush` waits."""
 
+    def forwarding_anew(self) -> None:
+        """The client delivered nothing for long, and was made anew."""
+
 
 class DeadLetterTopic:
     """Write dead letters to a topic: at least once, under a key that is the same each time.
 
     The key is `topic/partition/offset` of the message that could not be used. After `flush` everything written before
-    is in the topic, acknowledged by all in-sync replicas. A broker that is away holds `flush` back.
+    is in the topic, acknowledged by all in-sync replicas. A broker that is away holds `flush` back; a client that has
+    lost it for good (dataflows/kafka/renewal.py says how) is replaced.
 
     Headers, UTF-8: `andon-reason`, `andon-path`, `andon-detail`, `andon-topic`, `andon-partition`, `andon-offset`,
     `andon-source`, `andon-channel`, `andon-seen-at` (microseconds since 1970 UTC), and, where the broker found the
@@ -62,7 +72,9 @@ class DeadLetterTopic:
         self._refused: str | None = None
         self._error: str | None = None
         self._delivered = 0
-        self._producer = make({**properties, "error_cb": self._on_error}, logger=logger)
+        self._make: Callable[[], Producer] = partial(make, {**properties, "error_cb": self._on_error}, logger=logger)
+        self._producer = self._make()
+        self._heard_s = 0.0
 
     def write(self, letters: Iterable[DeadLetter]) -> None:
         """Send them on; raises as `flush`."""
@@ -77,6 +89,7 @@ class DeadLetterTopic:
         Raises:
             SettingsError: the broker will never take them (no such right, no such name).
         """
+        self._heard_s = time.monotonic()
         while len(self._producer) or self._again:
             for _ in range(len(self._again)):
                 letter, limit = self._again.popleft()
@@ -98,6 +111,15 @@ class DeadLetterTopic:
             left = len(self._again)
         if left:
             self._watch.forwarding(left, self._error)
+            if time.monotonic() - self._heard_s > _LOST_S:
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Send what is left by a new client; what the old one had sent without an answer may be there twice."""
+        self._producer.purge()
+        self._producer.flush(_SLICE_S)
+        self._producer, self._heard_s = self._make(), time.monotonic()
+        self._watch.forwarding_anew()
 
     def close(self) -> None:
         """Let go of the broker; what was not flushed comes again after a restart."""
@@ -132,13 +154,14 @@ class DeadLetterTopic:
         """The broker's answer for one dead letter."""
         if error is None:
             self._delivered += 1
-            self._error = None
+            self._error, self._heard_s = None, time.monotonic()
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE and (limit is None or limit > _LEAST_BYTES):
             self._again.append((letter, SHORTENED_BYTES if limit is None else limit // 4))
         elif error.code() in _REFUSED:
             self._refused = f"the broker refuses it: {error.str()}"
         else:
-            self._error = error.str()
+            if error.code() not in _PURGED:
+                self._error = error.str()
             self._again.append((letter, limit))
 
     def _on_error(self, error: KafkaError) -> None:

@@ -77,6 +77,7 @@ class Told:
         self.troubles: list[str] = []
         self.passed: list[tuple[Place, int, int]] = []
         self.reports: dict[str, LaneReport] = {}
+        self.renewals: list[str] = []
 
     def reachable(self) -> None:
         self.answers += 1
@@ -96,6 +97,9 @@ class Told:
 
     def trouble(self, lane: str, why: str) -> None:
         self.troubles.append(f"{lane}: {why}")
+
+    def renewed(self, lane: str) -> None:
+        self.renewals.append(lane)
 
     def passed_over(self, lane: str, place: Place, first: int, last: int) -> None:
         assert lane
@@ -135,6 +139,7 @@ class Job:
         idle_grace_us: int = 0,
         idle_grace_appended_us: int = 0,
         discover_us: int = SECOND_US // 20,
+        lost_us: int = MINUTE_US,
     ) -> None:
         self.clock = Clock()
         self.told = told or Told()
@@ -156,6 +161,7 @@ class Job:
             told=told_of_topics or self.told,
             logger=logger,
             begin_at_us=begin_at_us,
+            lost_s=lost_us / SECOND_US,
         )
         self.source = KafkaInput(
             properties=properties,
@@ -168,6 +174,7 @@ class Job:
             idle_grace_us=idle_grace_us,
             idle_grace_appended_us=idle_grace_appended_us,
             discover_us=discover_us,
+            lost_us=lost_us,
             now=self.clock,
             watch=self.told,
             logger=logger,

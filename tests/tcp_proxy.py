@@ -5,6 +5,7 @@ import random
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,8 @@ _PIECE = 65_536
 _END_S = 15.0
 #: Below the range from which the system takes ports for outgoing connections: what stops can start again on its port.
 _PORTS = range(20_000, 32_000)
+#: What one direction of a connection does with each piece that comes.
+Change = Callable[[bytes], bytes]
 #: Linger for 0 s: a socket closes with a reset.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -36,6 +39,7 @@ class TcpProxy:
         target: as above; may be changed for the connections to come.
         delay_s: goes before every piece (64 KiB at most) that passes, in both directions, from the next piece on.
         bytes_per_s: the rate of each direction of each connection, from the next piece on; None without limit.
+        changes: asked for each connection to come: what becomes of what is asked, and of what is answered.
         port: where it listens, at 127.0.0.1; the same for as long as it lives.
         accepted: how many connections there have been.
     """
@@ -44,6 +48,7 @@ class TcpProxy:
         self.target = target
         self.delay_s = 0.0
         self.bytes_per_s: float | None = None
+        self.changes: Callable[[], tuple[Change, Change]] = lambda: (bytes, bytes)
         self.accepted = 0
         self.port = free_port()
         self._reserved = _bound(self.port)  # holds the port while nobody listens
@@ -151,9 +156,11 @@ class TcpProxy:
             return None
 
     def _carry(self, connection: "_Connection") -> None:
-        back = threading.Thread(target=connection.pass_on, args=(connection.far, connection.near), daemon=True)
+        asked, answered = self.changes()
+        arguments = (connection.far, connection.near, answered)
+        back = threading.Thread(target=connection.pass_on, args=arguments, daemon=True)
         back.start()
-        connection.pass_on(connection.near, connection.far)
+        connection.pass_on(connection.near, connection.far, asked)
         back.join()
         with self._lock:
             self._connections.discard(connection)
@@ -171,9 +178,10 @@ class _Connection:
             one.settimeout(None)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def pass_on(self, source: socket.socket, sink: socket.socket, change: Change) -> None:
         try:
-            while piece := source.recv(_PIECE):
+            while came := source.recv(_PIECE):
+                piece = change(came)
                 if not self._proxy.wait_to_pass(len(piece), self._ended):
                     return
                 sink.sendall(piece)

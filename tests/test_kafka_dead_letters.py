@@ -46,6 +46,10 @@ class Watch:
         self.sent = 0
         self.waits: list[tuple[int, str | None]] = []
         self._then = then
+        self.renewals = 0
+
+    def forwarding_anew(self) -> None:
+        self.renewals += 1
 
     def forwarded(self, count: int) -> None:
         self.sent += count

@@ -31,7 +31,7 @@ class Feed:
         self.queue = queue
         self.next_offset = offset
         self.asked_us = self.heard_us = asked_us
-        self.ended_us = 0
+        self.ended_us = self._alone_us = 0
         self.answered = False
         self.paused = False
 
@@ -41,6 +41,20 @@ class Feed:
         self.queue.read_to(offset, offset - 1)
         if not self.queue.buffered:
             self.queue.position, self.queue.offset = offset, offset - 1
+
+    def alone_for_us(self, now_us: int, *, is_alone: bool) -> int:
+        """For how long the broker has told others of it, and nothing to this lane."""
+        if not is_alone:
+            self._alone_us = 0
+        elif not self._alone_us:
+            self._alone_us = now_us
+        return now_us - self._alone_us if self._alone_us else 0
+
+    def begin_anew(self, now_us: int) -> None:
+        """A new client reads it from `next_offset` on."""
+        self.asked_us = self.heard_us = now_us
+        self._alone_us = 0
+        self.answered = self.paused = False
 
     def partition(self, offset: int | None = None) -> TopicPartition:
         """As the client library names it."""
@@ -71,6 +85,9 @@ class LaneWatch(Protocol):
 
     def trouble(self, lane: str, why: str) -> None:
         """The client library reports what it will get over by itself."""
+
+    def renewed(self, lane: str) -> None:
+        """Its client had no answer for long, and was made anew."""
 
     def passed_over(self, lane: str, place: Place, first: int, last: int) -> None:
         """Messages that had expired were passed over, as the settings say."""

@@ -41,6 +41,7 @@ from dataflows.kafka.feeds import (
 )
 from dataflows.kafka.messages import by_place, claims_us, values_of
 from dataflows.kafka.pieces import Pieces
+from dataflows.kafka.renewal import LOST_S, let_go
 from dataflows.kafka.topics import Begin, Listing, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
 from operators.lane_state import LaneState, Merged, PartitionState, Reads, TimeRules
@@ -61,7 +62,10 @@ _SILENT_US = 10 * SECOND_US
 
 
 class KafkaInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What lanes read, and how; the same in every process. `now` is the wall clock."""
+    """What lanes read, and how; the same in every process. `now` is the wall clock.
+
+    `lost_us`: a lane that the broker does not answer for so long, while it answers others, gets a new client.
+    """
 
     properties: Properties
     topics: tuple[str, ...]
@@ -73,6 +77,7 @@ class KafkaInput(msgspec.Struct, frozen=True, kw_only=True):
     idle_grace_us: int
     idle_grace_appended_us: int
     discover_us: int
+    lost_us: int = int(LOST_S * SECOND_US)
     now: Clock
     watch: LaneWatch
     logger: Logger
@@ -118,7 +123,7 @@ class KafkaLane:
         self._feeds: dict[Place, Feed] = {}
         self._by_queue: dict[int, Feed] = {}
         self._decoder = EventDecoder()
-        self._consumer = Consumer(source.properties | {"error_cb": self._on_error}, logger=source.logger)
+        self._consumer = self._made_consumer()
         self._listed_us = 0
         self._any_topic = False
         self._away: list[Place] = []
@@ -127,6 +132,9 @@ class KafkaLane:
         self._dead: list[DeadLetter] = []
         self._reported_us = 0
         self._drained_us = 0  # when all that the client library had was taken
+
+    def _made_consumer(self) -> Consumer:
+        return Consumer(self._source.properties | {"error_cb": self._on_error}, logger=self._source.logger)
 
     def next(self) -> Merged | None:
         """Take what has come, and release what that allows."""
@@ -192,7 +200,7 @@ class KafkaLane:
         ends = {feed.place: self._consumer.get_watermark_offsets(feed.partition(), cached=True)[1] for feed in feeds}
         report = LaneReport(self._name, now_us, feeds, holding, ends)
         self._source.watch.lane_state(report)
-        self._check_ends(report)
+        self._check_silent(report)
 
     # --- partitions ---------------------------------------------------------------------------------------------------
 
@@ -323,23 +331,38 @@ class KafkaLane:
         if feed.paused:
             self._consumer.pause([feed.partition()])
 
-    def _check_ends(self, report: LaneReport) -> None:
-        """Some brokers say nothing at all to one who stands beyond the end of the log.
+    def _check_silent(self, report: LaneReport) -> None:
+        """Of what the broker says nothing to this lane it is asked elsewhere, and not waited for.
 
-        A fetch says where the log ended before it was read, so messages that come with it may lie beyond that: what
-        the last one said is no proof. Nor is it one that nothing was said, where nobody took what had come, or the
-        broker is away. So it is asked again, elsewhere, and not waited for.
+        Some brokers say nothing at all to one who stands beyond the end of the log. A fetch says where the log ended
+        before it was read, so messages that come with it may lie beyond that: what the last one said is no proof. Nor
+        is it one that nothing was said, where nobody took what had come, or the broker is away. Where it goes on
+        answering elsewhere, and not here, the lane's client has lost it, and gets a successor.
 
         Raises:
             SourceError: the log ends before where the job stands.
         """
+        is_lost = False
         for feed in report.feeds:
-            end, since_us = report.ends[feed.place], max(feed.asked_us, feed.heard_us) + _SILENT_US
+            since_us = max(feed.asked_us, feed.heard_us) + _SILENT_US
             silent = not feed.answered and not feed.paused and self._drained_us > since_us
-            if silent and 0 <= end < feed.next_offset:
-                asked = self._topics.end_of(feed.place, since_us)
-                if asked is not None and asked < feed.next_offset:
-                    raise SourceError(beyond(name_of(feed.place), feed.next_offset, end))
+            asked, end = self._topics.end_of(feed.place, since_us) if silent else None, report.ends[feed.place]
+            if asked is not None and asked < feed.next_offset and 0 <= end < feed.next_offset:
+                raise SourceError(beyond(name_of(feed.place), feed.next_offset, end))
+            alone_us = feed.alone_for_us(report.now_us, is_alone=asked is not None)
+            is_lost = is_lost or alone_us > self._source.lost_us
+        if is_lost:
+            self._begin_all_anew(report.now_us)
+
+    def _begin_all_anew(self, now_us: int) -> None:
+        """Go on by a new client, from where the lane stands: what the old one had and did not give is read again."""
+        let_go(self._consumer)
+        self._consumer = self._made_consumer()
+        feeds = list(self._feeds.values())
+        self._consumer.incremental_assign([feed.partition(feed.next_offset) for feed in feeds])
+        for feed in feeds:
+            feed.begin_anew(now_us)
+        self._source.watch.renewed(self._name)
 
     # --- flow ---------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import ConfigResource as Resource  # type: ignore[attr-defined] # its own name for it
 
 from dataflows.kafka.client import Properties
+from dataflows.kafka.renewal import LOST_S, let_go
 from schemas.durations import SECOND_US
 
 #: An answer that takes longer than this is none.
@@ -49,6 +50,9 @@ class Told(Protocol):
 
     def unreachable(self, why: str) -> None:
         """It doesn't; the job waits."""
+
+    def renewed(self, lane: str) -> None:
+        """A client that had no answer for long was made anew: a lane's, or the one that lists the topics ("")."""
 
     def missing(self, topics: Iterable[str], hidden: Iterable[str]) -> None:
         """Topics that are not there; empty when all are. Of those `hidden` the broker does not say whether they are."""
@@ -99,6 +103,7 @@ class TopicWatch:
         every_s: how often to look.
         now: the wall clock in microseconds.
         begin_at_us: the time that `timestamp` means.
+        lost_s: clients that had no answer for so long are made anew.
 
     Attributes:
         listing: the newest answer, None before the first.
@@ -114,18 +119,17 @@ class TopicWatch:
         told: Told,
         logger: Logger,
         begin_at_us: int | None = None,
+        lost_s: float = LOST_S,
     ) -> None:
         self.listing: Listing | None = None
         self._topics = list(dict.fromkeys(topics))
         self._every_s, self._now, self._told = every_s, now, told
         self._begin_at_us = begin_at_us
+        self._properties, self._logger, self._lost_s = properties, logger, lost_s
         self._trouble = Trouble()
-        callbacks = {"on_commit": self._answered, "error_cb": self._trouble}
-        self._consumer = Consumer({**properties, **callbacks}, logger=logger)
-        # It logs nothing (nobody takes that from it), and leaves out those properties that are none of its own.
-        self._admin = AdminClient(
-            {**{name: properties[name] for name in properties if name != "debug"}, "log_level": 0}
-        )
+        self._consumer, self._admin = self._made_consumer(), self._made_admin()
+        self._using = threading.Lock()  # what lanes ask is asked of a consumer that is not let go of meanwhile
+        self._heard_s = self._described_s = time.monotonic()
         self._offsets: dict[Place, int] = {}
         self._under_way: dict[Place, int] | None = None
         self._wanted: dict[Place, Begin] = {}
@@ -137,6 +141,15 @@ class TopicWatch:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="topics", daemon=True)
         self._thread.start()
+
+    def _made_consumer(self) -> Consumer:
+        callbacks = {"on_commit": self._answered, "error_cb": self._trouble}
+        return Consumer({**self._properties, **callbacks}, logger=self._logger)
+
+    def _made_admin(self) -> AdminClient:
+        """It logs nothing (nobody takes that from it), and leaves out those properties that are none of its own."""
+        known = {name: value for name, value in self._properties.items() if name != "debug"}
+        return AdminClient({**known, "log_level": 0})
 
     def begin_of(self, place: Place, begin: Begin) -> int | None:
         """The offset at which (topic, partition) is to be begun; None while the broker is being asked."""
@@ -169,10 +182,11 @@ class TopicWatch:
 
     def range_of(self, place: Place) -> tuple[int, int] | None:
         """The first offset in the log and the one after the last; None when the broker does not say. Waits."""
-        try:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_S)
-        except KafkaException:
-            return None
+        with self._using:
+            try:
+                low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_S)
+            except KafkaException:
+                return None
         return low, high
 
     def close(self) -> None:
@@ -194,18 +208,32 @@ class TopicWatch:
                 self._consumer.poll(0)  # what was the matter before is over
                 self._trouble.clear()
                 self._told.reachable()
-                answers = True
+                answers, self._heard_s = True, time.monotonic()
                 self._commit()
             except KafkaException as error:
                 self._consumer.poll(0)  # the library says why
                 self._told.unreachable(self._trouble.words_of(error))
                 answers = False
                 wait_s = min(_RETRY_S, self._every_s)
+                if time.monotonic() - self._heard_s > self._lost_s:
+                    self._begin_anew()
             self._wake.wait(wait_s)
             self._wake.clear()
         if answers:
             self._commit()  # what the last snapshot has made known
         self._consumer.close()
+
+    def _begin_anew(self) -> None:
+        """Ask by new clients; what the old one was to commit is committed by the next."""
+        with self._using:
+            let_go(self._consumer)
+            self._consumer, self._admin = self._made_consumer(), self._made_admin()
+        if self._under_way is not None:
+            with self._lock:
+                self._offsets = self._under_way | self._offsets
+            self._under_way = None
+        self._heard_s = self._described_s = time.monotonic()
+        self._told.renewed("")
 
     def _list(self) -> None:
         asked_us = self._now()
@@ -225,7 +253,7 @@ class TopicWatch:
 
     def _described(self) -> tuple[dict[str, str], list[str]]:
         """The topics' ids, where the broker is not too old to have any, and the topics that it does not let us see."""
-        ids, hidden = dict[str, str](), list[str]()
+        ids, hidden, lost = dict[str, str](), list[str](), False
         asked = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_ANSWER_S)
         for topic, answer in asked.items():
             try:
@@ -233,9 +261,15 @@ class TopicWatch:
             except KafkaException as error:  # there is none, mostly; what else is the matter shows where it is listed
                 if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                     hidden.append(topic)
+                lost = lost or error.args[0].code() in _UNANSWERED
                 continue
             if found != _NO_ID:
                 ids[topic] = found
+        if not lost:
+            self._described_s = time.monotonic()
+        elif time.monotonic() - self._described_s > self._lost_s:  # the consumer has an answer: it is this client
+            self._admin, self._described_s = self._made_admin(), time.monotonic()
+            self._told.renewed("")
         return ids, hidden
 
     def _appended(self, topics: Iterable[str]) -> frozenset[str]:
@@ -324,6 +358,8 @@ class TopicWatch:
         return int(low if begin == "earliest" else high)
 
 
+#: What is said of a request that was not answered.
+_UNANSWERED = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}  # noqa: SLF001 - the library's own names for its local errors
 #: Errors after which waiting can help: what they are about comes into being or comes back.
 _PASSING = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
