@@ -7,17 +7,15 @@ questions are not asked one by one: as nothing changes between two events, what 
 
 from collections.abc import Iterator
 
-import msgspec
-
 from operators.case_passes import parts_of
-from operators.case_state import Case, CaseDue, LoneCase, PassKey
+from operators.case_record import ENDED, ENDED_FORM, NONE_US, OPEN_FORM, due_at, due_of, packed, unpacked
+from operators.case_state import Case, PassKey
 from operators.case_timers import CaseTimers
 from operators.process_map import CaseRule
 from operators.resting import Resting
 from schemas.durations import END_OF_TIME_US
 
 _NO_PASS: PassKey = -1
-_decode_due = msgspec.msgpack.Decoder(CaseDue).decode
 
 
 class CaseKind:
@@ -26,7 +24,8 @@ class CaseKind:
     Args:
         rule: how long they are remembered.
         visible: passes through handoffs below this index keep a case open.
-        is_lone: there is but one handoff for these cases, so that most are nothing but one pass (`LoneCase`).
+        is_lone: there is but one handoff for these cases, so that most are nothing but one pass, and kept as a record
+            of bytes from the beginning (operators/case_record.py).
 
     Memory: a record a case, packed while it rests (see `Resting`), and one entry of `CaseTimers`, seldom two.
     """
@@ -37,8 +36,7 @@ class CaseKind:
         self._abandon_us = int(rule.abandon_after)
         self._again_us = max(self.retention_us, 1)
         self._visible = visible
-        decode = msgspec.msgpack.Decoder[Case | LoneCase](Case | LoneCase).decode
-        self.cases: Resting[Case | LoneCase] = Resting(msgspec.msgpack.Encoder().encode, decode)
+        self.cases: Resting[Case] = Resting(packed, unpacked)
         self.timers = CaseTimers()
 
     def begin(self, case_id: str, arrival_us: int) -> Case:
@@ -47,13 +45,13 @@ class CaseKind:
         self.cases.put(case_id, case)
         return case
 
-    def arrived(self, case_id: str, case: Case | LoneCase, arrival_us: int) -> None:
+    def arrived(self, case_id: str, case: Case, arrival_us: int) -> None:
         """An event has come, and all that it sets is set: the case can be over `retention` from now."""
         case.last_arrival_us = arrival_us
         if case.due_us > arrival_us + self.retention_us:
             self.look_at(case_id, case, arrival_us + self.retention_us)
 
-    def look_at(self, case_id: str, case: Case | LoneCase, at: int) -> None:
+    def look_at(self, case_id: str, case: Case, at: int) -> None:
         """Look at the case when time has passed `at`, or before."""
         if at < case.due_us:
             case.due_us = at
@@ -95,46 +93,51 @@ class CaseKind:
             over_us = max(over_us, open_until)
         return at, found, max(case.expiry_us, over_us)
 
-    def due(self, before_us: int) -> Iterator[tuple[str, Case | LoneCase]]:
+    def due(self, before_us: int) -> Iterator[tuple[str, Case]]:
         """Time has come to `before_us`: the cases that something may run out of, or that are to be let go.
 
-        A lone case that has ended is looked at later, or let go, right here: what `outlook` and `CaseRules.run_out`
-        say, for what happens to nearly all of them.
+        A case that is but one pass, and of which nothing runs out, is looked at later, or let go, right here: what
+        `outlook` and `CaseRules.run_out` say, for what happens to nearly all of them.
         """
-        cases, retention_us, add = self.cases, self.retention_us, self.timers.add
-        young, get, drop = cases.young, cases.get, cases.drop
+        cases, add, at_rest = self.cases, self.timers.add, self.cases.at_rest
+        young, get = cases.young, cases.get
         for at, case_id in self.timers.before(before_us):
+            record = at_rest(case_id)  # those among the young have none
+            if record and record[0] <= ENDED:
+                if due_of(record) != at:
+                    continue
+                moment = self._moment(record)
+                if moment >= before_us:
+                    cases.keep_at_rest(case_id, due_at(record, moment))
+                    add(moment, case_id)
+                    continue
+                if record[0] == ENDED:
+                    cases.drop(case_id)
+                    continue
             case = young.get(case_id) or get(case_id)
-            if case is None or case.due_us != at:
-                continue
-            if not isinstance(case, LoneCase) or case.end_us is None:
+            if case is not None and case.due_us == at:
                 yield case_id, case
-                continue
-            moment = max(case.last_arrival_us + retention_us, case.expiry_us)
-            if moment >= before_us:
-                case.due_us = moment
-                add(moment, case_id)
-            else:
-                drop(case_id)
 
-    def pass_by(self, case_id: str, case: LoneCase, before_us: int) -> bool:
-        """Time has come to `before_us`: look at an open lone case later; False where something runs out before it."""
-        last_us, deadline_us = case.last_arrival_us, case.deadline_us
-        over_us = max(last_us + self.retention_us, max(last_us, deadline_us or 0) + self._abandon_us)
-        moment = min(deadline_us or END_OF_TIME_US, max(case.expiry_us, over_us))
-        if moment < before_us:
-            return False
-        case.due_us = moment
-        self.timers.add(moment, case_id)
-        return True
+    def _moment(self, record: bytes) -> int:
+        """When a case of one pass has to be looked at, if nothing changes; one that has ended is over then."""
+        expiry_us: int
+        last_us: int
+        deadline_us: int
+        if record[0] == ENDED:
+            _, _, _, _, expiry_us, last_us, *_ = ENDED_FORM.unpack_from(record)
+            return max(last_us + self.retention_us, expiry_us)
+        _, _, _, _, expiry_us, last_us, _, deadline_us, _, _ = OPEN_FORM.unpack_from(record)
+        open_until = last_us if deadline_us == NONE_US else max(last_us, deadline_us)
+        over_us = max(expiry_us, last_us + self.retention_us, max(0, open_until) + self._abandon_us)
+        return over_us if deadline_us == NONE_US else min(deadline_us, over_us)
 
     def restore(self, kept: dict[str, bytes]) -> None:
         """Take over packed cases; only when they are due is read of them."""
         self.cases.restore(kept)
         self.timers = CaseTimers()
         add = self.timers.add
-        for case_id, packed in kept.items():
-            add(_decode_due(packed).due_us, case_id)
+        for case_id, record in kept.items():
+            add(due_of(record), case_id)
 
 
 def _order(case: Case, key: PassKey) -> tuple[bool, int, str]:

@@ -1,14 +1,16 @@
-"""Cases with one pass and nothing else, where a kind of case has but one handoff: begun, ended and forgotten in one go.
+"""Cases with one pass and nothing else, where a kind of case has but one handoff: begun and ended in one go.
 
-What is done here is what `operators/case_straight.py` and `CaseKind` do for any case, on one small record instead of a
-case with its lists; whatever is more than that makes a `Case` of it first. tests/test_handoff_straight.py holds one
-against the other.
+What is done here is what `operators/case_straight.py` and `CaseKind` do for any case, on one small record of bytes
+(operators/case_record.py) instead of a case with its lists; whatever is more than that makes a `Case` of it first.
+tests/test_handoff_straight.py holds one against the other.
 """
 
+from functools import partial
+
 from operators.case_kind import CaseKind
-from operators.case_passes import place_of
+from operators.case_record import ENDED, ENDED_FORM, MOST_BYTES, NONE_US, OPEN, OPEN_FORM, OPEN_SIZE
 from operators.case_rules import CaseRules
-from operators.case_state import Case, LoneCase, PassKey, PassRecord, Status
+from operators.case_state import Status
 from operators.case_steps import CaseSteps, Lone, Step
 from operators.findings import AHEAD_US, BEHIND_US
 from operators.handoff_changes import NEVER_US
@@ -17,23 +19,6 @@ from schemas.events import EventBase
 from schemas.rows import HandoffPass
 
 _OPEN, _DONE = Status.OPEN, Status.DONE
-
-
-def unfolded(case: LoneCase) -> Case:
-    """The same as a case of which anything can be said."""
-    ids, scopes = [""], [""]
-    record = PassRecord(
-        case.start_us,
-        case.end_us,
-        place_of(ids, case.start_id),
-        place_of(ids, case.end_id),
-        place_of(scopes, case.start_scope),
-        place_of(scopes, case.end_scope),
-        case.deadline_us,
-        case.version,
-    )
-    passes: dict[PassKey, PassRecord] = {case.entry: record}
-    return Case(case.due_us, case.expiry_us, case.last_arrival_us, ids, scopes, passes, case.began)
 
 
 def lone(plan: CaseSteps, kind: CaseKind, rules: CaseRules) -> Lone | None:
@@ -52,41 +37,28 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> 
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
     name, scope_by, after_us, retention_us = handoff.name, handoff.scope, handoff.deadline, kind.retention_us
     cases, changes, tell = kind.cases, rules.changes, rules.out.append
+    at_rest, keep = cases.at_rest, cases.keep_at_rest
     places, behind_us, least_us = changes.places(entry), min(changes.correctable_us, BEHIND_US), -AHEAD_US
+    form = partial(OPEN_FORM.pack, OPEN, begins, entry)
 
     def begin(case_id: str, event: EventBase, occurred_us: int, arrival_us: int) -> bool:
-        if not least_us <= arrival_us - occurred_us <= behind_us or case_id in cases:
+        if not least_us <= arrival_us - occurred_us <= behind_us or case_id in cases.young or at_rest(case_id) != b"":
             return False
         due_us = expiry_us = arrival_us + retention_us
-        deadline_us: int | None = None
+        deadline_us, carried_us = None, NONE_US
         if after_us is not None:
-            deadline_us = occurred_us + after_us
+            deadline_us = carried_us = occurred_us + after_us
             if deadline_us < arrival_us:
                 return False
             due_us = min(due_us, deadline_us)
         scope = getattr(event, scope_field) if scope_field else None
         scope = "" if scope is None else str(scope)
-        series, keys, times = places.get(scope) or changes.place(entry, scope)
-        scope = series[1]  # one text for all cases of a scope
+        id_text, scope_text = event.event_id.encode(), scope.encode()
+        if len(scope_text) > MOST_BYTES:
+            return False
         version = arrival_us if arrival_us > 0 else 1
-        cases.put(
-            case_id,
-            LoneCase(
-                due_us,
-                expiry_us,
-                arrival_us,
-                entry,
-                occurred_us,
-                None,
-                event.event_id,
-                "",
-                scope,
-                "",
-                deadline_us,
-                version,
-                begins,
-            ),
-        )
+        head = form(due_us, expiry_us, arrival_us, occurred_us, carried_us, len(id_text), len(scope_text))
+        keep(case_id, head + id_text + scope_text)
         kind.timers.add(due_us, case_id)
         rules.open_passes += 1
         tell(
@@ -105,6 +77,7 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> 
                 version,
             )
         )
+        series, keys, times = places.get(scope) or changes.place(entry, scope)
         keys.append(series)
         times += (arrival_us, occurred_us, NEVER_US, NEVER_US if deadline_us is None else deadline_us, 0)
         return True
@@ -115,33 +88,53 @@ def _starting(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> 
 def _ending(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> Lone:
     """End the pass in time, in the scope that it has."""
     handoff, entry, scope_field = step.handoff, step.entry, step.scope_field
-    name, scope_by = handoff.name, handoff.scope
+    name, scope_by, retention_us = handoff.name, handoff.scope, kind.retention_us
     cases, changes, tell = kind.cases, rules.changes, rules.out.append
+    at_rest, keep = cases.at_rest, cases.keep_at_rest
     places, correctable_us = changes.places(entry), changes.correctable_us
+    numbers_of, form = OPEN_FORM.unpack_from, partial(ENDED_FORM.pack, ENDED)
 
     def end(case_id: str, event: EventBase, occurred_us: int, arrival_us: int) -> bool:
-        case = cases.young.get(case_id) or cases.get(case_id)
-        if not isinstance(case, LoneCase) or case.end_us is not None or occurred_us < arrival_us - correctable_us:
+        record = at_rest(case_id)  # those among the young have none
+        if not record or record[0] != OPEN:
             return False
-        start_us, deadline_us = case.start_us, case.deadline_us
-        if case.due_us < arrival_us or case.expiry_us < arrival_us:
+        _, began, place, due_us, expiry_us, begun_us, start_us, due_by_us, id_bytes, scope_bytes = numbers_of(record)
+        if due_us < arrival_us or expiry_us < arrival_us or not start_us <= occurred_us >= arrival_us - correctable_us:
             return False
-        if occurred_us < start_us or (deadline_us is not None and occurred_us > deadline_us):
+        deadline_us = None if due_by_us == NONE_US else due_by_us
+        if deadline_us is not None and occurred_us > deadline_us:
             return False
-        scope = case.start_scope
         ended_in = getattr(event, scope_field) if scope_field else None
-        if ended_in is not None and ended_in != scope:
-            ended_in = str(ended_in)
-            if ended_in and not scope:
-                return False
-            case.end_scope = ended_in
-        elif ended_in is not None:
-            case.end_scope = scope
-        version = case.version + 1 if case.version >= arrival_us else arrival_us
-        case.end_us, case.end_id, case.version, case.last_arrival_us = occurred_us, event.event_id, version, arrival_us
-        if begins:
-            case.began = True
-        kind.arrived(case_id, case, arrival_us)
+        ended_text = b"" if ended_in is None else str(ended_in).encode()
+        scope_text = record[OPEN_SIZE + id_bytes :]
+        if ended_text == scope_text and ended_in is not None:
+            scope = str(ended_in)
+        elif len(ended_text) > (MOST_BYTES if scope_text else 0):
+            return False
+        else:
+            scope = scope_text.decode()
+        known = begun_us if begun_us > 0 else 1
+        version = known + 1 if known >= arrival_us else arrival_us
+        if due_us > arrival_us + retention_us:  # as `CaseKind.arrived`
+            due_us = arrival_us + retention_us
+            kind.timers.add(due_us, case_id)
+        id_text = event.event_id.encode()
+        head = form(
+            began or begins,
+            place,
+            due_us,
+            expiry_us,
+            arrival_us,
+            start_us,
+            due_by_us,
+            occurred_us,
+            version,
+            id_bytes,
+            scope_bytes,
+            len(id_text),
+            len(ended_text),
+        )
+        keep(case_id, head + record[OPEN_SIZE:] + id_text + ended_text)
         rules.open_passes -= 1
         tell(
             HandoffPass(
@@ -159,9 +152,9 @@ def _ending(step: Step, kind: CaseKind, rules: CaseRules, *, begins: bool) -> Lo
                 version,
             )
         )
-        series, keys, times = places.get(scope) or changes.place(entry, scope)
+        series, keys, moments = places.get(scope) or changes.place(entry, scope)
         keys.append(series)
-        times += (arrival_us, start_us, occurred_us, NEVER_US if deadline_us is None else deadline_us, 1)
+        moments += (arrival_us, start_us, occurred_us, NEVER_US if deadline_us is None else deadline_us, 1)
         return True
 
     return end

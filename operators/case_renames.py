@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from operators.case_lone import unfolded
 from operators.case_passes import parts_of
-from operators.case_state import Case, LoneCase, PassKey
+from operators.case_record import packed, unpacked
+from operators.case_state import PassKey
 from operators.process_map import Forbidden, Handoff
 
 
@@ -35,18 +35,13 @@ def renamed(kept: Mapping[str, bytes], old: Names, new: Names) -> dict[str, byte
         {place: now.index(name) for place, name in enumerate(was) if name in now}
         for was, now in ((old.handoffs, new.handoffs), (old.rules, new.rules), (old.times, new.times))
     )
-    decode, encode = msgspec.msgpack.Decoder[Case | LoneCase](Case | LoneCase).decode, msgspec.msgpack.Encoder().encode
     out: dict[str, bytes] = {}
-    for case_id, packed in kept.items():
-        case = decode(packed)
-        if isinstance(case, LoneCase):
-            case = unfolded(case)
-        case.passes = {
-            _moved(key, handoffs): record for key, record in case.passes.items() if parts_of(key)[0] in handoffs
-        }
+    for case_id, record in kept.items():
+        case = unpacked(record)
+        case.passes = {_moved(key, handoffs): one for key, one in case.passes.items() if parts_of(key)[0] in handoffs}
         case.marks = {rules[place]: mark for place, mark in (case.marks or {}).items() if place in rules}
         case.times = {_moved(key, times): said for key, said in (case.times or {}).items() if parts_of(key)[0] in times}
-        out[case_id] = encode(case)
+        out[case_id] = packed(case)
     return out
 
 

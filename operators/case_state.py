@@ -245,9 +245,9 @@ class Case(msgspec.Struct, array_like=True, gc=False, tag=0):
 
 
 class LoneCase(msgspec.Struct, array_like=True, gc=False, tag=1):
-    """A case that is nothing but one pass, open or ended in time, of the only handoff of its kind: half of the memory.
+    """A case that is nothing but one pass, open or ended in time, of the only handoff of its kind.
 
-    `unfolded` (operators/case_lone.py) makes a `Case` of it as soon as there is more to say.
+    States up to version 6 have it so; it is kept as operators/case_record.py says now.
     """
 
     due_us: int
@@ -265,18 +265,11 @@ class LoneCase(msgspec.Struct, array_like=True, gc=False, tag=1):
     began: bool
 
 
-class CaseDue(msgspec.Struct, array_like=True, gc=False):
-    """The first field of a `Case` or a `LoneCase`, behind what tells them apart."""
-
-    tag: int
-    due_us: int
-
-
 class HandoffState(msgspec.Struct, frozen=True, array_like=True):
     """Snapshot of a `HandoffTracker`.
 
     Records name handoffs, rules and carried times by their place in these lists, so that a changed process map can be
-    resumed. `cases`: kind of case → id → `Case`, packed.
+    resumed. `cases`: kind of case → id → its record (operators/case_record.py).
     """
 
     version: int

@@ -62,7 +62,7 @@ class CaseSteps(msgspec.Struct, frozen=True, gc=False):
 Straight: TypeAlias = Callable[[str, Case, EventBase, int, int], bool]
 
 
-#: Takes the id of a case that may be a `LoneCase`, an event, its event time and its arrival; whether all is done.
+#: Takes the id of a case that may be but one pass, an event, its event time and its arrival; whether all is done.
 Lone: TypeAlias = Callable[[str, EventBase, int, int], bool]
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from operators.case_kind import CaseKind
-from operators.case_lone import lone, unfolded
+from operators.case_lone import lone
 from operators.case_passes import parts_of
 from operators.case_plan import compile_plans
 from operators.case_renames import Names, renamed
 from operators.case_rules import CaseRules
-from operators.case_state import Case, HandoffState, LoneCase
+from operators.case_state import Case, HandoffState
 from operators.case_steps import CaseSteps, EventSteps, TypeSteps, compile_steps
 from operators.case_straight import straight
 from operators.findings import Output
@@ -61,13 +61,13 @@ class HandoffTracker:
     Cases know nothing of each other: what runs out of a case is found before its next event, and of all others at
     the end of `update`, so outputs are not in order of time.
 
-    Memory: one record for each open case (450 bytes with its id and timer where it is one pass in all), dropped
+    Memory: one record for each open case (230 bytes with its id and timer where it is one pass in all), dropped
     `retention` after its last event once all its passes are over, or `abandon_after` its last event and deadlines if
     they never are (its backlog ends then). Where there are many of a kind, what has had no event for 15 to 30 minutes
     is packed. Cost: O(handoffs of the event's type) per event, O(passes of the case) when something runs out.
     """
 
-    VERSION = 6
+    VERSION = 7
 
     def __init__(
         self, process: ProcessMap, owns: Callable[[str], bool] = _owns_all, changes: PassChanges | None = None
@@ -160,8 +160,6 @@ class HandoffTracker:
         kind, rules, arrival_us = self._kinds[plan.kind], self._rules, arrived.arrival_us
         cases = kind.cases
         case = cases.young.get(case_id) or cases.get(case_id)
-        if isinstance(case, LoneCase):
-            case = cases.young[case_id] = unfolded(case)
         if case is not None and case.due_us < arrival_us:
             case = rules.run_out(kind, case_id, case, arrival_us)
         if case is None:
@@ -201,11 +199,7 @@ class HandoffTracker:
         run_out = self._rules.run_out
         for kind in self._kinds.values():
             for case_id, case in kind.due(before_us):
-                if not isinstance(case, LoneCase):
-                    run_out(kind, case_id, case, before_us)
-                elif not kind.pass_by(case_id, case, before_us):
-                    full = kind.cases.young[case_id] = unfolded(case)
-                    run_out(kind, case_id, full, before_us)
+                run_out(kind, case_id, case, before_us)
 
     # --- state ----------------------------------------------------------------------------------------------
 
@@ -218,9 +212,9 @@ class HandoffTracker:
         """The cases of a kind, by id, unpacked; for looking at, not for the hot path."""
         cases = self._kinds[kind].cases
         for case_id in list(cases):
-            case = cases.get(case_id)
+            case = cases.peek(case_id)
             assert case is not None
-            yield case_id, unfolded(case) if isinstance(case, LoneCase) else case
+            yield case_id, case
 
     def sizes(self) -> dict[str, int]:
         """Cases, passes whose end is awaited, and timers (with those that will be passed over)."""
@@ -242,8 +236,8 @@ class HandoffTracker:
         Raises:
             StateError: it is of another version.
         """
-        if state.version not in (4, 5, self.VERSION):
-            raise StateError(f"handoff state of version {state.version}; this code reads 4, 5 and {self.VERSION}")
+        if not 4 <= state.version <= self.VERSION:
+            raise StateError(f"handoff state of version {state.version}; this code reads 4 to {self.VERSION}")
         names = Names(self._names.handoffs_of(state.handoffs, state.version), state.rules, state.times)
         self._rules.open_passes = state.open_passes
         for name, kind in self._kinds.items():
