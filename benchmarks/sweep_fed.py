@@ -12,6 +12,7 @@ import msgspec
 from inputs import W1_MAP
 
 from dataflows.job import pipeline_settings
+from dataflows.process_maps import load_process_map
 from dataflows.settings import Settings
 from operators.dedup import Dedup
 from operators.group_state import SitePiece
@@ -33,6 +34,7 @@ _LANE = "lane-0000"
 OPERATORS = {
     "stock": "StockReconciler, per item",
     "handoffs": "HandoffTracker, per open case",
+    "orders": "HandoffTracker, default process map, per order that has gone its way and rests",
     "dedup": "Dedup, per id",
     "items": "item groups all in, per item with its three events' ids",
     "cases": "case groups all in, per open case with its event's id",
@@ -102,6 +104,26 @@ class _Operator(_Events):
 
     def snapshot(self) -> bytes:
         return msgspec.msgpack.encode(self._operator.snapshot())
+
+
+class _Orders(_Operator):
+    """Cases that rest soon: only those of the last one or two chunks are objects, as of the last half hour in a job."""
+
+    def __init__(self, tracker: HandoffTracker) -> None:
+        super().__init__(tracker)
+        self._tracker = tracker
+
+    def update(self, events: Sequence[Arrived]) -> int:
+        out = super().update(events)
+        began = time.process_time()
+        self._tracker.rest()
+        self.untimed_s += time.process_time() - began
+        return out
+
+    def pass_time(self, to_us: int) -> None:
+        super().pass_time(to_us)
+        for _ in range(2):
+            self._tracker.rest()
 
 
 class _Dedup(_Events):
@@ -229,6 +251,7 @@ def fed(operator: str, keys: int) -> Fed:
     made: dict[str, Callable[[], Fed]] = {
         "stock": lambda: _Operator(StockReconciler(pipeline.stock, pipeline.stock_windows)),
         "handoffs": lambda: _Operator(HandoffTracker(pipeline.process)),
+        "orders": lambda: _Orders(HandoffTracker(load_process_map("default"))),
         "dedup": lambda: _Dedup(Dedup(DAY_US, pipeline.dedup_max_ids)),
         "items": lambda: _Groups(ITEM, pipeline.item_groups, ("stock", "items"), pipeline),
         "cases": lambda: _Groups(CASE, pipeline.case_groups, ("handoffs", "cases"), pipeline),

@@ -4,8 +4,9 @@
 by a level from each of three systems, a case by its reservation, an id by its event. Then 10,000 events a minute come
 for ten minutes, on keys drawn at random, in each minute each key at most once, so that it is the same work with any
 number of keys: an event of an item changes one window, every second event of a case ends it. `whole` has KEYS items
-and as many open cases, and a mix as W1's: of ten events six levels, two reservations, two picks. But for that one,
-events are decoded from JSON outside of the timer; so is memory gathered into huge pages, as the job does it in a
+and as many open cases, and a mix as W1's: of ten events six levels, two reservations, two picks. `orders` have come as
+far as their invoice, and rest; what comes then is a repeated approval, which wakes one. But for `whole`, events are
+decoded from JSON outside of the timer; so is memory gathered into huge pages, as the job does it in a
 thirtieth of its time until all is (2.5 ms for 2 MiB, once).
 """
 
@@ -26,7 +27,7 @@ from stages import quiet_collector
 from sweep_fed import CHUNK, Fed, T, fed, texts
 
 from dataflows.huge_pages import HugePages
-from schemas.durations import MINUTE_US, Instant, rfc3339
+from schemas.durations import DAY_US, MINUTE_US, Instant, rfc3339
 
 SEED = 4
 MINUTES, A_MINUTE = 10, 10_000
@@ -130,6 +131,8 @@ def _messages(operator: str, keys: int, rng: random.Random) -> tuple[Iterator[by
         return known, levels(1_000_000, rng)
     if operator == "whole":
         return chain(all_levels(keys), open_cases(keys, START_US + MINUTE_US)), mixed(keys, rng)
+    if operator == "orders":
+        return all_orders(keys), approvals(keys, rng)
     return open_cases(keys), cases(keys, rng)
 
 
@@ -181,6 +184,49 @@ def mixed(keys: int, rng: random.Random) -> Iterator[list[bytes]]:
             else:
                 made.append(_picked(ends.chosen(), at))
         yield made
+
+
+def all_orders(keys: int) -> Iterator[bytes]:
+    """Each order's way, from its begin to its invoice; what goes on is that it is delivered, and paid."""
+    for order in range(keys):
+        begin = START_US + order * MINUTE_US // keys
+        yield from (_of_order(order, step, begin + step, *what) for step, what in enumerate(_way(order, begin)))
+
+
+def approvals(keys: int, rng: random.Random) -> Iterator[list[bytes]]:
+    """Minute after minute, approvals of different orders, all of which were approved before."""
+    for minute in count():
+        begin = START_US + (2 + minute) * MINUTE_US
+        yield [
+            _of_order(order, 100 + minute, begin + place * MINUTE_US // A_MINUTE, "order.approved", "oms", "")
+            for place, order in enumerate(rng.sample(range(keys), A_MINUTE))
+        ]
+
+
+def _way(order: int, begin_us: int) -> Iterator[tuple[str, str, str]]:
+    """Type, system and own fields of what comes for an order, but for its id."""
+    node, days = f'"node":"node-{order % NODES:04d}"', [rfc3339(begin_us + days * DAY_US) for days in range(4)]
+    lines = [f'{{"line_id":"{line}","sku":"sku-{order % 50_000:07d}","qty":1,"unit_price":"19.90"}}' for line in (1, 2)]
+    said = f'"currency":"EUR","total":"39.80","promised_at":"{days[3]}","dispatch_by":"{days[1]}"'
+    yield "order.created", "ecom", f'"customer_id":"c{order}",{said},"lines":[{",".join(lines)}]'
+    yield "order.approved", "oms", ""
+    yield "order.allocated", "oms", node
+    for line in (1, 2):
+        name, sku = f'"reservation_id":"r{order}-{line}","line_id":"{line}"', f'"sku":"sku-{order % 50_000:07d}"'
+        yield "reservation.created", "oms", f'{name},{sku},{node},"qty":1'
+    for task in ("pick", "pack"):
+        for what in ("queued", "completed"):
+            yield f"task.{what}", "wms", f'"task_id":"{task}-{order}","task_type":"{task}",{node}'
+    carrier = f'"shipment_id":"s{order}","carrier":"carrier-{order % 5}","expected_at":"{days[2]}"'
+    yield "shipment.dispatched", "tms", f"{carrier},{node}"
+    for posting in ("goods_issue", "invoice"):
+        name = f'"posting_id":"{posting}-{order}","posting_type":"{posting}","reference":"order-{order}"'
+        yield "posting.recorded", "erp", f'{name},"amount":"39.80","currency":"EUR"'
+
+
+def _of_order(order: int, step: int, at: int, kind: str, system: str, own: str) -> bytes:
+    mine = f'"order_id":"order-{order}"'
+    return _message(kind, f"e{order}-{step}", f"{system}-1", system, at, f"{mine},{own}" if own else mine)
 
 
 class _Open:

@@ -183,7 +183,7 @@ def costs_of(bench: Mapping[str, Any], sweep: Mapping[str, Any], snapshot: Mappi
         if count > 1
         for one in some
     ]
-    item, case, one_id = (_largest(sweep, operator) for operator in ("stock", "handoffs", "dedup"))
+    item, case, one_id = (_key(_largest(sweep, operator)) for operator in ("stock", "orders", "dedup"))
     an_epoch_s = statistics.median(snapshot["whole_lost_share"]) * Settings().engine.epoch.seconds
     whole_keys = sum(_largest(sweep, operator)["snapshot_bytes"] for operator in ("items", "cases"))
     its_bytes = snapshot["keys"] / 2 * whole_keys  # half of them are items, with the ids of their events
@@ -192,9 +192,9 @@ def costs_of(bench: Mapping[str, Any], sweep: Mapping[str, Any], snapshot: Mappi
         rows_a_message=max(one["out"] / one["messages"] for one in replays),
         groups_a_message=of["day.route"]["out"] / of["day.route"]["events"],
         sent_bytes=statistics.median(sent),
-        item=_key(item),
-        case=_key(case, of["day.snapshot_cases"]),
-        id=_key(one_id),
+        item=item,
+        case=case,
+        id=one_id,
         kept_ns=an_epoch_s / its_bytes * 1e9,
         scaling={count: busiest[1] / spent for count, spent in busiest.items()},
     )
@@ -208,13 +208,8 @@ def _largest(sweep: Mapping[str, Any], operator: str) -> Mapping[str, Any]:
     return found
 
 
-def _key(sweep: Mapping[str, Any], day: Mapping[str, Any] | None = None) -> KeyCost:
-    """The sweep's key, or a simulated day's, its memory in the same proportion to its snapshot."""
-    kept = sweep["snapshot_bytes"]
-    if day is None:
-        return KeyCost(sweep["resident_bytes"], kept)
-    real = day["out"] / day["events"]
-    return KeyCost(sweep["resident_bytes"] * real / kept, real)
+def _key(sweep: Mapping[str, Any]) -> KeyCost:
+    return KeyCost(sweep["resident_bytes"], sweep["snapshot_bytes"])
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -229,7 +224,7 @@ def measured_table(costs: Costs) -> list[str]:
         f"| key groups that get it | {costs.groups_a_message:.2f} |",
         f"| bytes between processes, where all of it goes elsewhere | {costs.sent_bytes:,.0f} |",
     ]
-    for name, key in (("item", costs.item), ("open case", costs.case), ("event id", costs.id)):
+    for name, key in (("item", costs.item), ("order, default map", costs.case), ("event id", costs.id)):
         lines.append(f"| {name}: in memory, in a snapshot | {key.resident:,.0f} bytes, {key.kept:,.0f} bytes |")
     lines.append(f"| a MB of a snapshot: taken, compressed, written | {costs.kept_ns:,.1f} ms |")
     lines += [

@@ -103,9 +103,9 @@ class CaseKind:
         young, get = cases.young, cases.get
         for at, case_id in self.timers.before(before_us):
             record = at_rest(case_id)  # those among the young have none
+            if record and due_of(record) != at:
+                continue  # nor is one woken for that
             if record and record[0] <= ENDED:
-                if due_of(record) != at:
-                    continue
                 moment = self._moment(record)
                 if moment >= before_us:
                     cases.keep_at_rest(case_id, due_at(record, moment))
