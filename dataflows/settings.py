@@ -21,7 +21,7 @@ from operators.detectors.policy import find_problems as find_override_problems
 from operators.detectors.settings import DetectorSettings
 from operators.incidents.settings import IncidentSettings
 from operators.lane_state import TimeRules
-from operators.stock import StockSettings
+from operators.stock_settings import StockSettings
 from operators.windows import WindowSettings
 from schemas.accepted import as_toml, plain
 from schemas.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Duration, Instant, Lasting, Length, rfc3339

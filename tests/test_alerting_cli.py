@@ -27,6 +27,8 @@ from schemas.incident_rows import Silence
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import open_store
 from sinks.clickhouse.writer import BlockWriter
+from tests.alerting_script import incident
+from tests.clickhouse_stores import HTTP, place
 from tests.kafka_broker import Broker
 from tests.tcp_proxy import free_port
 
@@ -125,7 +127,8 @@ def test_a_line_that_is_not_ended_is_not_continued() -> None:
         (["silence", "add", "node=n1", "--for", "1h", "--from", "noon", "--comment", "x"], 2, "Expected a time"),
         (["silence", "add", "node=n1", "--for", "2d", "--from", "9999-12-31", "--comment", "x"], 2, "ends too late"),
         (["ack", "x" * 200, "--to", "c.jsonl"], 2, "incident_id: must be str of length <= 128"),
-        (["ack", "i1", "--by", "", "--to", "no/such/folder"], 1, "no/such/folder: can't be written: No such file"),
+        (["ack", "i1", "--by", " ", "--to", "c.jsonl"], 2, "nobody is named: say with --by WHO who says so"),
+        (["ack", "i1", "--to", "no/such/folder"], 1, "no/such/folder: can't be written: No such file"),
         (["ack", "i1"], 2, "settings: kafka.bootstrap: no broker is set; a job that follows files is told with --to"),
     ],
 )
@@ -137,6 +140,21 @@ def test_what_can_not_be_is_said_in_words(
     assert not Path("c.jsonl").exists()
 
 
+@pytest.mark.parametrize("user", [None, ""])
+def test_where_the_environment_names_nobody_that_is_said(
+    user: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("USER")
+    if user is not None:
+        monkeypatch.setenv("USER", user)
+    silence = ["add", "node=n1", "--for", "1h", "--comment", "x"]
+    for command in (["ack", "i1"], ["unack", "i1"], ["silence", *silence], ["silence", "expire", "q"]):
+        assert run_command([*command, "--to", "c.jsonl"]) == 2
+        assert "nobody is named ($USER is not set): say with --by WHO who says so" in capsys.readouterr().err
+        assert run_command([*command, "--to", "c.jsonl", "--by", "kim"]) == 0
+    assert {event.created_by for event in _written("c.jsonl")} == {"kim"}  # type: ignore[attr-defined] # of all controls
+
+
 # --- to a broker ------------------------------------------------------------------------------------------------------
 
 
@@ -146,8 +164,22 @@ def broker() -> Iterator[Broker]:
         yield one
 
 
-def _settings(bootstrap: str, *topics: str) -> None:
-    Path("andon.toml").write_text(f'[kafka]\nbootstrap = "{bootstrap}"\ntopics = {json.dumps(topics)}\n')
+def _settings(bootstrap: str, *topics: str, clickhouse: str = "") -> None:
+    database = f'[clickhouse]\ndsn = "{clickhouse}"\n' if clickhouse else ""
+    Path("andon.toml").write_text(f'[kafka]\nbootstrap = "{bootstrap}"\ntopics = {json.dumps(topics)}\n{database}')
+
+
+def _keys(broker: Broker, topic: str) -> list[bytes | None]:
+    """Of all messages of a topic with one partition."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "test", "enable.partition.eof": True})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[bytes | None] = []
+    while (message := consumer.poll(30)) is not None and message.error() is None:
+        key = message.key()
+        found.append(key.encode() if isinstance(key, str) else key)
+    consumer.close()
+    assert message is not None, "no end of the topic"
+    return found
 
 
 def test_it_goes_to_the_topic_that_the_job_reads(broker: Broker) -> None:
@@ -165,6 +197,41 @@ def test_it_goes_to_the_topic_that_the_job_reads(broker: Broker) -> None:
     (event,) = EventDecoder().decode([message.value() or b""])
     assert isinstance(event, IncidentAcknowledged)
     assert (event.incident_id, event.created_by, event.recorded_at) == ("i1", "kim", None)
+
+
+def test_an_incident_that_is_not_open_is_refused_at_once(
+    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = broker.topic("controls-open")
+    broker.create(topic, 1)
+    with place(HTTP, tmp_path) as there:
+        with there.open() as store:
+            migrate(store)
+            writer = BlockWriter(store, "run-1")
+            writer.write([incident(1, "i-open"), incident(1, "i-over"), incident(2, "i-over", "resolved")])
+            writer.flush()
+        _settings(broker.bootstrap, topic, clickhouse=str(there.target))
+        assert run_command(["ack", "i-wrong", "--topic", topic]) == 1
+        assert f"there is no incident i-wrong in {there.target}; nothing was sent" in capsys.readouterr().err
+        assert run_command(["ack", "i-over", "--topic", topic]) == 1
+        told = "incident i-over is over; nothing was sent: i-over is resolved"
+        assert told in " ".join(capsys.readouterr().err.split())
+        assert run_command(["ack", "i-open", "--topic", topic]) == 0
+        assert capsys.readouterr().out.startswith("told the job that kim sees to incident i-open; `andon silence list`")
+    assert _keys(broker, topic) == [b"i-open"]
+
+
+def test_a_database_that_does_not_answer_keeps_nobody_from_acknowledging(
+    broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = broker.topic("controls-away")
+    broker.create(topic, 1)
+    _settings(broker.bootstrap, topic, clickhouse=f"http://reader@127.0.0.1:{free_port()}/andon")
+    assert run_command(["ack", "i1", "--topic", topic]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.startswith("andon: not checked whether incident i1 is open: ")
+    assert shown.out.startswith("told the job that kim sees to incident i1; ")
+    assert _keys(broker, topic) == [b"i1"]
 
 
 def test_a_topic_that_is_not_there_or_not_read_is_said(broker: Broker, capsys: pytest.CaptureFixture[str]) -> None:

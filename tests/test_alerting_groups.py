@@ -214,6 +214,19 @@ def test_without_send_resolved_ends_are_not_told() -> None:
     assert play.decisions("b")[-1] == "14 muted"
 
 
+def test_without_send_resolved_an_end_is_not_told_beside_something_else_either() -> None:
+    play = Script(SHORT + "send_resolved = false\n")
+    play.push(1, "a")
+    play.push(1, "b")
+    play.push(6, "b", "resolved")
+    play.push(7, "c")
+    play.expect(4, 4, "trigger", "a", "b")
+    play.expect(14, 14, "update", "a", "c")
+    alerts = play.run(60)
+    assert "over" not in alerts[1].annotations
+    assert play.decisions("b")[-1] == "14 muted"
+
+
 FOR = SHORT + '[[route]]\nmatchers = ["kind=oversell"]\nfor = "20s"\n'
 
 
@@ -294,6 +307,17 @@ def test_the_first_route_that_fits_takes_it_unless_it_says_continue() -> None:
     assert keys["market"] == '{}/{kind="oversell"}/{channel="marketplace"}:{kind="oversell"}'
 
 
+def test_an_incident_that_nobody_is_told_of_again_is_on_record_as_that_again() -> None:
+    play = Script(TREE)
+    play.push(1, "a", kind="clock_skew")
+    play.push(5, "a", "growing", kind="misrouting")
+    play.push(11, "a", "growing", kind="clock_skew")
+    play.expect(8, 8, "trigger", "a")
+    play.expect(18, 18, "resolve", "a")
+    play.run(30)
+    assert [one for one in play.decisions("a") if "unrouted" in one] == ["1 unrouted", "11 unrouted"]
+
+
 def test_an_incident_whose_route_changes_is_over_for_the_one_and_new_for_the_other() -> None:
     play = Script(TREE.replace("continue = true\n", ""))
     play.push(1, "a", channel="web")
@@ -346,6 +370,15 @@ def test_at_the_end_of_time_what_waits_is_told_once_and_nothing_is_repeated() ->
     play.take(play.items)
     late = [row for row in (*play.rows, *play.operator.advance(us(150))) if isinstance(row, Alert)]
     assert "134 pager update a c d" in told(late)
+
+
+def test_at_the_end_of_time_a_group_is_looked_at_for_what_has_a_longer_for_than_its_interval() -> None:
+    play = Script(FOR)
+    play.push(1, "a")
+    play.push(30, "b")  # is told of from 50 on: the look at 34 is before, that at 44 too
+    play.take(play.items)
+    rows = [*play.rows, *play.operator.advance(us(31)), *play.operator.advance(END_OF_TIME_US)]
+    assert told(row for row in rows if isinstance(row, Alert)) == ["24 pager trigger a", "54 pager update a b"]
 
 
 def test_at_the_end_of_time_what_was_over_before_its_for_is_not_told() -> None:

@@ -286,6 +286,20 @@ def test_repeats_and_ends_of_a_mute_time_are_told_after_it() -> None:
     play.run(150)
 
 
+def test_an_acknowledgement_in_a_mute_time_is_told_after_it() -> None:
+    play = Script(SHORT + 'mute = ["then"]\n[[mute_time]]\nname = "then"\nfrom = "00:01"\nuntil = "00:02"\n')
+    play.push(1, "a")
+    play.push(1, "b", kind="misrouting")
+    play.ack(70, "a")
+    play.ack(71, "b")
+    play.unack(90, "b")
+    play.expect(4, 4, "trigger", "a")
+    play.expect(4, 4, "trigger", "b")
+    play.expect(124, 124, "acknowledge", "a")
+    play.expect(124, 124, "update", "b")
+    play.run(150)
+
+
 @pytest.mark.parametrize(("day", "quiet"), [("sun", True), ("mon", False)])
 def test_the_hours_after_midnight_belong_to_the_day_on_which_a_mute_time_began(day: str, quiet: bool) -> None:
     play = Script(MUTED + f'days = ["{day}"]\n')

@@ -195,11 +195,32 @@ def test_it_is_over_there_even_when_nothing_more_is_heard_of_it() -> None:
     play.run(40)
 
 
-def test_a_route_with_another_receiver_tells_that_one_from_the_beginning() -> None:
+def test_a_route_with_another_receiver_tells_that_one_from_the_beginning_and_the_one_before_that_it_is_over() -> None:
     play = _restarted(ROUTED, ROUTED.replace("duty", "night"))
+    play.operator = again(play.operator, settings_of(ROUTED.replace("duty", "night")))  # started once more in between
+    play.expect(24, 24, "resolve", "a", receiver="duty")
+    play.expect(24, 24, "trigger", "a", receiver="night")
+    over = play.run(40)[1]
+    assert (over.reason, over.group_key) == ("another receiver is told of it now", play.of(Alert)[0].group_key)
+    assert [one.sequence for one in play.of(Alert)] == [1, 2, 1]  # each receiver's own, from 1
+
+
+def test_a_receiver_that_is_back_before_it_was_told_of_an_end_goes_on() -> None:
+    play = _restarted(ROUTED, ROUTED.replace("duty", "night"))
+    play.operator = again(play.operator, settings_of(ROUTED))
+    play.push(22, "a", "growing", priority=1)
+    play.push(40, "a", "resolved")
+    play.expect(24, 24, "update", "a", receiver="duty")
+    play.expect(44, 44, "resolve", "a", receiver="duty")
+    play.run(60)
+    assert [one.sequence for one in play.of(Alert)] == [1, 2, 3]
+
+
+def test_without_send_resolved_the_receiver_before_is_told_nothing_more() -> None:
+    silent = ROUTED + "send_resolved = false\n"
+    play = _restarted(silent, silent.replace("duty", "night"))
     play.expect(24, 24, "trigger", "a", receiver="night")
     play.run(40)
-    assert [one.sequence for one in play.rows if isinstance(one, Alert)] == [1, 1]  # each receiver's own, from 1
 
 
 def test_a_pending_incident_of_a_route_that_is_gone_is_let_go() -> None:

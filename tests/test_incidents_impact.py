@@ -10,7 +10,7 @@ from operators.incidents.orders import SharedOrders, absorb_orders, touch
 from operators.incidents.records import Touched, begun, finding_of
 from operators.incidents.settings import PriorityWeights
 from schemas.durations import MINUTE_US
-from schemas.incident_rows import Incident
+from schemas.incident_rows import Incident, IncidentSignal
 from tests.incident_streams import (
     HOURS,
     alive,
@@ -325,3 +325,23 @@ def test_findings_that_are_over_are_let_go_beyond_the_bound() -> None:
     assert (incident.signals, incident.orders_affected) == (300, 300)
     assert operator.sizes()["findings"] <= 101
     assert minute_of(incident.opened_at_us) == 9
+
+
+def test_a_candidate_that_was_told_is_not_let_go_before_it_is_told_that_it_is_none() -> None:
+    def web(sku: int) -> dict[str, str]:
+        return {"channel": "web", "sku": str(sku)}
+
+    stream = [
+        finding(0, "oversell", web(1)),
+        finding(1, "oversell", web(2), since=-5),  # the strongest of its kind, but the other one was told
+        finding(1, "misrouting", web(1), since=0),
+        *[finding(2, "oversell", web(sku)) for sku in range(3, 103)],
+        finding(3, "oversell", web(1), closed=3, found=0),
+        finding(4, "misrouting", web(1), since=-90, found=1),  # the cause from here on
+        *[finding(4, "oversell", web(sku), closed=4, found=2) for sku in range(3, 103)],
+        finding(6, "oversell", web(2), orders("p", range(3)), since=-5, found=1),
+    ]
+    rows = run(stream, until=10, most_findings=100)
+    assert only(rows).kind == "misrouting"
+    ranks = {row.signal_id: row.rank for row in rows if isinstance(row, IncidentSignal) and row.rank < 3}
+    assert (ranks["oversell[channel=web,sku=1]"], ranks["oversell[channel=web,sku=2]"]) == (0, 2)

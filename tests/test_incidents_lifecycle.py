@@ -2,7 +2,7 @@
 
 from operators.detectors.records import ScopeFinding
 from schemas.incident_rows import Incident, IncidentOrder, IncidentSignal
-from tests.incident_streams import HOURS, at, finding, incidents, only, orders, run, standing, statuses
+from tests.incident_streams import HOURS, at, finding, incidents, minute_of, only, orders, run, standing, statuses
 
 NODE = {"node": "s1"}
 
@@ -89,6 +89,21 @@ def test_one_that_came_back_is_resolved_again() -> None:
 def test_what_is_never_closed_is_given_up() -> None:
     rows = run(backlog()[:1], until=8 * 24 * HOURS)
     assert statuses(rows, only(rows).incident_id)[-1] == (10 + 7 * 24 * HOURS, "resolved")
+
+
+def test_what_is_given_up_was_over_when_it_was_last_heard_of() -> None:
+    more = finding(42, "picking_backlog", NODE, orders("z", [1]), found=10)
+    rows = run([*backlog()[:1], more], until=8 * 24 * HOURS)
+    closed_us = only(rows).closed_at_us
+    assert closed_us is not None
+    assert minute_of(closed_us) == 42
+
+
+def test_nobody_is_told_that_something_ends_which_was_given_up_and_forgotten() -> None:
+    given_up = 10 + 7 * 24 * HOURS
+    ends = given_up + 2 * HOURS + 30
+    rows = run([*backlog()[:1], finding(ends, "picking_backlog", NODE, closed=ends, found=10)], until=ends + 60)
+    assert statuses(rows, only(rows).incident_id)[-1] == (given_up, "resolved")
 
 
 def test_what_is_over_for_good_is_forgotten() -> None:

@@ -45,8 +45,12 @@ def standing(minute: float, link: int, scope: str = "", since: float | None = No
     return Standing(at(minute), link, at(minute if since is None else since), scope, **more)  # type: ignore[arg-type]
 
 
-def moved(minute: float, name: str, link: int, scope: str = "", **more: object) -> Tally:
-    impact = msgspec.structs.replace(order(name), standing=standing(minute, link, scope, None, **more))
+def moved(
+    minute: float, name: str, link: int, scope: str = "", *, promised: float | None = None, **more: object
+) -> Tally:
+    impact = msgspec.structs.replace(
+        order(name, promised=promised), standing=standing(minute, link, scope, None, **more)
+    )
     return Tally(ORDER_MOVED, scoped(order=name), at(minute), at(minute), 1.0, 1.0, f"e-{name}-{minute}", impact)
 
 
@@ -404,6 +408,17 @@ def test_an_order_that_came_too_late_is_told_with_the_time_it_came() -> None:
     assert (last.breach_predicted_at_us, last.breach_error_s) == (at(50), 0.0)
 
 
+def test_a_promise_that_is_moved_is_written_also_where_nothing_else_changes() -> None:
+    operator = incidents()
+    known = msgspec.structs.replace(order("o", promised=300), standing=standing(5, DELIVERY, "courier"))
+    rows = operator.update([finding(10, "carrier_delay", {"carrier": "courier"}, [known])])
+    operator.hear([], [pace(9, DELIVERY, "courier", [3_600.0] * 20)])
+    operator.hear([moved(21, "o", DELIVERY, "courier", promised=500)], [])
+    rows += operator.advance(at(27))
+    assert touched(rows, only(rows).incident_id)["o"].promised_at_us == at(500)
+    assert story(rows, "o") == [(10, None), (25, None)], "at the next look, once"
+
+
 def test_an_order_that_went_on_before_it_was_named_stands_where_it_went() -> None:
     """A finding can name an order by what was known when it was counted."""
     operator = incidents()
@@ -518,10 +533,12 @@ def heard(draw: st.DrawFn) -> Log:
         for minute, which in draw(st.lists(st.tuples(st.integers(2, 60), st.integers(0, 3)), min_size=1, unique=True))
     ]
     moves = [
-        moved(minute, f"o{number}", link, "s1")
-        for minute, number, link in draw(
+        moved(minute, f"o{number}", link, "s1", promised=promised)
+        for minute, number, link, promised in draw(
             st.lists(
-                st.tuples(st.integers(2, 90), st.integers(0, 9), st.integers(-1, LAST)),
+                st.tuples(
+                    st.integers(2, 90), st.integers(0, 9), st.integers(-1, LAST), st.none() | st.integers(30, 300)
+                ),
                 max_size=20,
                 unique_by=lambda one: one[:2],
             )

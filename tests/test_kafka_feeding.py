@@ -127,6 +127,21 @@ def test_missing_topics_are_named_and_a_broker_that_is_not_there_too(
         away.make_topics(1)
 
 
+def test_the_client_library_writes_nothing_of_its_own_beside_what_we_say(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataflows.kafka.feeding._ANSWER_S", 1.5)
+    log = tmp_path / "orders.jsonl"
+    log.write_text('{"event_id": "e1", "occurred_at": "2026-03-02T11:00:00Z"}\n')
+    settings = KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}")
+    feed = Feed(settings, {"orders": log}, speed_up=0)
+    with pytest.raises(SourceError, match="Connection refused"):
+        feed.make_topics(1)
+    with pytest.raises(SourceError, match="did not confirm the last 1 messages"):
+        feed.run(SPAN)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_line_that_is_no_message_is_named(own_broker: Broker, day: SimulationResult, tmp_path: Path) -> None:
     del day
     broken = tmp_path / "orders.jsonl"

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -389,3 +391,10 @@ def test_every_variable_is_one_of_a_setting() -> None:
         "ANDON_CLICKHOUSE_PASSWORD",
         "ANDON_KAFKA_SECRET_SASL_PASSWORD",
     }
+
+
+def test_reading_settings_loads_none_of_the_code_that_keeps_stock() -> None:
+    """Every command that reads settings would wait for it."""
+    code = "import dataflows.settings, sys; print('operators.stock' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"

@@ -101,6 +101,14 @@ def test_a_row_is_not_missed_after_the_servers_clock_was_put_back(store: Store, 
     assert _take(store, outbox) == 0
 
 
+def test_by_a_clock_of_ours_that_is_days_ahead_no_alert_is_old(store: Store, outbox: Outbox) -> None:
+    now_us = round(time.time() * 1_000_000)
+    _write(store, [alert(1, sent_at_us=now_us)])
+    assert take_in(store, outbox, now_us + 3 * _DAY_US, overlap_us=_OVERLAP_US, first_us=_DAY_US) == 1
+    (waiting,) = outbox.aged("ops", now_us + 4 * _DAY_US, 10)
+    assert abs(waiting.put_at_us - now_us) < 600_000_000
+
+
 def test_the_first_time_what_is_older_is_left(store: Store, outbox: Outbox) -> None:
     _write(store, [alert(1)], ago_ms=25 * 60 * _MINUTE_MS)
     _write(store, [alert(2)], ago_ms=23 * 60 * _MINUTE_MS)

@@ -104,6 +104,16 @@ def test_of_an_answer_without_end_only_the_beginning_is_read() -> None:
         assert receiver.flooded < 12_000_000  # what buffers hold; the rest of the gigabyte was not asked for
 
 
+@pytest.mark.parametrize(("step", "outcome"), [("413", "rejected"), ("429 retry-after=7", "retrying")])
+def test_an_answer_that_comes_before_the_body_was_read_is_heard(step: str, outcome: str) -> None:
+    with ScriptedReceiver(f"hasty {step}") as receiver:
+        large = msgspec.structs.replace(_REQUEST, body=bytes(30_000_000))  # more than fits on the way
+        answer = Poster(_endpoint(receiver.url), Timeouts(connect_s=2.0, read_s=5.0, total_s=20.0))(large)
+    verdict = verdict_of(answer, NOON_US, 3_600 * _SECOND)
+    assert (str(answer.status), verdict.outcome) == (step.split(maxsplit=1)[0], outcome)
+    assert verdict.not_before_us == (NOON_US + 7 * _SECOND if "retry" in step else None)
+
+
 def test_redirects_are_not_followed() -> None:
     with ScriptedReceiver() as other:
         answer, receiver = _sent(f"301 location={other.url}")
@@ -129,6 +139,19 @@ def test_nothing_secret_comes_back_in_an_answer() -> None:
     assert "secret" not in endpoint.shown
     assert "verysecretpath" not in repr(endpoint)
     assert _TOKEN not in repr(endpoint)
+
+
+@pytest.mark.parametrize(
+    "said", ["no_service: T0P53CR3T-9f1b", r"no hook services\/B01TEAM99\/T0P53CR3T-9f1b", "key a b+c=0815 is revoked"]
+)
+def test_of_a_url_that_is_a_secret_no_part_comes_back(said: str) -> None:
+    with ScriptedReceiver("echo") as receiver:
+        url = receiver.url.replace("/hook", "/services/B01TEAM99/T0P53CR3T-9f1b?key=a%20b%2Bc%3D0815")
+        post = Poster(_endpoint(url), _QUICK)
+        answer = post(msgspec.structs.replace(_REQUEST, body=said.encode()))
+    assert answer.status == 400
+    assert not [part for part in ("B01TEAM99", "T0P53CR3T", "0815") if part in answer.text], answer.text
+    assert SHOWN in answer.text
 
 
 def test_a_token_comes_back_without_the_word_before_it_and_is_struck_out_too() -> None:
@@ -242,6 +265,38 @@ def test_of_several_addresses_only_the_good_ones_are_tried() -> None:
         made = Dialler(networks_of(["127.0.0.0/8"]), 2.0, names).dial("hooks.test", receiver.port)
         assert made.getpeername()[0] == "127.0.0.1"
         made.close()
+
+
+def test_an_address_that_answers_nothing_leaves_time_for_the_others() -> None:
+    deaf = socket.create_server(("127.0.0.2", 0), backlog=0)
+    filled = [socket.socket() for _ in range(4)]  # its queue is full: what asks to be let in now hears nothing
+    try:
+        for one in filled:
+            one.setblocking(False)
+            one.connect_ex(deaf.getsockname())
+        with ScriptedReceiver() as receiver:
+            found = [(socket.AF_INET, deaf.getsockname())] * 2 + [(socket.AF_INET, ("127.0.0.1", receiver.port))]
+            made = Dialler(networks_of(["127.0.0.0/8"]), 2.0, lambda _host, _port: found).dial("hooks.test", 443)
+            assert made.getpeername() == ("127.0.0.1", receiver.port)
+            made.close()
+    finally:
+        for one in (deaf, *filled):
+            one.close()
+
+
+def test_families_of_addresses_are_tried_in_turn() -> None:
+    tried: list[str] = []
+
+    class Noted(Dialler):
+        def _connected(self, family: int, address: tuple[Any, ...], timeout_s: float) -> socket.socket:
+            del family, timeout_s
+            tried.append(str(address[0]))
+            raise ConnectionRefusedError
+
+    names = _Names(["2001:4860:4860::8888", "2001:4860:4860::8844", "8.8.8.8"])
+    with pytest.raises(ConnectionRefusedError):
+        Noted((), 2.0, names).dial("hooks.test", 443)
+    assert tried == ["2001:4860:4860::8888", "8.8.8.8", "2001:4860:4860::8844"]
 
 
 def test_the_peer_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:

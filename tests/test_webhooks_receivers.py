@@ -221,6 +221,10 @@ def test_the_webhook_body_names_each_incident() -> None:
     over = _body(AlertmanagerWebhook(_PARTS), resolved(4))
     assert (over["status"], over["alerts"][0]["endsAt"]) == ("resolved", "2026-03-02T12:03:00Z")
     assert [one["fingerprint"] for one in over["alerts"]] == [one["fingerprint"] for one in body["alerts"]]
+    some = _body(AlertmanagerWebhook(_PARTS), alert(3, annotations={"over": "inc-8, inc-9"}))
+    told = [(one["labels"]["incident_id"], one["status"], one["endsAt"]) for one in some["alerts"]]
+    assert some["status"] == "firing"
+    assert told == [("inc-7", "firing", NO_END), ("inc-8", "resolved", "2026-03-02T12:02:00Z")], "some of them are over"
     many = _body(AlertmanagerWebhook(_PARTS), alert(1, incident_ids=[str(number) for number in range(250)]))
     assert (len(many["alerts"]), many["truncatedAlerts"]) == (MOST_ALERTS, 150)
 

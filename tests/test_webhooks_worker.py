@@ -245,6 +245,25 @@ def test_a_receiver_that_missed_the_beginning_is_told_it_with_the_next(make: Cal
     assert [request.path.rpartition("/")[2] for _, request in bench.sent] == ["", "", "notes?identifierType=alias"]
 
 
+def test_a_receiver_that_missed_a_new_beginning_is_told_it_with_the_next(make: Callable[..., Bench]) -> None:
+    """What was told of the group before is over there: a note would be put on what is closed, and page nobody."""
+    bench = make(200, 200, 401, receiver=JsmOperations(Parts(key=Secret("a key of jsm"))))
+    bench.put(alert(1), resolved(2), alert(3), alert(4), alert(5))
+    bench.run(1)
+    paths = [request.path.rpartition("/")[2].partition("?")[0] for _, request in bench.sent]
+    assert paths == ["", "close", "", "", "notes"]
+
+
+def test_the_end_of_what_was_not_told_since_the_last_end_is_told_nobody_late(make: Callable[..., Bench]) -> None:
+    bench = make(settings=_settings(stale_after="1h"))
+    bench.put(alert(1), resolved(2))
+    bench.run(10 * 3_600)
+    bench.put(alert(3), resolved(4))  # sent at noon: a backfill decided them again
+    bench.run(10 * 3_600 + 60)
+    assert bench.keys == ["1", "2"]
+    assert len(bench.outbox.dead()) == 2
+
+
 def test_a_clock_that_is_put_back_holds_nothing_up_for_long(make: Callable[..., Bench]) -> None:
     bench = make(always=Answer(503, {"retry-after": "3600"}))
     bench.put(alert(1))

@@ -3,6 +3,7 @@
 A step is what becomes of one request:
 
 - a status (`200`, `503`, `410`), with headers behind it: `429 retry-after=2`, `301 location=/elsewhere`;
+- `hasty` and a status: the same before the request's body is read, and closed upon it;
 - `hang`: the request is read, and never answered;
 - `reset`: the connection is reset when the request has come in whole (so it may well have been acted on);
 - `close`: closed without an answer; `garbage`: something that is no HTTP;
@@ -113,9 +114,11 @@ class ScriptedReceiver:
             while line := read.readline().strip():
                 name, _, value = line.decode("latin-1").partition(":")
                 headers[name.lower()] = value.strip()
-            body = read.read(int(headers.get("content-length", "0")))
+            with self._changed:
+                hasty = bool(self._steps) and self._steps[0].startswith("hasty ")
+            body = b"" if hasty else read.read(int(headers.get("content-length", "0")))
         with self._changed:
-            step = self._steps.pop(0) if self._steps else self.always
+            step = (self._steps.pop(0) if self._steps else self.always).removeprefix("hasty ")
             became = "200" if step in ("slow", "flood", "early") else step
             self.received.append(Received(method, path, headers, body, became))
             self._changed.notify_all()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _Event = TypeVar("_Event", bound="EventBase")
 _Command = TypeVar("_Command", bound=Callable[..., None])
 _SOURCE = "andon-cli"
+_HOLDS = "`andon silence list` shows what holds"
+_CHECK_S = 3
+_STANDS = "SELECT status, summary FROM incidents WHERE incident_id = {id:String}"
 _LIST = """
 SELECT
     silence_id, incident_id, matchers, starts_at, if(toYear(ends_at) >= 2200, NULL, ends_at) AS ends_at,
@@ -27,6 +30,15 @@ SELECT
 FROM silences WHERE {all:Bool} OR state != 'ended'
 ORDER BY state, silences.ends_at DESC, silence_id
 """
+
+
+def _named(context: click.Context, option: click.Parameter, by: str | None) -> str:
+    """Who says so: whoever reads of it later has to know whom to ask."""
+    del option
+    if by is not None and by.strip():
+        return by.strip()
+    unset = " ($USER is not set)" if by is None else ""
+    raise click.UsageError(f"nobody is named{unset}: say with --by WHO who says so", ctx=context)
 
 
 def _who(*, needs_comment: bool) -> Callable[[_Command], _Command]:
@@ -41,7 +53,7 @@ def _who(*, needs_comment: bool) -> Callable[[_Command], _Command]:
             click.option("--topic", default="controls", show_default=True, help="The topic that it is written to."),
             click.option("--to", "file", metavar="FILE", help="Append to FILE, which the job follows, not to a topic."),
             comment,
-            click.option("--by", envvar="USER", required=True, metavar="WHO", help="Who says so (default: $USER)."),
+            click.option("--by", envvar="USER", callback=_named, metavar="WHO", help="Who says so (default: $USER)."),
         ):
             command = option(command)
         return command
@@ -132,7 +144,7 @@ def expire(
         comment=comment or None,
     )
     _send(event, silence_id, file, topic, config)
-    _say(event, f"silence {silence_id} ends now", as_json=as_json)
+    _say(event, f"told the job to end silence {silence_id}; {_HOLDS}", as_json=as_json)
 
 
 @silence.command("list")
@@ -170,7 +182,10 @@ def ack(
     *,
     as_json: bool,
 ) -> None:
-    """Say that somebody sees to an incident: it is not told again until it is resolved or its priority rises."""
+    """Say that somebody sees to an incident: it is not told again until it is resolved or its priority rises.
+
+    Where the settings name a database server, an INCIDENT_ID that is not open there is refused at once.
+    """
     from datetime import timedelta  # noqa: PLC0415 - as above
 
     from schemas.durations import rfc3339, to_us  # noqa: PLC0415 - as above
@@ -184,9 +199,11 @@ def ack(
         comment=comment or None,
         until=until,
     )
+    if file is None:
+        _refuse_what_is_not_open(incident_id, config)
     _send(event, incident_id, file, topic, config)
     said = "" if until is None else f" until {rfc3339(to_us(until))}"
-    _say(event, f"incident {incident_id} is acknowledged by {by}{said}", as_json=as_json)
+    _say(event, f"told the job that {by} sees to incident {incident_id}{said}; {_HOLDS}", as_json=as_json)
 
 
 @click.command()
@@ -205,7 +222,7 @@ def unack(
         comment=comment or None,
     )
     _send(event, incident_id, file, topic, config)
-    _say(event, f"incident {incident_id} is no longer acknowledged", as_json=as_json)
+    _say(event, f"told the job that nobody sees to incident {incident_id} any more; {_HOLDS}", as_json=as_json)
 
 
 def _said(kind: "Callable[..., _Event]", **fields: object) -> "_Event":
@@ -249,6 +266,39 @@ def _send(event: "EventBase", about: str, file: str | None, topic: str, config: 
         words = f"must name {topic}, or the job never reads it (--topic names another one)"
         raise SettingsError([settings.problem("kafka", "topics", words)])
     send_control(settings.value.kafka, topic, about, message)
+
+
+def _refuse_what_is_not_open(incident_id: str, config: str | None) -> None:
+    """Refuse an id that the job would refuse, whose answer nobody waits for here.
+
+    An embedded database is the job's alone. One that does not answer in time holds nobody up: that is said.
+    """
+    from dataflows.printable import printable  # noqa: PLC0415 - as above
+    from dataflows.settings import read_settings  # noqa: PLC0415 - as above
+    from schemas.errors import SettingsError, StoreError  # noqa: PLC0415 - as above
+    from sinks.clickhouse.dsn import Embedded, parse_dsn, read_password  # noqa: PLC0415 - as above
+    from sinks.clickhouse.store import open_store  # noqa: PLC0415 - as above
+
+    settings = read_settings(config).value
+    if settings is None:  # told with the rest when it is sent
+        return
+    try:
+        target = parse_dsn(settings.clickhouse.dsn)
+        if isinstance(target, Embedded):
+            return
+        password = read_password(settings.clickhouse.password_file)
+        with open_store(
+            target, password=password, readonly=True, connect_timeout_s=_CHECK_S, answer_timeout_s=_CHECK_S
+        ) as store:
+            found = store.query(_STANDS, {"id": incident_id}).rows
+    except (SettingsError, StoreError) as error:
+        click.echo(f"andon: not checked whether incident {incident_id} is open: {error}", err=True)
+        return
+    if not found:
+        raise click.ClickException(f"there is no incident {incident_id} in {target}; nothing was sent")
+    status, summary = found[0]
+    if status == "resolved":
+        raise click.ClickException(f"incident {incident_id} is over; nothing was sent: {printable(summary)}")
 
 
 def _append(path: Path, message: bytes) -> None:

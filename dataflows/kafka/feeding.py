@@ -31,6 +31,8 @@ _OURS: Mapping[str, str | int | bool] = {
     "max.in.flight.requests.per.connection": 1,  # a message that is sent again keeps its place
     "delivery.report.only.error": True,
 }
+#: What goes wrong is said in words of ours; the library's own lines come only where settings ask for them.
+_QUIET: Mapping[str, str | int | bool] = {"log_level": 0}
 
 
 class _Head(msgspec.Struct):
@@ -91,7 +93,7 @@ class Feed:
             SourceError: the broker can't be asked, a topic is missing, or it could not be made.
         """
         trouble = Trouble()
-        admin = AdminClient({**admin_properties(self._settings), "error_cb": trouble})  # type: ignore[dict-item] # callbacks, too
+        admin = AdminClient({**_QUIET, **admin_properties(self._settings), "error_cb": trouble})  # type: ignore[dict-item] # callbacks, too
         try:
             there = admin.list_topics(timeout=_ANSWER_S).topics
             missing = [topic for topic in self._files if topic not in there]
@@ -116,7 +118,8 @@ class Feed:
             SourceError: the broker did not take a message.
             Stopped: somebody pressed Ctrl-C.
         """
-        producer = Producer({**producer_properties(self._settings), **_OURS, "on_delivery": self._told})
+        properties = {**_QUIET, **producer_properties(self._settings), **_OURS}
+        producer = Producer({**properties, "on_delivery": self._told})
         try:
             self._send(producer, span_us, progress or (lambda _share: None))
         except KeyboardInterrupt:

@@ -115,6 +115,7 @@ class Alerting:
                     looked.add(key)
                 elif key in self._incidents:  # its groups have something new to look at
                     looked.difference_update(self._incidents[key].groups.values())
+                    self._groups.look_again(self._incidents[key], self._clock_us)
         return out
 
     def _do(self, due_us: int, timer: Timer, key: str, path: str) -> list[AlertRow]:
@@ -184,6 +185,8 @@ class Alerting:
         if not routes:
             judged = Judged(Decision.UNROUTED, taking[0].path, "no route that takes it has a receiver")
             out += decide(tracked, "", "", judged, now_us)
+        else:
+            tracked.verdicts.pop("", None)
         return out
 
     def _enter(self, tracked: Tracked, route: RouteNode, now_us: int) -> list[AlertRow]:

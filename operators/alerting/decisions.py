@@ -47,6 +47,7 @@ class Reason(StrEnum):
     MERGED = "it turned out to be part of another incident"
     REPEAT = "still open after repeat_interval"
     SEEN_TO = "somebody sees to it"
+    HANDED_OVER = "another receiver is told of it now"
 
 
 def stable_id(prefix: str, *parts: str) -> str:

@@ -12,7 +12,7 @@ from operators.alerting.notices import make_notice
 from operators.alerting.repeating import reason_to_tell
 from operators.alerting.routes import RouteNode
 from operators.alerting.standing import Standing, is_over, standing_of
-from operators.alerting.state import Group, Member, Tracked
+from operators.alerting.state import Former, Group, Member, Tracked
 from operators.alerting.timers import Timer, Timers
 from schemas.durations import people_duration, people_time
 
@@ -78,9 +78,10 @@ class Groups:
         standing = standing_of(group, self._incidents, lambda tracked: self._hold(tracked, now_us))
         muted = route.muted_by(now_us)
         reason = None if muted else reason_to_tell(group, standing, route, now_us)
-        out: list[AlertRow] = []
+        out: list[AlertRow] = _take_leave(group, now_us) if route.send_resolved else []
+        group.former = []
         if reason is not None and (standing.firing or route.send_resolved):
-            out += self._tell(group, standing, reason, now_us)
+            out += self._tell(group, standing, reason, route, now_us)
         else:
             for tracked in standing.firing.values():
                 held = _why_not_told(tracked, group, route, muted, now_us)
@@ -96,6 +97,15 @@ class Groups:
             group.due_us, group.ended_us = None, now_us
             self._timers.set(now_us + self._retention_us, Timer.FORGET_GROUP, group.key)
         return out
+
+    def look_again(self, tracked: Tracked, now_us: int) -> None:
+        """Look at an incident's groups at their next time, where time has gone past the one that was set."""
+        for key in tracked.groups.values():
+            group = self.kept[key]
+            assert group.due_us is not None, "a group with a member is to be looked at"
+            if group.due_us < now_us:
+                interval_us = self.route_of(group).group_interval_us
+                self._look_at(group, now_us + (group.due_us - now_us) % interval_us)
 
     def tell_seen_to(self, tracked: Tracked, now_us: int) -> list[AlertRow]:
         """Tell the receivers of an incident when all that they take for open is seen to, once."""
@@ -121,7 +131,7 @@ class Groups:
         """Take over what a snapshot has; settings may be other ones since.
 
         What is in a group whose route is gone has left it. Where a route has another receiver now, that one is told
-        from the beginning.
+        from the beginning, and the one before it that it is over.
         """
         self.kept = kept
         for group in kept.values():
@@ -130,7 +140,19 @@ class Groups:
                 for member in group.members.values():
                     member.left = True
             elif route.receiver and route.receiver != group.receiver:
-                group.receiver, group.told, group.acknowledged, group.sequence = route.receiver, {}, False, 0
+                self._hand_over(group, route.receiver)
+
+    def _hand_over(self, group: Group, receiver: str) -> None:
+        """Another receiver is told from here on; one that was before, and was not told yet that it is over, goes on."""
+        if group.told:
+            known = [self._incidents[one] for one in sorted(group.told)]
+            copies = [Tracked(tracked.incident, tracked.labels) for tracked in known]
+            group.former.append(Former(group.receiver, copies, group.told, group.sequence, group.starts_us))
+        back = next((one for one in group.former if one.receiver == receiver), None)
+        group.receiver, group.acknowledged, group.told, group.sequence = receiver, False, {}, 0
+        if back is not None:
+            group.former.remove(back)
+            group.told, group.sequence, group.starts_us = back.told, back.sequence, back.starts_us
 
     def set_timers(self) -> None:
         """Set what groups wait for."""
@@ -144,16 +166,18 @@ class Groups:
         group.due_us = due_us
         self._timers.set(due_us, Timer.LOOK_AT_GROUP, group.key)
 
-    def _tell(self, group: Group, standing: Standing, reason: Reason, now_us: int) -> list[AlertRow]:
+    def _tell(self, group: Group, standing: Standing, reason: Reason, route: RouteNode, now_us: int) -> list[AlertRow]:
         firing = list(standing.firing.values())
-        over = [tracked for incident_id, tracked in standing.over.items() if incident_id in group.told]
+        ended = {one: tracked for one, tracked in standing.over.items() if one in group.told}
+        over = list(ended.values()) if route.send_resolved else []
         action = "resolve" if not firing else "update" if group.told else "trigger"
         began_us = min((tracked.incident.opened_at_us for tracked in firing), default=group.starts_us)
         group.starts_us = min(group.starts_us, began_us) if group.told else began_us
         group.sequence += 1
         group.sent_us = now_us
         notice = make_notice(group, action, reason, firing, over, now_us)
-        still_open = {one: told for one, told in group.told.items() if one in standing.held}
+        untold = standing.held if route.send_resolved else standing.held | ended
+        still_open = {one: told for one, told in group.told.items() if one in untold}
         group.told = still_open | {one: told_of(tracked.incident) for one, tracked in standing.firing.items()}
         if reason is Reason.ANOTHER:  # which may be acknowledged by now, too
             group.acknowledged = False
@@ -165,6 +189,8 @@ class Groups:
         return out
 
     def _tell_seen_to(self, group: Group, now_us: int) -> list[AlertRow]:
+        if self.route_of(group).muted_by(now_us):
+            return []
         members = group.members
         known = [(self._incidents[one], members[one].left) for one in sorted(group.told) if one in members]
         firing = [tracked for tracked, left in known if not is_over(tracked, left=left)]
@@ -203,6 +229,16 @@ class Groups:
             if not tracked.groups and tracked.incident.status == "resolved":
                 del self._incidents[incident_id]
         return out
+
+
+def _take_leave(group: Group, now_us: int) -> list[AlertRow]:
+    """Tell receivers that are not told of a group any more that it is over for them."""
+    out: list[AlertRow] = []
+    for one in group.former:
+        sequence = one.sequence + 1
+        was = msgspec.structs.replace(group, receiver=one.receiver, sequence=sequence, starts_us=one.starts_us)
+        out.append(make_notice(was, "resolve", Reason.HANDED_OVER, [], one.known, now_us))
+    return out
 
 
 def _why_not_told(tracked: Tracked, group: Group, route: RouteNode, muted: str, now_us: int) -> Judged:

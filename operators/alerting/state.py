@@ -28,30 +28,6 @@ class Member(msgspec.Struct, array_like=True):
     left: bool = False
 
 
-class Group(msgspec.Struct, array_like=True):
-    """Incidents that one receiver is told of together.
-
-    `due_us` is when it is looked at next, None while it is empty; `looked` whether it was since it last was empty.
-    `told` is what the receiver knows of and takes for open; `sent_us` when it was last told. `acknowledged`: it was
-    told that somebody sees to all of that. `starts_us` is when the first of what is open began, `ended_us` since when
-    the group is empty. Times are arrival times.
-    """
-
-    key: str
-    route: str
-    receiver: str
-    labels: dict[str, str]
-    members: dict[str, Member] = {}
-    due_us: int | None = None
-    looked: bool = False
-    told: dict[str, Told] = {}
-    sent_us: int = 0
-    sequence: int = 0
-    starts_us: int = 0
-    ended_us: int = 0
-    acknowledged: bool = False
-
-
 class Acknowledgement(msgspec.Struct, frozen=True, array_like=True):
     """Somebody sees to an incident. `priority` is the one it had then; `until_us` None: until it is resolved."""
 
@@ -77,6 +53,44 @@ class Tracked(msgspec.Struct, array_like=True):
     pending: dict[str, int] = {}
     verdicts: dict[str, Verdict] = {}
     acknowledgement: Acknowledgement | None = None
+
+
+class Former(msgspec.Struct, frozen=True, array_like=True):
+    """A receiver that a group was told to until its route was given another one, and is yet to be told that it is over.
+
+    `known` are the incidents that it takes for open, as they were then; the rest is the group's.
+    """
+
+    receiver: str
+    known: list[Tracked]
+    told: dict[str, Told]
+    sequence: int
+    starts_us: int
+
+
+class Group(msgspec.Struct, array_like=True):
+    """Incidents that one receiver is told of together.
+
+    `due_us` is when it is looked at next, None while it is empty; `looked` whether it was since it last was empty.
+    `told` is what the receiver knows of and takes for open; `sent_us` when it was last told. `acknowledged`: it was
+    told that somebody sees to all of that. `starts_us` is when the first of what is open began, `ended_us` since when
+    the group is empty. `former` were told of it before settings changed. Times are arrival times.
+    """
+
+    key: str
+    route: str
+    receiver: str
+    labels: dict[str, str]
+    members: dict[str, Member] = {}
+    due_us: int | None = None
+    looked: bool = False
+    told: dict[str, Told] = {}
+    sent_us: int = 0
+    sequence: int = 0
+    starts_us: int = 0
+    ended_us: int = 0
+    acknowledged: bool = False
+    former: list[Former] = []
 
 
 class Quiet(msgspec.Struct, frozen=True, array_like=True):

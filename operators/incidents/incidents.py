@@ -123,10 +123,12 @@ class Incidents:
                     continue
                 self._standings.hear(impact.key, impact.standing, cell)
                 for number in self._grouping.shared.touching(impact.key):
-                    touched = self._grouping.records[number].orders[impact.key]
+                    record = self._grouping.records[number]
+                    touched = record.orders[impact.key]
                     touched.standing = latest(touched.standing, impact.standing)
-                    if impact.promised_us is not None:
+                    if impact.promised_us not in (None, touched.impact.promised_us):
                         touched.impact = msgspec.structs.replace(touched.impact, promised_us=impact.promised_us)
+                        record.fresh_orders.append(impact.key)  # written when the incident is looked at next
 
     def _judge(self, now_us: int, out: list[IncidentOutput]) -> None:
         self._paces.at(now_us)
@@ -161,6 +163,8 @@ class Incidents:
         for finding in sorted(self._pending.pop(now_us, []), key=_finding_order):
             signal = finding.signal
             number = grouping.of_signal.get(signal.signal_id)
+            if number is None and _was_forgotten(finding):
+                continue
             if number is None:
                 self._begun += 1
                 number = self._begun
@@ -303,6 +307,12 @@ class Incidents:
 
 def _cell_end(time_us: int) -> int:
     return -(-time_us // CELL_US) * CELL_US
+
+
+def _was_forgotten(finding: ScopeFinding) -> bool:
+    """Whether a finding that no incident has is the end of one that was given up: nobody need be told of that."""
+    signal = finding.signal
+    return signal.closed_at_us is not None and _cell_end(signal.found_at_us) < _cell_end(signal.arrival_us)
 
 
 def _move_order(move: Tally) -> tuple[int, str, str]:

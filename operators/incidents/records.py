@@ -133,7 +133,7 @@ class Record(msgspec.Struct, array_like=True):
     `predict_us` when all promises are predicted anew, which was done last for a cause of `predicted_kind`, and
     `on_the_way` whether any of its orders was then under way, as far as that is known. Findings that were let go are
     counted in `kinds` alone; `unnamed` are cases beyond the bound. `ranked` are the candidates that were last told,
-    `fresh` and `fresh_orders` what is to be written (empty between calls).
+    `fresh` and `fresh_orders` what is to be written with the next look.
     """
 
     number: int
@@ -244,8 +244,11 @@ class Record(msgspec.Struct, array_like=True):
             part.best = min(part.best, taken.best, key=lambda signal_id: self.findings[signal_id].strength)
 
     def let_go(self, most: int) -> list[str]:
-        """Forget findings that are over, the first ones first, beyond `most`; they stay counted."""
-        kept = {part.best for part in self.kinds.values()} | {self.cause}
+        """Forget findings that are over, the first ones first, beyond `most`; they stay counted.
+
+        Kept are those that are told as candidates: it is still to be told when they are none any more.
+        """
+        kept = {part.best for part in self.kinds.values()} | {self.cause, *self.ranked}
         over = [one for one in self.findings.values() if one.closed_us is not None and one.signal_id not in kept]
         gone = [one.signal_id for one in over[: max(0, len(self.findings) - most)]]
         for signal_id in gone:

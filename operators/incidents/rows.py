@@ -53,6 +53,8 @@ def incident_row(
     score = importance(record, values.get(currency, 0.0), margin or 0.0, now_us, settings.priority)
     level = priority(score, settings.priority)
     over = max((each.closed_us for each in record.kinds.values()), default=0)
+    if record.open_findings:  # given up: it is not known of later than this
+        over = record.heard_us
     return Incident(
         incident_id=shown.incident_id,
         status=status,

@@ -45,15 +45,17 @@ _ALERTS += "ORDER BY version DESC LIMIT 1 BY alert_id"
 def take_in(store: Store, outbox: Outbox, now_us: int, *, overlap_us: int, first_us: int) -> int:
     """Put into the outbox what is new in `alert_log`; gives how many.
 
-    The very first time it begins `first_us` before the server's present. It never begins after that present: where the
-    server's clock was put back, rows are written before the cursor again. Cost: the ids of `overlap_us`, and one row a
-    new alert. Memory: 5,000 ids.
+    The very first time it begins `first_us` before the server's present. It never begins after that present: where
+    the server's clock was put back, rows are written before the cursor again. Alerts come in at `now_us`, or at
+    that present where it is earlier: to a clock of ours that is days ahead all of them would be too old to be told.
+    Cost: the ids of `overlap_us`, and one row a new alert. Memory: 5,000 ids.
 
     Raises:
         StoreError: as `Store.query`.
         StateError: as `Outbox`.
     """
     present = int(store.query(_NOW).rows[0][0])
+    now_us = min(now_us, present * 1_000)
     known = outbox.cursor(SOURCE)
     if known is None:
         known = present - first_us // 1_000

@@ -38,11 +38,15 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What a receiver was told of a group so far; zeros and None where nothing."""
+    """What a receiver was told of a group so far; zeros and None where nothing.
+
+    `is_open`: it was told something, and not since that all is over.
+    """
 
     settled_sequence: int = 0
     delivered_at_us: int = 0
     delivered_sequence: int = 0
+    is_open: bool = False
     standing: Alert | None = None
 
 
@@ -162,7 +166,7 @@ class Outbox:
             ).fetchone()
         if row is None:
             return Told()
-        return Told(row[0], row[1], row[2], None if row[3] is None else self._alert(row[3]))
+        return Told(row[0], row[1], abs(row[2]), row[2] > 0, None if row[3] is None else self._alert(row[3]))
 
     def postpone(self, alert: Alert, next_at_us: int) -> None:
         """Don't try it before then; no attempt was made."""
@@ -192,12 +196,13 @@ class Outbox:
     def delivered(self, alert: Alert, delivery: AlertDelivery, now_us: int, resend_at_us: int | None = None) -> None:
         """The receiver has it; with `resend_at_us` it is to be said again then, until the group is resolved."""
         standing = None if resend_at_us is None else self._encode(alert)
+        sequence = -alert.sequence if is_over(alert) else alert.sequence
         with self._file.changing() as run:
             self._settle(run, alert, "delivered", delivery, now_us)
             run(
                 "UPDATE told SET delivered_at_us = ?, delivered_sequence = ?, standing = ?, resend_at_us = ?, "
                 "resend_failures = 0 WHERE receiver = ? AND group_key = ?",
-                *(alert.sent_at_us, alert.sequence, standing, resend_at_us, alert.receiver, alert.group_key),
+                *(alert.sent_at_us, sequence, standing, resend_at_us, alert.receiver, alert.group_key),
             )
 
     def give_up(self, alert: Alert, delivery: AlertDelivery, now_us: int) -> None:

@@ -41,8 +41,8 @@ CREATE TABLE told (
     group_key TEXT NOT NULL,
     settled_at_us INTEGER NOT NULL,          -- sent_at and sequence of the last one delivered or given up
     settled_sequence INTEGER NOT NULL,
-    delivered_at_us INTEGER NOT NULL,        -- the same of the last one delivered
-    delivered_sequence INTEGER NOT NULL,
+    delivered_at_us INTEGER NOT NULL,        -- the same of the last one delivered,
+    delivered_sequence INTEGER NOT NULL,     -- this less than 0 where that one said that all is over
     standing BLOB,                           -- what the receiver holds, where it must be said again
     resend_at_us INTEGER,
     resend_failures INTEGER NOT NULL DEFAULT 0,

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
@@ -92,15 +93,17 @@ class Poster:
             context=self._context,
         )
         try:
-            made.request(
-                request.method,
-                self._target(request),
-                body=request.body,
-                headers=self._headers(request),
-                preload_content=False,
-                decode_content=False,
-                enforce_content_length=True,
-            )
+            made.connect()
+            with suppress(ConnectionError, ssl.SSLEOFError):  # who has heard enough may answer, and close at once
+                made.request(
+                    request.method,
+                    self._target(request),
+                    body=request.body,
+                    headers=self._headers(request),
+                    preload_content=False,
+                    decode_content=False,
+                    enforce_content_length=True,
+                )
             response = made.getresponse()
             text = self._body(response, deadline)
             headers = {name.lower(): value for name, value in response.headers.items()}

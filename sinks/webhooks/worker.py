@@ -155,7 +155,7 @@ class Worker:
     def _deliver(self, waiting: Waiting, now_us: int) -> None:
         alert, told = waiting.alert, self._outbox.told(waiting.alert)
         age_us = waiting.put_at_us - alert.sent_at_us
-        ends_what_was_told = is_over(alert) and told.delivered_sequence > 0
+        ends_what_was_told = is_over(alert) and told.is_open
         fresh = waiting.attempts or waiting.replayed or ends_what_was_told
         if not fresh and age_us > self._rules.stale_after_us:
             self._drop(waiting, f"it was {people_duration(age_us)} old when it came (stale_after)", now_us)
@@ -170,8 +170,8 @@ class Worker:
         if missing and not waiting.replayed and 0 <= waited_us < self._rules.gap_wait_us:
             self._outbox.postpone(alert, waiting.put_at_us + self._rules.gap_wait_us)
             return
-        # Of what it was never told it knows no change: to some an update is but a note to what is not there.
-        new = alert.action == "update" and not told.delivered_sequence
+        # Of what it was not told, or told to be over, it knows no change: an update may be a note to what is closed.
+        new = alert.action == "update" and not told.is_open
         said = msgspec.structs.replace(alert, action="trigger") if new else alert
         try:
             request = self._receiver.request(said, now_us, told.standing)

@@ -41,7 +41,10 @@ class AlertmanagerWebhook(msgspec.Struct, frozen=True):
             "action": alert.action,
         }
         incidents = list(alert.incident_ids) or [group_id(alert)]
-        told = [self._alert(alert, one, status, labels) for one in incidents[:MOST_ALERTS]]
+        over = set(alert.annotations.get("over", "").split(", "))
+        told = [
+            self._alert(alert, one, "resolved" if one in over else status, labels) for one in incidents[:MOST_ALERTS]
+        ]
         while len(told) > 1 and len(msgspec.json.encode(told)) > LARGEST_BODY // 2:
             del told[len(told) // 2 :]
         document = {

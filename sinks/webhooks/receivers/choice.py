@@ -1,6 +1,8 @@
 """From settings to receivers: which class, with which templates, keys and secrets."""
 
+import re
 from collections.abc import Callable, Mapping
+from urllib.parse import unquote
 
 import msgspec
 
@@ -27,6 +29,9 @@ RECEIVERS: dict[str, Callable[[Parts], Receiver]] = {
     "cloudevents": CloudEvent,
     "jsm": JsmOperations,
 }
+
+#: Between the parts of a URL's path and query.
+_BETWEEN = re.compile(r"[/?&=;]")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -71,7 +76,7 @@ def endpoint_of(settings: ReceiverSettings, environment: Mapping[str, str] | Non
     if authorization is not None:  # receivers say which token they don't take, without the word before it
         hidden.append(Secret(authorization.reveal().split(maxsplit=1)[-1]))
     if is_reference(settings.url):
-        hidden += [url, Secret(url.reveal().partition("://")[2].partition("/")[2])]
+        hidden += [url, *map(Secret, _pieces(url.reveal()))]
     return Endpoint(
         name=settings.name,
         receiver=RECEIVERS[settings.type](parts),
@@ -94,6 +99,13 @@ def url_of(settings: ReceiverSettings, environment: Mapping[str, str] | None = N
     if is_reference(settings.url):
         return read_secret(settings.url, environment)
     return Secret(settings.url or PUBLIC_URLS.get(settings.type, ""))
+
+
+def _pieces(url: str) -> list[str]:
+    """What a receiver may repeat of a URL that is a secret: all behind its host, or a part of it, encoded or not."""
+    behind = url.partition("://")[2].partition("/")[2]
+    parts = _BETWEEN.split(behind)
+    return [behind, *parts, *map(unquote, parts)]
 
 
 def _shown(url: str) -> str:
