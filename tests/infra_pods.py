@@ -9,10 +9,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.kafka_job import Job, free_ports, wait_for
+from tests.kafka_job import CALM, CALM_AHEAD, CALM_BATCH, Job, free_ports, wait_for
 from tests.processes import COMMAND, ROOT, environment
 
 PARTS = ROOT / "infra" / "container" / "recovery_parts.py"
+_CALM = {
+    "ANDON_ENGINE_EPOCH": CALM,
+    "ANDON_ENGINE_BATCH": str(CALM_BATCH),
+    "ANDON_ENGINE_AHEAD": str(CALM_AHEAD),
+}
 
 
 class Pods:
@@ -44,15 +49,18 @@ class Pods:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start(self, count: int, first: int, *, share: bool = True) -> None:
-        """All of them, at once; with what init containers do before, if `share`."""
+    def start(self, count: int, first: int, *, share: bool = True, calm: bool = False) -> None:
+        """All of them, at once; with what init containers do before, if `share`.
+
+        `calm`: nothing is to happen to them any more, so they take few large steps.
+        """
         port = free_ports(count)
         addresses = [f"localhost:{port + number}" for number in range(count)]  # names, as in a cluster
         for number in range(count if share else 0):
             shared = self.share(number, addresses, first)
             assert shared.returncode == 0, shared.stderr
         for number in range(count):
-            env = self._environment(number, addresses)
+            env = self._environment(number, addresses) | (_CALM if calm else {})
             one = subprocess.Popen([*COMMAND, "run"], cwd=self.job.folder, env=env, stdout=self._log, stderr=self._log)
             self._running.append(one)
 

@@ -15,7 +15,7 @@ from scenarios.simulate import demo_settings, simulate
 from schemas.durations import Instant
 from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
-from tests.databases import fingerprints
+from tests.databases import fingerprints, rows_of
 from tests.kafka_broker import ApacheKafka, Broker
 from tests.kafka_job import CALM, CALM_BATCH, Job, Log, whole_views
 from tests.kafka_outages import job_of, to_end, to_end_by_clock
@@ -87,6 +87,10 @@ def undisturbed_by_clock(
     with job_of(tmp_path_factory.mktemp("undisturbed"), broker, engine, by_clock=True) as job:
         job.start(epoch=CALM, batch=CALM_BATCH)
         to_end_by_clock(job, log)
+        (newest,) = rows_of(
+            "SELECT max(window_end) < now() - INTERVAL 1 DAY AS is_old FROM handoff_latency", job.folder
+        )
+        assert newest["is_old"], "nothing of the log is left to come: a job that ends an hour later has no more rows"
         return telling(whole_views(job.folder), log)
 
 
@@ -101,9 +105,9 @@ def undisturbed_prints(
         return telling(fingerprints(job.folder), log)
 
 
-def two_months_ago() -> Instant:
-    """Midnight of a Monday 60 days ago or some more: every deadline and retention of such a day is over by now."""
-    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=60)
+def two_weeks_ago() -> Instant:
+    """Midnight of a Monday 14 days ago or some more: for a job by the clock such a day is over, with all its waits."""
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=14)
     return Instant.parse((day - timedelta(days=day.weekday())).isoformat())
 
 

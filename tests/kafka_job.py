@@ -29,6 +29,8 @@ PATIENT = {"time": {"idle_grace": "520w"}}
 #: keep all state several times a second, and small batches cost half as much again.
 CALM = "2s"
 CALM_BATCH = 2_000
+#: How far a lane is ahead of the slowest in such a run: as the settings have it where nobody says otherwise.
+CALM_AHEAD = 50_000
 #: How often a job is asked whether it has come to the end of a long log. It spends 3 ms on each answer, and who asks as
 #: much: twenty times a second that is an eighth of a processor, and for each process anew.
 SELDOM_S = 0.25
@@ -142,13 +144,19 @@ class Job:
         self._errors.close()
 
     def start(
-        self, *arguments: str, epoch: str | None = None, batch: int | None = None, stop_within: str | None = None
+        self,
+        *arguments: str,
+        epoch: str | None = None,
+        batch: int | None = None,
+        ahead: int | None = None,
+        stop_within: str | None = None,
     ) -> None:
-        """Start it; `epoch`, `batch` and `stop_within` win over those of its settings for this time."""
+        """Start it; `epoch`, `batch`, `ahead` and `stop_within` win over those of its settings for this time."""
         assert self._process is None or self._process.poll() is not None
         told_for_now = {
             "ANDON_ENGINE_EPOCH": epoch,
             "ANDON_ENGINE_BATCH": batch,
+            "ANDON_ENGINE_AHEAD": ahead,
             "ANDON_ENGINE_STOP_WITHIN": stop_within,
         }
         variables = {name: str(value) for name, value in told_for_now.items() if value is not None}
@@ -253,7 +261,7 @@ class Job:
         """Start, consume everything, stop with SIGTERM; in few large steps, since nothing is to happen to it."""
         if processes > 1:
             arguments = (*arguments, "--processes", str(processes))
-        self.start(*arguments, epoch=CALM, batch=CALM_BATCH, stop_within="2m")
+        self.start(*arguments, epoch=CALM, batch=CALM_BATCH, ahead=CALM_AHEAD, stop_within="2m")
         wait_for(lambda: self.at_end(log, processes), "the log to be consumed", deadline_s, SELDOM_S)
         self.stop(within_s=130)  # the work of what was released is done first, beside all that runs here
 

@@ -1,14 +1,19 @@
 """A job with little room for what it has read ahead, brought to a point of its log at which something is to happen."""
 
+import re
 import time
 from pathlib import Path
 
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import ApacheKafka, Broker
 from tests.kafka_job import SELDOM_S, Job, Log, wait_for
+from tests.processes import ROOT
 
 #: As long as it must be seen that nothing moves.
 STILL_S = 1.5
+_MAP = ROOT / "dataflows" / "process_maps" / "default.toml"
+#: The most days that the process map waits for anything, or remembers it, where time goes on by the clock.
+_FEW_DAYS = 4
 
 
 def job_of(
@@ -22,7 +27,8 @@ def job_of(
     """A job with little room for what it has read ahead.
 
     `by_clock`: a partition is taken for idle after a second, so that time goes on by the clock at the end of the log,
-    here by months at once: dear, and what shows that an outage was taken for an end.
+    here by weeks at once: what shows that an outage was taken for an end. Long waits of the shipped map are short then,
+    so that of a log two weeks old nothing is left to come.
     """
     sections: dict[str, dict[str, object]] = {
         "engine": {"batch": 500, "stop_within": stop_within},
@@ -30,7 +36,10 @@ def job_of(
         "kafka.client": {'"queued.max.messages.kbytes"': 4_096},
     }
     if by_clock:
+        brief = re.sub(r'"(\d+)d"', lambda found: f'"{min(int(found[1]), _FEW_DAYS)}d"', _MAP.read_text())
+        (folder / "brief.toml").write_text(brief)
         sections["time"] = {"idle_grace": "1s"}
+        sections["process"] = {"map": "brief.toml"}
     return Job(folder, broker, front.dsn_of(folder.name), **sections)
 
 

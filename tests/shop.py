@@ -11,6 +11,7 @@ from functools import cache
 import msgspec
 from hypothesis import strategies as st
 
+from operators.anomaly.settings import ModelSettings
 from operators.pipeline import PipelineSettings
 from operators.process_lint import read_process_map
 from operators.process_map import ProcessMap
@@ -159,11 +160,20 @@ def shop_map() -> ProcessMap:
 
 
 def shop_settings(
-    *, slide_s: int = 60, size_s: int = 60, retention_us: int, close_at_us: int, groups: int = 1
+    *,
+    slide_s: int = 60,
+    size_s: int = 60,
+    retention_us: int,
+    close_at_us: int,
+    groups: int = 1,
+    scored: bool = True,
 ) -> PipelineSettings:
+    """Without `scored` there are no models: they take as long as all the rest of a small log."""
     windows = WindowSettings(size_s * SECOND_US, slide_s * SECOND_US, 5 * SECOND_US, retention_us)
     base = small_settings(groups=groups, close_at_us=close_at_us)
-    return msgspec.structs.replace(base, process=shop_map(), handoff_windows=windows, stock_windows=windows)
+    return msgspec.structs.replace(
+        base, process=shop_map(), handoff_windows=windows, stock_windows=windows, models=ModelSettings(enabled=scored)
+    )
 
 
 class Said(msgspec.Struct, frozen=True):

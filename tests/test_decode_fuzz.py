@@ -1,4 +1,8 @@
-"""A million random and mutated messages: nothing raises, nothing vanishes, and what decodes is sound."""
+"""Random and mutated messages by the hundred thousand: nothing raises, nothing vanishes, and what decodes is sound.
+
+Of eighteen ways to break the decoder a quarter of a million messages of one seed showed eight, each within the first
+four thousand; the other ten are shown by none of them.
+"""
 
 import json
 from typing import NoReturn
@@ -12,6 +16,7 @@ from schemas.events import EVENT_TYPES, Event
 from tests.fuzz_corpus import messages
 from tests.strategies import time_fields
 
+COUNT = 100_000
 _TIMES = {record: time_fields(record) for record in EVENT_TYPES.values()}
 
 
@@ -58,7 +63,7 @@ def test_every_message_is_an_event_or_a_fault(seed: int) -> None:
     print(f"seed {seed}")  # noqa: T201 - shown when the test fails
     decoder = EventDecoder()
     read = decoded = faults = 0
-    for batch in messages(seed, 250_000):
+    for batch in messages(seed, COUNT):
         results = decoder.decode(batch)
         assert len(results) == len(batch)
         good = []
@@ -71,6 +76,6 @@ def test_every_message_is_an_event_or_a_fault(seed: int) -> None:
         _check_sound(decoder, good)
         read += len(batch)
         decoded += len(good)
-    assert read == decoded + faults == 250_000
-    assert decoded > 25_000, "the corpus must reach past the decoder"
-    assert faults > 100_000, "the corpus must be mostly broken"
+    assert read == decoded + faults == COUNT
+    assert decoded > COUNT // 10, "the corpus must reach past the decoder"
+    assert faults > COUNT * 0.4, "the corpus must be mostly broken"

@@ -238,7 +238,8 @@ def test_rows_are_the_same_over_pods_with_volumes_of_their_own_stopped_killed_an
     tmp_path: Path, front: ClickHouseFront
 ) -> None:
     events = tmp_path / "events"
-    simulate(msgspec.structs.replace(demo_settings(5), orders_per_day=250, counter_sales_per_day=400), events)
+    few = {"orders_per_day": 250, "counter_sales_per_day": 400, "skus": 60}
+    simulate(msgspec.structs.replace(demo_settings(5), **few), events)
     log = Log.of_files([events / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 2)
     with Broker() as broker:
         log.produce(broker)
@@ -273,7 +274,7 @@ def test_rows_are_the_same_over_pods_with_volumes_of_their_own_stopped_killed_an
             assert pods.codes() == [0, 0, 0]
             front.faults()
             pods.deal(1, count=3)
-            pods.start(1, first=2)
+            pods.start(1, first=2, calm=True)
             job = pods.job
             wait_until_end(pods, job, log)
             pods.send(0, signal.SIGTERM)

@@ -1,6 +1,6 @@
 """The broker goes away, comes back and stands still: the views are those of a run without that.
 
-The job takes a partition for idle after one second here, and the log is two months old: should an outage ever pass for
+The job takes a partition for idle after one second here, and the log is two weeks old: should an outage ever pass for
 the end of a partition, time would leap to today and every deadline would fire.
 """
 
@@ -12,7 +12,7 @@ from sinks.clickhouse.store import open_store
 from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import ApacheKafka, Broker
-from tests.kafka_job import Job, Log, wait_for, whole_views
+from tests.kafka_job import CALM, CALM_BATCH, Job, Log, wait_for, whole_views
 from tests.kafka_outages import job_of, not_ready, ready, stands_still, to_end_by_clock, to_share
 from tests.tcp_proxy import TcpProxy
 
@@ -29,8 +29,8 @@ undisturbed = fixtures.undisturbed_by_clock
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    start = fixtures.two_months_ago()
-    return fixtures.simulated(folder, PARTITIONS, start=start, orders_per_day=300, counter_sales_per_day=425)
+    start = fixtures.two_weeks_ago()
+    return fixtures.simulated(folder, PARTITIONS, start=start, orders_per_day=300, counter_sales_per_day=425, skus=60)
 
 
 def newest_us(front: ClickHouseFront, database: str) -> int:
@@ -92,7 +92,7 @@ def test_the_broker_is_frozen_and_the_job_stopped_meanwhile(
             assert job.stop() < 10, "the broker is not needed for a snapshot"
         finally:
             broker.thaw()
-        job.start()
+        job.start(epoch=CALM, batch=CALM_BATCH)
         to_end_by_clock(job, log)
         assert whole_views(tmp_path) == undisturbed
 

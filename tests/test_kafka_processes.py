@@ -14,7 +14,7 @@ from tests.kafka_broker import Broker
 from tests.kafka_job import Job, Killer, Log, wait_for
 
 PARTITIONS = 3
-EVENTS = 90_000
+EVENTS = 55_000
 
 broker = fixtures.broker
 engine = fixtures.engine
@@ -26,18 +26,16 @@ undisturbed = fixtures.undisturbed_prints
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     made = fixtures.simulated(
-        tmp_path_factory.mktemp("day"), PARTITIONS, orders_per_day=1_700, counter_sales_per_day=2_500
+        tmp_path_factory.mktemp("day"), PARTITIONS, orders_per_day=1_200, counter_sales_per_day=1_800, skus=60
     )
     assert made.count >= EVENTS
     return made
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_several_processes(
-    tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object, processes: int
-) -> None:
-    with Job(tmp_path, broker, front.dsn_of(f"processes_{processes}"), engine={"epoch": "5s"}) as job:
-        job.run_to_end(log, processes=processes, deadline_s=900)
+def test_four_processes(tmp_path: Path, broker: Broker, front: ClickHouseFront, log: Log, undisturbed: object) -> None:
+    """Two to which nothing happens are in tests/test_kafka_live.py."""
+    with Job(tmp_path, broker, front.dsn_of("four"), engine={"epoch": "5s"}) as job:
+        job.run_to_end(log, processes=4, deadline_s=900)
         assert fingerprints(job.folder) == undisturbed
 
 

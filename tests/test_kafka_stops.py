@@ -14,7 +14,7 @@ import pytest
 from tests import kafka_fixtures as fixtures
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
-from tests.kafka_job import Log, wait_for, whole_views
+from tests.kafka_job import CALM, CALM_BATCH, Log, wait_for, whole_views
 from tests.kafka_outages import job_of, not_ready, to_end, to_share
 from tests.processes import environment
 
@@ -30,7 +30,7 @@ undisturbed = fixtures.undisturbed
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    return fixtures.simulated(folder, PARTITIONS, orders_per_day=450, counter_sales_per_day=700)
+    return fixtures.simulated(folder, PARTITIONS, orders_per_day=450, counter_sales_per_day=700, skus=60)
 
 
 def test_stopped_while_the_database_is_away(
@@ -61,7 +61,7 @@ def test_stopped_while_the_database_is_away(
         assert job.ends(2) == 1, "at once"
         assert "stopped by a second signal" in job.errors()
         front.start()
-        job.start()
+        job.start(epoch=CALM, batch=CALM_BATCH)
         to_end(job, log)
         assert whole_views(tmp_path) == undisturbed
 
@@ -86,7 +86,7 @@ def test_stopped_right_after_the_start(
             for _ in range(times):
                 job.send(signal.SIGTERM)
             assert job.ends(30) in ((0,) if times == 1 else (0, 1)), job.errors()
-        job.start()
+        job.start(epoch=CALM, batch=CALM_BATCH)
         to_end(job, log)
         assert whole_views(tmp_path) == undisturbed
 

@@ -126,7 +126,12 @@ def test_late_events_change_no_closed_window_and_are_recorded_once(
     events: list[Said], shape: tuple[int, int], groups: int
 ) -> None:
     chosen = shop_settings(
-        slide_s=shape[0], size_s=shape[1], retention_us=RETENTION_US, close_at_us=CLOSE_US, groups=groups
+        slide_s=shape[0],
+        size_s=shape[1],
+        retention_us=RETENTION_US,
+        close_at_us=CLOSE_US,
+        groups=groups,
+        scored=False,
     )
     windows = chosen.handoff_windows
     rows = PurePipeline(log_of(events), chosen, 9).run()
@@ -154,7 +159,14 @@ def test_late_events_change_no_closed_window_and_are_recorded_once(
 @COMMON
 @given(events=said(*STOCK_TYPES), shape=SHAPES, batch=st.integers(1, 20))
 def test_late_stock_is_recorded_once_and_still_counts(events: list[Said], shape: tuple[int, int], batch: int) -> None:
-    chosen = shop_settings(slide_s=shape[0], size_s=shape[1], retention_us=RETENTION_US, close_at_us=CLOSE_US, groups=2)
+    chosen = shop_settings(
+        slide_s=shape[0],
+        size_s=shape[1],
+        retention_us=RETENTION_US,
+        close_at_us=CLOSE_US,
+        groups=2,
+        scored=False,
+    )
     windows = chosen.stock_windows
     rows = PurePipeline(log_of(events), chosen, batch).run()
     recorded = [row for row in rows if isinstance(row, LateEvent) and row.stage == "stock_windows"]

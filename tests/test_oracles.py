@@ -60,7 +60,9 @@ def passes_said(rows: list[Row]) -> dict[oracles.PassKey, tuple[object, ...]]:
 @given(events=said(*CASE_TYPES), shape=st.sampled_from([(60, 60), (30, 90), (60, 300)]), lanes=st.integers(1, 3))
 def test_passes_and_windows_equal_the_oracle(events: list[Said], shape: tuple[int, int], lanes: int) -> None:
     slide_s, size_s = shape
-    chosen = shop_settings(slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=lanes)
+    chosen = shop_settings(
+        slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=lanes, scored=False
+    )
     rows = PurePipeline(log_of(events, lanes), chosen, 7).run()
     passes = oracles.handoff_passes(decoded(events), chosen.process, CLOSE_US)
     assert passes_said(rows) == {
@@ -79,7 +81,7 @@ def test_passes_and_windows_equal_the_oracle(events: list[Said], shape: tuple[in
 @COMMON
 @given(events=said(*CASE_TYPES))
 def test_findings_equal_the_oracle(events: list[Said]) -> None:
-    chosen = shop_settings(retention_us=DAY_US, close_at_us=CLOSE_US)
+    chosen = shop_settings(retention_us=DAY_US, close_at_us=CLOSE_US, scored=False)
     job = PurePipeline(log_of(events), chosen, 50)
     rows = job.run()
     facts, process = decoded(events), shop_map()
@@ -114,7 +116,9 @@ def test_findings_equal_the_oracle(events: list[Said]) -> None:
 @given(events=said(*STOCK_TYPES), shape=st.sampled_from([(60, 60), (30, 90)]), groups=st.integers(1, 3))
 def test_stock_windows_equal_the_oracle(events: list[Said], shape: tuple[int, int], groups: int) -> None:
     slide_s, size_s = shape
-    chosen = shop_settings(slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=groups)
+    chosen = shop_settings(
+        slide_s=slide_s, size_s=size_s, retention_us=DAY_US, close_at_us=CLOSE_US, groups=groups, scored=False
+    )
     stock = msgspec.structs.replace(chosen.stock, safety_stock=1.0, safety_stock_by_node={"n/1": 2.5})
     rows = PurePipeline(log_of(events, 2), msgspec.structs.replace(chosen, stock=stock), 11).run()
     said_rows = {

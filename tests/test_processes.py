@@ -57,7 +57,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseFront]
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Log:
     folder = tmp_path_factory.mktemp("day")
-    simulate(msgspec.structs.replace(demo_settings(5), orders_per_day=450, counter_sales_per_day=700), folder)
+    few = {"orders_per_day": 450, "counter_sales_per_day": 700, "skus": 60}
+    simulate(msgspec.structs.replace(demo_settings(5), **few), folder)
     made = Log.of_files([folder / f"{topic}.jsonl" for topic in BUSINESS_TOPICS], 2)
     made.produce(broker)
     return made
