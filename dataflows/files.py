@@ -28,6 +28,10 @@ _KEPT_OF_A_LONG_LINE = 65_536
 #: How an array of objects begins, with the end of its first line where that is all of it; and the file that holds it.
 _BEFORE_AN_ARRAY = (b"[", b" ", b"\t", b"\r", b"\n", b"\xef")
 _ARRAY = re.compile(rb"\[\s*(?:\{|\]|\Z)")
+_ONE_ARRAY = (
+    "is one JSON array; one object a line is wanted, without brackets and commas around them (jq -c '.[]' writes an "
+    "array so)"
+)
 
 
 class FilePartition(msgspec.Struct, frozen=True):
@@ -85,14 +89,36 @@ def check_lines(paths: Sequence[str]) -> None:
         try:
             with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as file:
                 if _is_one_array(file):  # type: ignore[arg-type] # a GzipFile reads bytes, too
-                    problems.append(
-                        f"{path}: is one JSON array; one object a line is wanted, without brackets and commas around "
-                        "them (jq -c '.[]' writes an array so)"
-                    )
+                    problems.append(f"{path}: {_ONE_ARRAY}")
         except (EOFError, OSError, zlib.error) as error:
             problems.append(f"{path}: can't be read: {error}")
     if problems:
         raise SourceError("\n".join(problems))
+
+
+def check_followed(paths: Sequence[str]) -> None:
+    """Look for files that are an array on one line without an end: nobody would ever hear of what is in them.
+
+    Of an array on lines that end, each is a dead letter that says what is wanted; and the next may be a message.
+
+    Raises:
+        SourceError: there are some, or some can't be read; all of them are named.
+    """
+    problems = []
+    for path in paths:
+        try:
+            with Path(path).open("rb") as file:
+                if _is_one_array(file) and not _has_a_whole_line(file):
+                    problems.append(f"{path}: {_ONE_ARRAY}")
+        except OSError as error:
+            problems.append(f"{path}: can't be read: {error}")
+    if problems:
+        raise SourceError("\n".join(problems))
+
+
+def _has_a_whole_line(file: IO[bytes]) -> bool:
+    file.seek(0)
+    return next(_lines(file, grows=True), None) is not None
 
 
 def _is_one_array(file: IO[bytes]) -> bool:
@@ -111,8 +137,8 @@ def _is_one_array(file: IO[bytes]) -> bool:
     return not second or not (_is_json(first) or _is_json(second))
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    blocks = LineBlocks(file, 0, 0, longest=MAX_LINE_BYTES, grows=False)
+def _lines(file: IO[bytes], *, grows: bool = False) -> Iterator[bytes]:
+    blocks = LineBlocks(file, 0, 0, longest=MAX_LINE_BYTES, grows=grows)
     while (block := blocks.next(1)) is not None:
         yield from block.lines
 

@@ -15,7 +15,7 @@ from dataflows.files import FilePartition, check_lines, partitions_of
 from dataflows.flow import Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput, lane_names
 from dataflows.process_maps import load_process_map, shipped_process_maps
-from dataflows.recovery import RunRecord, held, writing
+from dataflows.recovery import RunRecord, check_unbegun, held, writing
 from dataflows.settings import Settings
 from dataflows.store_waits import EMBEDDED_PATIENCE_S, SERVER_PATIENCE_S, StoreWaits, Tell
 from operators.pipeline import PipelineSettings
@@ -81,7 +81,7 @@ def run_record(
 
     Raises:
         StateError: the work was cut otherwise when the state was kept, or tables were others, or read through another
-            mapping; or the directory can't be written to.
+            mapping; its record is gone; or the directory can't be written to.
     """
     engine = settings.engine
     read_as = "" if mapping is None else hashlib.sha256(identity_of(mapping)).hexdigest()
@@ -93,6 +93,7 @@ def run_record(
     path = RunRecord.path(recovery)
     with writing(recovery):
         if not path.exists():
+            check_unbegun(recovery)
             _keep(path, fresh)
             return fresh
         text = path.read_bytes()

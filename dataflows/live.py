@@ -11,7 +11,7 @@ from logging import CRITICAL, DEBUG, Logger, getLogger
 from pathlib import Path
 
 from dataflows.engine import init_recovery, run_flow, wall_clock
-from dataflows.files import partitions_of
+from dataflows.files import check_followed, partitions_of
 from dataflows.flow import Cluster, LaneReader, Pipeline, Stop
 from dataflows.input_limit import InputLimit
 from dataflows.job import pipeline_settings, run_record
@@ -41,7 +41,9 @@ from sinks.kafka import DeadLetterTopic
 
 #: The signals that ask for a stop.
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-_RECORD_WAIT_S, _RECORD_SOON_S = 60.0, 4.0
+_RECORD_WAIT_S = 60.0
+#: A process that is to stop before it has begun waits so long for others, which may be about to find it.
+_SOON_S = 4.0
 _LISTEN_S = 0.1
 #: Findings and windows wait for others to be written with for this share (1 / n) of `clickhouse.block_age`.
 _PROMPTER = 4
@@ -130,6 +132,7 @@ def run_live(settings: Settings, process: ProcessMap) -> None:
     """
     check_live(settings, "settings")
     partitions_of(settings.source.files)  # a name that is misspelt makes no database
+    check_followed(settings.source.files)
     cluster = Cluster(settings.engine.process, tuple(settings.engine.processes))
     recovery = Path(settings.engine.recovery) if settings.engine.recovery else None
     stop = Stop()
@@ -138,7 +141,7 @@ def run_live(settings: Settings, process: ProcessMap) -> None:
     telemetry = Telemetry(cluster.process, stalled_after_s=stalled_after_s, limit=limit)
     watch = JobWatch(telemetry, stop, now_us, settings.engine.stop_within.seconds)
     with ExitStack() as open_now:
-        open_now.enter_context(_stopping(stop, settings.engine.stop_within.seconds))
+        open_now.enter_context(_stopping(stop, watch, settings.engine.stop_within.seconds))
         if settings.observe.listen:
             open_now.enter_context(serve(telemetry, settings.observe.listen, stalled_after_s))
         groups = pipeline_settings(settings, process)
@@ -193,7 +196,7 @@ def _begin(settings: Settings, recovery: Path | None, cluster: Cluster, open_now
     began = time.monotonic()
     while not RunRecord.path(recovery).exists():
         waited_s = time.monotonic() - began
-        if stop.requested and waited_s > _RECORD_SOON_S:  # not at once: process 0 would wait for this one in the flow
+        if stop.requested and waited_s > _SOON_S:
             raise Stopped(NOT_BEGUN)
         if waited_s > _RECORD_WAIT_S:
             words = f"process 0 has not begun a run in {recovery} within {_RECORD_WAIT_S:.0f} s"
@@ -285,10 +288,11 @@ def _client_logger() -> Logger:
 
 
 @contextmanager
-def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
+def _stopping(stop: Stop, watch: JobWatch, within_s: float) -> Iterator[None]:
     """SIGTERM and SIGINT ask for a stop; a second one, or the end of the time for it, ends the process at once.
 
-    What was kept last is then what the next run goes on from; rows written since come again and replace themselves.
+    What was kept last is then what the next run goes on from; rows written since come again and replace themselves. So
+    does the one signal where the engine still waits for other processes, or reads its state: it would hear of no stop.
     A thread hears of the signals through a socket, since the engine's thread may be in the engine, or in a wait for
     another process, and since the system may hand them to a thread that a library has started.
     """
@@ -298,16 +302,21 @@ def _stopping(stop: Stop, within_s: float) -> Iterator[None]:
     told.settimeout(0)
 
     def listen() -> None:
-        ends_s: float | None = None
+        asked_s: float | None = None
         signalled = False  # apart from `requested`: another process may have told us before our signal comes
         while not done.is_set():
             for _ in _signals_of(heard):
                 if signalled:
                     _end_at_once(stop, "stopped by a second signal, not at a snapshot")
                 stop.requested = signalled = True
-            if stop.requested and ends_s is None:
-                ends_s = time.monotonic() + within_s + 1.0
-            if ends_s is not None and time.monotonic() >= ends_s and not done.is_set():
+            if stop.requested and asked_s is None:
+                asked_s = time.monotonic()
+            if asked_s is None or done.is_set():
+                continue
+            waits = watch.flowing and not watch.polled and stop.failure is None
+            if waits and time.monotonic() >= asked_s + _SOON_S:
+                _end_unbegun()
+            if time.monotonic() >= asked_s + within_s + 1.0:
                 _end_at_once(stop, f"not at a snapshot within {within_s:g} s")
 
     wakes = signal.set_wakeup_fd(told.fileno())
@@ -333,6 +342,11 @@ def _signals_of(heard: socket.socket) -> list[int]:
         return [number for number in heard.recv(64) if number in STOPPING]
     except TimeoutError:
         return []
+
+
+def _end_unbegun() -> None:
+    os.write(2, f"{NOT_BEGUN}\n".encode())
+    os._exit(0)
 
 
 def _end_at_once(stop: Stop, why: str) -> None:

@@ -2,7 +2,8 @@
 
 `/healthz` asks whether the process should be restarted: it makes progress, or it hangs. Bad input and a store that is
 away are not mended by a restart, so they are said at `/readyz`, in the metrics and in the log, and `/healthz` stays 200
-(with the input's state as a second line).
+(with the input's state as a second line). `/readyz/NAME` tells of one condition alone: a startup probe asks for
+`resumed`.
 """
 
 import socket
@@ -157,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/readyz":
             failing = [f"{one.name}: {one.why or 'fails'}" for one in telemetry.conditions() if not one.ok]
             return _said(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(failing)) if failing else _said(HTTPStatus.OK, "ok")
+        one = next((one for one in telemetry.conditions() if path == f"/readyz/{one.name}"), None)
+        if one is not None:
+            return _said(HTTPStatus.OK, "ok") if one.ok else _said(HTTPStatus.SERVICE_UNAVAILABLE, one.why or "fails")
         return _said(HTTPStatus.NOT_FOUND, "answers are at /metrics, /healthz, /readyz and /status")
 
 

@@ -228,6 +228,23 @@ def read_part(path: Path) -> Part:
     return Part(number, count, committed[0], [Execution(*row) for row in executions], [Front(*row) for row in fronts])
 
 
+def check_unbegun(recovery: Path) -> None:
+    """Where no run is on record, no part may have been begun: nobody knows with which cut of the work it was kept.
+
+    Taken up with another one, what was kept of groups that are others now would be passed over in silence.
+
+    Raises:
+        StateError: a part has been; or can't be read.
+    """
+    for path in parts_in(recovery).values():
+        part = read_part(path)
+        if part.executions or part.fronts:
+            raise StateError(
+                f"{path} has state, and {RunRecord.path(recovery)}, which goes with it, is missing: give it back (from "
+                "the same backup, or another process's directory of this job), or start with a new recovery directory"
+            )
+
+
 def whole(parts: Iterable[Part], record: str = "", *, running: bool = False) -> Whole:
     """The parts as one state.
 

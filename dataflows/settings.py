@@ -30,13 +30,14 @@ from schemas.events import TOPICS
 from schemas.mended import Mended, mended
 from schemas.problems import Problem, declare_document, did_you_mean, parse_toml, path_text
 from schemas.toml_lines import KeyPath, line_of
-from sinks.clickhouse.dsn import parse_dsn
+from sinks.clickhouse.dsn import PASSWORD_VARIABLE, parse_dsn
 from sinks.webhooks.settings import DeliverySettings
 
 DEFAULT_FILE = "andon.toml"
 #: Variables that are ours but no settings: secrets, and what tests and benchmarks read.
 KAFKA_VARIABLES = "ANDON_KAFKA_SECRET_"
-_NOT_SETTINGS = ("ANDON_CLICKHOUSE_PASSWORD", KAFKA_VARIABLES, "ANDON_SECRET_", "ANDON_SHARED_DATA", "ANDON_TEST_")
+_OTHERS = frozenset({PASSWORD_VARIABLE, "ANDON_SHARED_DATA"})
+_OTHERS_BEGIN = (KAFKA_VARIABLES, "ANDON_SECRET_", "ANDON_TEST_")
 
 _DSN, _DSN_FOR_SHORT = "ANDON_CLICKHOUSE_DSN", "ANDON_CLICKHOUSE"
 
@@ -344,7 +345,7 @@ def _put_environment(
     if len({environment[name] for name in (_DSN, _DSN_FOR_SHORT) if name in environment}) > 1:
         yield Problem("environment", _DSN_FOR_SHORT, "", f"names another database than {_DSN}: set one of the two")
     for name in sorted(environment):
-        if not name.startswith("ANDON_") or name.startswith(_NOT_SETTINGS):
+        if not name.startswith("ANDON_") or name in _OTHERS or name.startswith(_OTHERS_BEGIN):
             continue
         if name not in known:
             words = "names no setting; a name is ANDON_SECTION_KEY, as in ANDON_TIME_MAX_PAST"

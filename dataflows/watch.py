@@ -33,7 +33,8 @@ class JobWatch:
     """Told by everything that runs in one process; tells its `Telemetry` and the log.
 
     It is also where waiting ends: once a stop is asked for and `stop_within_s` is over, it raises out of the wait for
-    a store or a broker that is away; before the flow has begun (`flowing`), at once.
+    a store or a broker that is away; before the flow has begun (`flowing`), at once. `polled` says that the engine has
+    asked a lane: until then it reads state and waits for the other processes, and nothing has come of anything.
 
     Args:
         now_us: the wall clock in microseconds.
@@ -47,7 +48,7 @@ class JobWatch:
         stop_within_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.flowing = False
+        self.flowing = self.polled = False
         self._telemetry, self._stop, self._now_us = telemetry, stop, now_us
         self._stop_within_s, self._clock = stop_within_s, clock
         self._stop_seen_s: float | None = None
@@ -70,6 +71,7 @@ class JobWatch:
 
     def beat(self) -> None:
         """The engine goes on."""
+        self.polled = True
         self._telemetry.beat()
 
     def released(self, lane: str, merged: Merged) -> None:
@@ -101,7 +103,8 @@ class JobWatch:
         self._kept.add(lane)
 
     def group_kept(self, group: Group, seconds: float, size: int) -> None:
-        """A group's state goes into a snapshot."""
+        """A group's state goes into a snapshot; one of much state takes longer than a process may stand still."""
+        self._telemetry.beat()
         self._snapshot_s += seconds
         self._snapshot_bytes += size
         self._telemetry.share(metrics.STATE_ENTRIES, group.name, group.sizes())

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.errors import AndonError
 from schemas.events import EVENT_TYPES, TOPICS, Event, EventBase, type_name
 
 JSON_SCHEMA_FILE: Final = "events.schema.json"
@@ -57,7 +58,7 @@ def json_schema() -> dict[str, Any]:
     for topic, records in TOPICS.items():
         defs[_topic_union(topic)] = {
             "title": _topic_union(topic),
-            "description": f"Any event of the topic `{topic}`. {_TOPICS[topic][0]}",
+            "description": f"Any event of the topic `{topic}`. {_said_of(topic)[0]}",
             "oneOf": [{"$ref": f"#/$defs/{record.__name__}"} for record in records],
         }
     return {
@@ -98,6 +99,18 @@ def drifted(directory: Path) -> list[str]:
     return [name for name, text in documents().items() if not _holds(directory / name, text)]
 
 
+def _said_of(topic: str) -> tuple[str, str]:
+    """What a topic is about, and the fields of its key.
+
+    Raises:
+        AndonError: nobody has said it yet.
+    """
+    if topic not in _TOPICS:
+        words = "say there what it is about and which fields make its key"
+        raise AndonError(f"topic {topic!r} of schemas/events.py is not among _TOPICS of schemas/export.py: {words}")
+    return _TOPICS[topic]
+
+
 def _topic_union(topic: str) -> str:
     return f"{topic.capitalize()}Topic"
 
@@ -107,7 +120,7 @@ def _channel(topic: str) -> dict[str, Any]:
     return {
         "address": topic,
         "title": topic,
-        "description": _TOPICS[topic][0],
+        "description": _said_of(topic)[0],
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "bindings": {"kafka": {"topic": topic, "bindingVersion": _KAFKA_BINDING}},
     }
@@ -124,7 +137,7 @@ def _operation(topic: str) -> dict[str, Any]:
 
 def _message(topic: str, record: type[EventBase]) -> dict[str, Any]:
     name = type_name(record)
-    key = {"type": "string", "description": f"Best keyed by {_TOPICS[topic][1]}; Andon itself reads any key."}
+    key = {"type": "string", "description": f"Best keyed by {_said_of(topic)[1]}; Andon itself reads any key."}
     return {
         "name": name,
         "title": name,

@@ -15,7 +15,8 @@ Each process of `andon run` answers over HTTP at `observe.listen`, `andon delive
 | `/metrics` | everything below, for Prometheus, and the process's memory, CPU and files (`process_…`) |
 | `/healthz` | 200 while the job makes progress, else 503 and since when it does not: the liveness probe. Bad input, \
 and a store that is away, are no reason to restart a job and don't fail it |
-| `/readyz` | 200 once the process has resumed and is consuming, else 503 and a line for each condition that fails |
+| `/readyz` | 200 once the process has resumed and is consuming, else 503 and a line for each condition that fails. \
+`/readyz/NAME` (`resumed`, `source`, `store`, …) tells of one alone |
 | `/status` | all of it as JSON, with rates of the last 10 seconds and quantiles of the last minute |
 
 `andon status` shows the same to a person. Each process reports its own share: sum over processes, except where a

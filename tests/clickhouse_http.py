@@ -30,7 +30,9 @@ import msgspec
 from backports import zstd
 
 FAULTS_PATH = "/_faults"
-_STEP = re.compile(r"^(pass|bare|reset|cut|lose|die|die_after|hang|slow:\d+(\.\d+)?|code:\d+|[345]\d\d)$")
+_STEP = re.compile(
+    r"^(pass|bare|reset|cut|lose|die|die_after|hang|slow:\d+(\.\d+)?|code:\d+|late:\d+|text:\d+|[345]\d\d)$"
+)
 _NAMED = {"readonly": "code:242", "too_many_parts": "code:252", "memory": "code:241", "denied": "code:497"}
 #: Parameters of a request that are no settings of the engine.
 _TRANSPORT = re.compile(
@@ -50,6 +52,8 @@ class Script(msgspec.Struct, forbid_unknown_fields=True):
     - `pass`; `slow:SECONDS`, then pass;
     - `503` (any status from 300): a proxy's answer, nothing carried out;
     - `code:N`, `readonly`, `too_many_parts`, `memory`, `denied`: an error of the engine, nothing carried out;
+    - `late:N`: the same behind a status of 200, as where the headers had begun when it came; `text:N`: with nothing but
+      its words, as through a proxy that takes ClickHouse's headers out;
     - `reset`: the connection is reset in the middle of the request's body;
     - `lose`: carried out, then the connection is closed without an answer; `cut`: in the middle of the answer;
     - `bare`: carried out, and answered without the summary, as through a proxy that takes it out;
@@ -217,9 +221,9 @@ class Handler(BaseHTTPRequestHandler):
             self._vanish("lose")
         elif step.isdigit():
             self._send(int(step), b"<html>not from ClickHouse</html>", {"Content-Type": "text/html"})
-        elif step == "code":
+        elif step in {"code", "late", "text"}:
             name = self.server.engine.name_of(int(argument))
-            self._refuse(f"Code: {argument}. DB::Exception: as the script says. ({name})")
+            self._refuse(f"Code: {argument}. DB::Exception: as the script says. ({name})", step)
         else:
             time.sleep(float(argument or 0))
             self._carry_out(body, parameters, "" if step in {"pass", "slow"} else step)
@@ -270,12 +274,13 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Encoding"] = encoding
         self._send(200, answer, headers)
 
-    def _refuse(self, words: str) -> None:
+    def _refuse(self, words: str, how: str = "code") -> None:
         found = _CODE.search(words)
         code = int(found.group(1)) if found else 1002
         text = words[found.start() :] if found else f"Code: 1002. DB::Exception: {words}. (UNKNOWN_EXCEPTION)"
         body = f"{text.strip()} (version {self.server.engine.version} (official build))\n".encode()
-        self._send(_STATUSES.get(code, 500), body, {"X-ClickHouse-Exception-Code": str(code)})
+        headers = {} if how == "text" else {"X-ClickHouse-Exception-Code": str(code)}
+        self._send(_STATUSES.get(code, 500) if how == "code" else 200, body, headers)
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)

@@ -300,10 +300,13 @@ class ApacheKafka(_Process):
     """Apache Kafka, one node that is its own controller. Tests that use it are skipped where its jars are not.
 
     It can be killed and started again on the same log and port. Behind a proxy only what connects to `bootstrap` goes
-    through it; what the test writes goes by a second listener.
+    through it; what the test writes goes by a second listener. With `tokens` a third one at `by_token` wants a token
+    (SASL OAUTHBEARER) that nobody has signed, and takes none that has ended.
     """
 
-    def __init__(self, port: int = 0, *, proxy: TcpProxy | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self, port: int = 0, *, proxy: TcpProxy | None = None, folder: Path | None = None, tokens: bool = False
+    ) -> None:
         home = os.environ.get(HOME_VARIABLE)
         if home is None:
             pytest.skip(f"needs Apache Kafka: tests/get_kafka.sh DIR fetches it, {HOME_VARIABLE}=DIR names it")
@@ -315,6 +318,7 @@ class ApacheKafka(_Process):
         super().__init__(port, proxy=proxy, folder=folder)
         self._controller = free_port()
         self._proxied = free_port()
+        self.by_token = f"{HOST}:{free_port()}" if tokens else ""
         if proxy is not None:
             proxy.target = f"{HOST}:{self._proxied}"
 
@@ -360,6 +364,8 @@ class ApacheKafka(_Process):
         if self.proxy is not None:
             listeners["PROXIED"] = f"{HOST}:{self._proxied}"
             advertised["PROXIED"] = self.bootstrap
+        if self.by_token:
+            listeners["TOKENS"] = advertised["TOKENS"] = self.by_token
         controller = f"{HOST}:{self._controller}"
         return "".join(
             f"{name}={value}\n"
@@ -371,7 +377,10 @@ class ApacheKafka(_Process):
                 "inter.broker.listener.name": "DIRECT",
                 "listeners": _listeners(listeners | {"CONTROLLER": controller}),
                 "advertised.listeners": _listeners(advertised),
-                "listener.security.protocol.map": "DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                "listener.security.protocol.map": "DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+                "TOKENS:SASL_PLAINTEXT",
+                "sasl.enabled.mechanisms": "OAUTHBEARER",
+                "listener.name.tokens.oauthbearer.sasl.jaas.config": f"{_UNSIGNED} required;",
                 "log.dirs": self.folder / "data",
                 "auto.create.topics.enable": "false",
                 "offsets.topic.num.partitions": 1,
@@ -386,6 +395,9 @@ class ApacheKafka(_Process):
                 "broker.heartbeat.interval.ms": 200,
             }.items()
         )
+
+
+_UNSIGNED = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
 
 
 def _listeners(addresses: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from dataflows.cli import run_command
+from dataflows.files import check_followed
 from tests.databases import migrated, rows_of
 from tests.processes import COMMAND, andon, environment
 
@@ -188,6 +189,26 @@ def test_an_array_of_events_is_refused_before_anything_is_made(tmp_path: Path) -
     assert [told.split(": ", 1)[0] for told in refused.stderr.removeprefix("andon: ").splitlines()] == names
     assert refused.stderr.count(": is one JSON array; one object a line is wanted") == len(names)
     assert not (tmp_path / "andon.db" / "metadata" / "andon").exists()
+
+
+def test_an_array_that_has_no_end_of_line_is_refused_where_files_are_followed(tmp_path: Path) -> None:
+    """It was waited for without end: a last line is read when it is complete."""
+    one = line().strip()
+    arrays = {
+        "blank.json": b"\n\n[%b]" % one,
+        "cut.json": b"[%b,%b" % (one, one[:-3]),
+        "line.json": b"[%b,%b]" % (one, one),
+    }
+    for name, text in arrays.items():
+        (tmp_path / name).write_bytes(text)
+    (tmp_path / "log.jsonl").write_bytes(one)
+    refused = andon("run", *arrays, "log.jsonl", cwd=tmp_path, check=False)
+    assert refused.returncode == 1
+    assert [told.split(": ", 1)[0] for told in refused.stderr.removeprefix("andon: ").splitlines()] == [*arrays]
+    assert refused.stderr.count(": is one JSON array; one object a line is wanted") == len(arrays)
+    assert not (tmp_path / "andon.db").exists()
+    (tmp_path / "told.json").write_bytes(b"[%b]\n" % one)  # a dead letter says it, and the next line may be a message
+    check_followed([str(tmp_path / "told.json"), str(tmp_path / "log.jsonl")])
 
 
 def test_a_file_whose_first_line_is_an_array_or_broken_is_read(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import BlockRejected, StoreRefused, StoreUnavailable
-from schemas.rows import Health
+from schemas.rows import DeadLetter, Health
+from sinks.clickhouse.failures import understood
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import Store, open_store, open_store_waiting
 from sinks.clickhouse.waiting import Waiting
@@ -26,7 +28,7 @@ from tests.clickhouse_stores import FakeTime, Recorder, counts
 
 TABLE = Health.TABLE
 #: Steps after which the block is not in, or the writer can't know; a lost connection is retried once by the driver.
-PASSING = ["503", "502", "429", "readonly", "too_many_parts", "memory", "code:202", "code:319"]
+PASSING = ["503", "502", "429", "readonly", "too_many_parts", "memory", "code:202", "code:319", "late:241", "text:241"]
 BROKEN = ["reset", "lose", "cut"]
 _runs = itertools.count()
 
@@ -181,6 +183,37 @@ def test_a_block_too_large_for_a_proxy_is_halved(front: ClickHouseFront, store: 
     writer.write(_rows(range(100)))
     assert writer.flush() == []
     assert (writer.blocks, counts(store, TABLE)) == (3, (100, 100))
+
+
+def test_a_block_that_takes_more_memory_than_a_statement_may_is_halved(store: Store) -> None:
+    """A profile's limit holds however idle the server is; what all statements take together is waited for."""
+    store._insert_settings["max_memory_usage"] = 20_000_000
+    letters = [
+        DeadLetter("t", 0, number, "schema", "", "", "", "", random.Random(number).randbytes(1_000), 0)
+        for number in range(20_000)
+    ]
+    time = FakeTime()
+    writer = BlockWriter(store, f"run-{next(_runs)}", patience_s=60, sleep=time.sleep, clock=time.clock)
+    writer.write(letters)
+    assert writer.flush() == []
+    assert (writer.retries, time.sleeps, counts(store, DeadLetter.TABLE)) == (0, [], (20_000, 20_000))
+    assert writer.blocks > 2
+    shared = DatabaseError("Code: 241. DB::Exception: (total) memory limit exceeded: would use 9.00 GiB", code=241)
+    assert type(understood(shared, inserting=True)) is StoreUnavailable
+
+
+def test_a_text_that_is_an_error_is_one_whatever_came_before_it(front: ClickHouseFront, store: Store) -> None:
+    """Where a proxy takes ClickHouse's headers out, nothing else says that the block is not in."""
+    writer = _writer(store, FakeTime())
+    front.faults("text:117", "text:117")
+    writer.write(_rows(range(100)))
+    assert writer.flush() == []
+    assert (writer.blocks, counts(store, TABLE)) == (3, (100, 100)), "refused as if it had been said in time: halved"
+    front.faults(always="text:60", everything=True)
+    with pytest.raises(StoreRefused, match="UNKNOWN_TABLE"):
+        store.command(f"TRUNCATE TABLE {TABLE}")
+    front.faults()
+    assert counts(store, TABLE) == (100, 100)
 
 
 @pytest.mark.parametrize(("step", "words"), [("denied", "GRANT"), ("404", "not ClickHouse"), ("401", "not ClickHouse")])

@@ -143,10 +143,33 @@ def test_errors_read_as_one_piece(there: Place) -> None:
 
 def test_the_tables_of_codes_use_the_engines_names(tmp_path: Path) -> None:
     with open_store(f"chdb://{tmp_path}/a") as store:
-        for code, name in (failures.UNAVAILABLE | failures.REJECTED | failures.MISFITS).items():
+        for code, name in (
+            failures.UNAVAILABLE | failures.OF_THE_SYSTEM | failures.REJECTED | failures.MISFITS
+        ).items():
             assert store.query(f"SELECT errorCodeToName({code})").rows == [(name,)]
     assert not set(failures.UNAVAILABLE) & set(failures.REJECTED)
+    assert not set(failures.OF_THE_SYSTEM) & {*failures.UNAVAILABLE, *failures.REJECTED}
     assert not set(failures.MISFITS) & {*failures.UNAVAILABLE, *failures.REJECTED}
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "kind"),
+    [  # as the engine says them over a volume without a free inode, and with all files open that it may have
+        (76, "Cannot open file db/store/a/data.bin: , errno: 28, strerror: No space left on device", StoreUnavailable),
+        (76, "Cannot open file db/store/a/data.bin: , errno: 24, strerror: Too many open files", StoreUnavailable),
+        (76, "Cannot open file db/store/a/data.bin: , errno: 13, strerror: Permission denied", StoreRefused),
+        (
+            1001,
+            'std::__1::filesystem::filesystem_error: in create_directories: No space left on device ["db"]',
+            StoreUnavailable,
+        ),
+        (1001, "std::__1::filesystem::filesystem_error: filesystem error: in rename: No such file", StoreRefused),
+        (117, "No space left on device", BlockRejected),
+        (62, "Syntax error: failed at position 8 ('No space left on device')", StoreRefused),
+    ],
+)
+def test_a_system_that_is_short_of_something_is_waited_for(code: int, words: str, kind: type[Exception]) -> None:
+    assert type(understood(DatabaseError(f"Code: {code}. DB::ErrnoException: {words}"), inserting=True)) is kind
 
 
 def test_errors_are_sorted_by_what_helps() -> None:

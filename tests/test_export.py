@@ -56,6 +56,16 @@ def test_each_record_is_in_the_module_of_its_topic_and_all_that_is_public_is_lis
     assert public - {"Any", "TypeAlias", "msgspec"} == set(schemas.events.__all__)
 
 
+def test_a_topic_that_nobody_has_described_is_named_with_the_place_where_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOPICS, "loyalty", TOPICS["controls"])
+    result = CliRunner().invoke(schema_command, ["export", "--out", str(tmp_path)])
+    assert isinstance(result.exception, AndonError)
+    words = "topic 'loyalty' of schemas/events.py is not among _TOPICS of schemas/export.py: say there what it is about"
+    assert str(result.exception).startswith(words)
+
+
 def test_drift_is_noticed(tmp_path: Path) -> None:
     assert drifted(tmp_path) == list(documents())
     for name, text in documents().items():

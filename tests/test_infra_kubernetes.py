@@ -1,5 +1,6 @@
 """Manifests: valid in three versions of Kubernetes, closed where they must be, and settings that the job accepts."""
 
+import http.client
 import json
 import os
 import re
@@ -15,8 +16,10 @@ import pytest
 import yaml
 
 from dataflows.live import check_live
+from dataflows.observe import serve
 from dataflows.settings import Settings, load_settings
 from dataflows.status import split_address
+from dataflows.telemetry import Telemetry
 from tests.docs_pages import DOCS, page_of
 from tests.infra_manifests import (
     KUBERNETES,
@@ -214,6 +217,23 @@ def test_a_stop_has_its_time_and_state_its_volumes(overlay: str, tmp_path: Path)
     mounts = {mount["mountPath"]: mount["name"] for mount in deliver["containers"][0]["volumeMounts"]}
     assert mounts[str(Path(settings.delivery.outbox).parent)] == "outbox"
     assert named(resources, "Deployment", "andon-deliver")["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_is_restarted_for_what_a_restart_does_not_mend(overlay: str) -> None:
+    """Input that is bad, a broker or a database that is away: a job is not ready then, but alive and started."""
+    telemetry = Telemetry()
+    telemetry.condition("resumed", ok=True)
+    telemetry.dead_letter_window(100, 50)
+    probes = {name: probe["httpGet"] for name, probe in container(manifests(overlay)).items() if name.endswith("Probe")}
+    with serve(telemetry, "127.0.0.1:0", 60) as server:
+        codes = {}
+        for name, asked in probes.items():
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+            connection.request("GET", asked["path"])
+            codes[name] = connection.getresponse().status
+            connection.close()
+    assert codes == {"startupProbe": 200, "readinessProbe": 503, "livenessProbe": 200}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

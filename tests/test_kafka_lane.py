@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 
 from dataflows.kafka.feeds import lane_of
-from dataflows.kafka.lane import KafkaLaneState
+from dataflows.kafka.positions import KafkaLaneState
 from dataflows.kafka.topics import Place
 from dataflows.lane import lane_names
 from operators.lane_state import LaneState, PartitionState

@@ -11,7 +11,7 @@ from confluent_kafka.admin import ClusterMetadata
 
 from dataflows.kafka import lane as lane_module
 from dataflows.kafka import topics as topics_module
-from dataflows.kafka.lane import KafkaLaneState
+from dataflows.kafka.positions import KafkaLaneState
 from dataflows.kafka.topics import Place
 from dataflows.lane import lane_names
 from operators.lane_state import LaneState, PartitionState

@@ -16,7 +16,8 @@ from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined] #
 from dataflows.flow import Stop
 from dataflows.input_limit import InputLimit
 from dataflows.kafka import topics as topics_module
-from dataflows.kafka.lane import KafkaLane, KafkaLaneState
+from dataflows.kafka.lane import KafkaLane
+from dataflows.kafka.positions import KafkaLaneState
 from dataflows.status import ProcessStatus
 from dataflows.telemetry import Telemetry
 from dataflows.watch import JobWatch

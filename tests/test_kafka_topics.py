@@ -15,7 +15,7 @@ from dataflows.settings import KafkaSettings
 from schemas.durations import SECOND_US
 from tests import kafka_fixtures as fixtures
 from tests import kafka_lanes as lanes
-from tests.kafka_broker import Broker
+from tests.kafka_broker import ApacheKafka, Broker
 from tests.kafka_job import wait_for
 from tests.tcp_proxy import TcpProxy
 
@@ -44,16 +44,8 @@ class Group:
         broker.create(self.topic, 1)
         quick: dict[str, str | int | bool] = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
         settings = KafkaSettings(bootstrap=broker.bootstrap, group=f"g-{uuid.uuid4().hex}", client=quick)
-        self._name, self.told, logger = settings.group, Told(), getLogger("andon.kafka.test")
-        logger.setLevel(CRITICAL)
-        self.watch = TopicWatch(
-            consumer_properties(settings, {}),
-            [self.topic],
-            every_s=0.05,
-            now=lambda: time.time_ns() * SECOND_US // 1_000_000_000,
-            told=self.told,
-            logger=logger,
-        )
+        self._name, self.told = settings.group, Told()
+        self.watch = _watch(settings, self.topic, self.told)
 
     def commit(self, offset: int) -> None:
         self.watch.commit({(self.topic, 0): offset})
@@ -115,3 +107,41 @@ def test_a_commit_without_an_answer_is_told_and_no_second_is_sent_meanwhile(
     monkeypatch.undo()
     wait_for(group.has(5), "the newest offset", 60)
     assert group.told.commits[-1] is None
+
+
+def test_topics_are_told_by_their_ids_when_a_token_has_ended_long_ago() -> None:
+    """The client that asks for them got no second token: each listing took 20 s from then on, and had no ids."""
+    with ApacheKafka(tokens=True) as broker:
+        topic = broker.topic("tokens")
+        broker.create(topic, 1)
+        life_s = 4
+        signed_in: dict[str, str | int | bool] = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "OAUTHBEARER",
+            "enable.sasl.oauthbearer.unsecure.jwt": True,
+            "sasl.oauthbearer.config": f"principal=andon lifeSeconds={life_s}",
+        }
+        settings = KafkaSettings(bootstrap=broker.by_token, client=signed_in)
+        watch = _watch(settings, topic, lanes.Told())
+        try:
+            wait_for(lambda: watch.listing is not None, "the first listing", 60)
+            assert watch.listing is not None
+            first = watch.listing
+            assert list(first.ids) == [topic]
+            ended_us = first.asked_us + 3 * life_s * SECOND_US
+            wait_for(lambda: watch.listing is not None and watch.listing.asked_us > ended_us, "later ones", 60)
+            assert watch.listing.ids == first.ids
+            assert _now_us() - watch.listing.asked_us < 3 * SECOND_US
+        finally:
+            watch.close()
+
+
+def _watch(settings: KafkaSettings, topic: str, told: lanes.Told) -> TopicWatch:
+    logger = getLogger("andon.kafka.test")
+    logger.setLevel(CRITICAL)
+    properties = consumer_properties(settings, {})
+    return TopicWatch(properties, [topic], every_s=0.05, now=_now_us, told=told, logger=logger)
+
+
+def _now_us() -> int:
+    return time.time_ns() * SECOND_US // 1_000_000_000

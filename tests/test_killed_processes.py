@@ -1,6 +1,7 @@
 """Real processes, really killed: the views are those of an undisturbed run."""
 
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -10,9 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dataflows.engine import init_recovery
+from dataflows.recovery import RunRecord
 from scenarios.simulate import demo_settings, simulate
 from tests.databases import fingerprints, migrated, rows_of
+from tests.kafka_lanes import event
 from tests.processes import andon, start
+from tests.scripts import DAY
 
 #: Where it is to be disturbed; what is left after that goes on in the usual ones, since each is a snapshot.
 EPOCH = "100ms"
@@ -106,6 +111,25 @@ def test_a_recovery_directory_that_is_none_is_said(command: str, day: list[str],
         "andon: state can't be kept in state, or read from there: File exists;"
     )
     assert "Traceback" not in done.stderr
+
+
+def test_state_whose_record_is_gone_is_not_taken_up_with_another_cut(tmp_path: Path) -> None:
+    """With 5 groups instead of 8 the job went on, and what the others had kept was never heard of again."""
+    (tmp_path / "log.jsonl").write_bytes(event(1, DAY))
+    state, run = tmp_path / "state", ("replay", "log.jsonl", "--recovery", "state")
+    andon(*run, cwd=tmp_path)
+    record = RunRecord.path(state)
+    kept = record.read_bytes()
+    record.unlink()
+    done = andon(*run, cwd=tmp_path, check=False, ANDON_ENGINE_CASE_GROUPS="5")
+    assert done.returncode == 1
+    assert f"{record.relative_to(tmp_path)}, which goes with it, is missing: give it back" in done.stderr
+    assert not record.exists()
+    record.write_bytes(kept)
+    andon(*run, cwd=tmp_path)
+    shutil.rmtree(state)
+    init_recovery(state, 1)  # killed before the run was on record, nothing was kept yet
+    andon(*run, cwd=tmp_path)
 
 
 def test_other_lanes_and_groups_give_the_same_views(

@@ -13,10 +13,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dataflows.flow import Cluster, Stop
 from dataflows.input_limit import InputLimit
+from dataflows.job import pipeline_settings
 from dataflows.observe import Server, serve
+from dataflows.process_maps import load_process_map
+from dataflows.settings import Settings
 from dataflows.telemetry import REQUIRED, Telemetry
 from dataflows.watch import JobWatch
+from operators.groups import make_group
 from operators.lane_state import Merged
+from operators.pipeline import SITE, group_names
 from schemas import metrics
 from schemas.errors import SettingsError
 from tests.logs import START_US
@@ -82,6 +87,20 @@ def test_healthz_fails_when_no_progress_is_made_and_says_for_how_long(
     assert get(server, "/healthz")[0] == 200
 
 
+def test_a_snapshot_that_goes_on_from_group_to_group_is_progress(
+    server: Server, telemetry: Telemetry, clock: Clock
+) -> None:
+    """Where much state goes to a slow volume, it takes longer than a process may stand still, again at each start."""
+    watch = JobWatch(telemetry, Stop(), lambda: 0, 8.0)
+    settings = pipeline_settings(Settings(), load_process_map("default"))
+    for name in group_names(SITE, 8):
+        clock.now += 40
+        watch.group_kept(make_group(name, settings), 40.0, 1)
+        assert get(server, "/healthz")[0] == 200
+    clock.now += 46
+    assert get(server, "/healthz")[0] == 503
+
+
 def test_readyz_names_each_condition_that_fails_a_line_each(server: Server, telemetry: Telemetry) -> None:
     code, _, body = get(server, "/readyz")
     assert (code, body.splitlines()) == (503, [f"{name}: not yet" for name in REQUIRED])
@@ -117,6 +136,17 @@ def test_bad_input_is_said_everywhere_but_is_no_reason_to_restart(server: Server
     assert body.startswith("input: 50.0% of the 100 messages")
     assert "\nandon_healthy 0.0\n" in get(server, "/metrics")[2]
     assert json.loads(get(server, "/status")[2])["healthy"] is False
+
+
+def test_one_condition_can_be_asked_for_whatever_the_others_are(server: Server, telemetry: Telemetry) -> None:
+    """A startup probe over all of them would restart a job for ever that begins with input that is bad."""
+    assert get(server, "/readyz/resumed")[::2] == (503, "not yet\n")
+    telemetry.condition("resumed", ok=True)
+    telemetry.dead_letter_window(100, 50)
+    assert get(server, "/readyz/resumed")[::2] == (200, "ok\n")
+    assert get(server, "/readyz/source")[::2] == (503, "not yet\n")
+    assert get(server, "/readyz/input")[0] == get(server, "/readyz")[0] == 503
+    assert get(server, "/readyz/nothing")[0] == get(server, "/readyz/")[0] == 404
 
 
 def test_status_is_json(server: Server, telemetry: Telemetry) -> None:

@@ -25,6 +25,8 @@ from dataflows.engine import _Mark, run_flow
 from dataflows.flow import Cluster, Pipeline, Stop
 from dataflows.lane import FileLane, LaneInput
 from dataflows.settings import ObserveSettings, Settings, load_settings
+from dataflows.telemetry import Telemetry
+from dataflows.watch import JobWatch
 from operators.lane_state import TimeRules
 from scenarios.simulate import demo_settings, simulate
 from schemas.durations import SECOND_US
@@ -173,6 +175,21 @@ def test_a_stop_right_after_the_start(tmp_path: Path, broker: Broker, front: Cli
             assert job.ends(30) == 0, job.errors()
 
 
+def test_a_stop_of_one_that_waits_for_another_is_not_waited_out(
+    tmp_path: Path, broker: Broker, front: ClickHouseFront
+) -> None:
+    """A pod that can't be scheduled keeps the others waiting: these heard of a stop when its time was over."""
+    engine: dict[str, object] = {"processes": processes.free_addresses(2), "stop_within": "60s"}
+    with Job(tmp_path, broker, front.dsn_of("alone"), engine=engine) as job:
+        job.start()
+        wait_for(
+            lambda: "until its state is read and all other" in job.answer("/readyz")[1], "the wait for the other", 60
+        )
+        job.send(signal.SIGTERM)
+        assert job.ends(30) == 0, job.errors()
+        assert job.errors().splitlines()[-1] == "stopped before it had begun"
+
+
 def test_an_address_that_somebody_else_has_is_said(tmp_path: Path) -> None:
     chosen = pipeline_settings()
     source = LaneInput(partitions=(), rules=TimeRules(), batch=10)
@@ -288,7 +305,7 @@ def test_a_signal_that_comes_after_another_process_has_told_of_the_stop_is_the_f
     ended: list[str] = []
     monkeypatch.setattr(live, "_end_at_once", lambda _, why: ended.append(why))
     stop = Stop()
-    with live._stopping(stop, 60):
+    with live._stopping(stop, JobWatch(Telemetry(), stop, lambda: 0, 60), 60):
         stop.requested = True
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from dataflows.checks import check_settings
-from dataflows.settings import Settings, load_settings, read_settings, setting_fields, variable_of
+from dataflows.settings import ClickHouseSettings, Settings, load_settings, read_settings, setting_fields, variable_of
 from operators.incidents.settings import IncidentSettings, find_problems
 from schemas.durations import MINUTE_US, SECOND_US, Duration, Length, people_duration
 from schemas.errors import SettingsError
@@ -55,6 +55,18 @@ def test_environment_is_over_the_file_and_options_are_over_both(tmp_path: Path) 
     assert settings.time.max_future == MINUTE_US
     assert settings.clickhouse.dsn == "chdb:///c"
     assert load_settings(config, environment).clickhouse.dsn == "chdb:///b"
+
+
+def test_every_setting_has_a_variable_that_sets_it_and_what_only_begins_like_one_is_refused() -> None:
+    """`ANDON_CLICKHOUSE_PASSWORD_FILE` was passed over in silence: it begins as the variable of the password does."""
+    for section, key in setting_fields():
+        variable = variable_of(section, key.encode_name)
+        origins = read_settings(None, {variable: "[]"}).origins
+        assert origins == {f"{section}.{key.encode_name}": ("environment", variable)}
+    both = {"ANDON_CLICKHOUSE_PASSWORD_FILE": "/run/secret", "ANDON_CLICKHOUSE_PASSWORD": "x"}
+    assert load_settings(None, both).clickhouse == ClickHouseSettings(password_file="/run/secret")  # noqa: S106 - a path
+    (refused,) = _told(None, {"ANDON_CLICKHOUSE_PASSWORD_FLIE": "/run/secret"})
+    assert refused.endswith("did you mean 'ANDON_CLICKHOUSE_PASSWORD_FILE'?")
 
 
 def test_two_variables_that_name_two_databases_are_refused() -> None:

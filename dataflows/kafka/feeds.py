@@ -1,6 +1,6 @@
 """One partition of a lane: where it stands, what is said when it can't go on, and who is told how lanes do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 from zlib import crc32
 
@@ -8,7 +8,6 @@ import msgspec
 from confluent_kafka import TopicPartition
 
 from dataflows.kafka.topics import Place
-from operators.lane_state import PartitionState
 from operators.partitions import PartitionQueue
 from schemas.durations import people_duration
 from schemas.rows import DeadLetter
@@ -91,15 +90,6 @@ class LaneWatch(Protocol):
 
     def passed_over(self, lane: str, place: Place, first: int, last: int) -> None:
         """Messages that had expired were passed over, as the settings say."""
-
-
-def positions_of(partitions: Mapping[str, PartitionState]) -> dict[Place, int]:
-    """Where kept partitions stand: the offset of the first message that is not done with."""
-    found = {}
-    for name, state in partitions.items():
-        topic, _, number = name.rpartition("/")
-        found[topic, int(number)] = state.position
-    return found
 
 
 def made_anew(topic: str) -> str:

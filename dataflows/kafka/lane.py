@@ -36,15 +36,15 @@ from dataflows.kafka.feeds import (
     made_anew,
     name_of,
     not_there,
-    positions_of,
     put_back,
 )
 from dataflows.kafka.messages import by_place, claims_us, values_of
 from dataflows.kafka.pieces import Pieces
+from dataflows.kafka.positions import KafkaLaneState, positions_of
 from dataflows.kafka.renewal import LOST_S, let_go
 from dataflows.kafka.topics import Begin, Listing, Place, TopicWatch
 from dataflows.lane import Clock, lane_state
-from operators.lane_state import LaneState, Merged, PartitionState, Reads, TimeRules
+from operators.lane_state import Merged, PartitionState, Reads, TimeRules
 from operators.lanes import LaneMerge
 from operators.partitions import PartitionQueue
 from schemas.decode import EventDecoder
@@ -81,17 +81,6 @@ class KafkaInput(msgspec.Struct, frozen=True, kw_only=True):
     now: Clock
     watch: LaneWatch
     logger: Logger
-
-
-class KafkaLaneState(msgspec.Struct, frozen=True, array_like=True):
-    """Where a lane is resumed, and the topics it had listed by then: for one that is new, `kafka.start` holds.
-
-    `ids` is what the broker called them: positions in a topic are none in another one of its name.
-    """
-
-    lane: LaneState
-    topics: list[str]
-    ids: dict[str, str] = {}
 
 
 class KafkaLane:

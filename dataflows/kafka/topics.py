@@ -253,6 +253,7 @@ class TopicWatch:
 
     def _described(self) -> tuple[dict[str, str], list[str]]:
         """The topics' ids, where the broker is not too old to have any, and the topics that it does not let us see."""
+        self._admin.poll(0)  # where it signs in with tokens (OAUTHBEARER), it gets the next one here, and only here
         ids, hidden, lost = dict[str, str](), list[str](), False
         asked = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=_ANSWER_S)
         for topic, answer in asked.items():

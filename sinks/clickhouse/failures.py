@@ -35,10 +35,23 @@ UNAVAILABLE: dict[int, str] = {
     473: "DEADLOCK_AVOIDED",
     499: "S3_ERROR",
     700: "USER_SESSION_LIMIT_EXCEEDED",
+    733: "TABLE_IS_BEING_RESTARTED",
     745: "SERVER_OVERLOADED",
     999: "KEEPER_EXCEPTION",
     1000: "POCO_EXCEPTION",
 }
+
+#: What the system refuses the engine: passing where that is for want of room, files or memory, as `_SHORT` says.
+OF_THE_SYSTEM: dict[int, str] = {
+    75: "CANNOT_WRITE_TO_FILE_DESCRIPTOR",
+    76: "CANNOT_OPEN_FILE",
+    173: "CANNOT_ALLOCATE_MEMORY",
+    1001: "STD_EXCEPTION",
+}
+_SHORT = re.compile(
+    r"No space left on device|Disk quota exceeded|Too many open files|Cannot allocate memory|Read-only file system"
+    r"|std::bad_alloc"
+)
 
 #: For what is in the block: sent again unchanged it fails again.
 REJECTED: dict[int, str] = {
@@ -67,6 +80,10 @@ MISFITS: dict[int, str] = {
     16: "NO_SUCH_COLUMN_IN_TABLE",
     20: "NUMBER_OF_COLUMNS_DOESNT_MATCH",
 }
+
+#: A block takes more memory than one statement may (`max_memory_usage`), however idle the server is: half of it fits.
+_MEMORY = 241
+_TOO_MUCH = re.compile(r"Query memory limit exceeded|Memory limit \(for query\) exceeded")
 
 _SCHEMA = "is the schema up to date? `andon migrate --status` says"
 #: Refusals where the engine's own words leave the reader without the next step.
@@ -143,10 +160,10 @@ def understood(error: Exception, *, inserting: bool = False, query: str = "") ->
         if sign in text:
             return StoreRefused(advice)
     words = _in_the_query(readable(text), query)
-    if code in UNAVAILABLE:
-        return StoreUnavailable(words)
-    if inserting and code in REJECTED:
+    if inserting and (code in REJECTED or (code == _MEMORY and _TOO_MUCH.search(words))):
         return BlockRejected(words)
+    if code in UNAVAILABLE or (code in OF_THE_SYSTEM and _SHORT.search(words)):
+        return StoreUnavailable(words)
     remedy = _SCHEMA if inserting and code in MISFITS else REMEDIES.get(code)
     return StoreRefused(f"{words}; {remedy}" if remedy else words)
 

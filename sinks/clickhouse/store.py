@@ -13,6 +13,7 @@ import msgspec
 from schemas.errors import StoreError, StoreRefused, StoreUnavailable
 from sinks.clickhouse.dsn import Embedded, Server, Target, parse_dsn
 from sinks.clickhouse.failures import understood
+from sinks.clickhouse.late_errors import heed_late_errors
 from sinks.clickhouse.native import Layout, layout_of
 from sinks.clickhouse.pinned import INSERT, READ, READ_ONLY
 from sinks.clickhouse.waiting import Waiting, WaitWatch
@@ -357,6 +358,7 @@ def _server_client(target: Server, password: str | None, connect_timeout_s: int,
         raise understood(error) from error
     if isinstance(client, HttpClient):
         client.http_retries = 0  # as query_retries: a server that is gone would take two connect timeouts
+        heed_late_errors(client)
     return client
 
 
