@@ -7,92 +7,25 @@ nothing from its expiry on. More given back than was reserved is as much as was 
 from bisect import bisect_left, bisect_right
 from typing import TypeAlias
 
-import msgspec
-
-from operators.stock_bytes import pack_values, shortest, unpack_values
+from operators.reservation_holds import GRAIN, MOST_KEPT, Hold, is_over, pack_holds, steps_of, unpack_holds
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 
-#: Quantities are summed as whole numbers of this fraction of a unit, so that the sum does not depend on the order.
-GRAIN = 1_000_000
-#: Grains that are kept as a number of 64 bits; the contract allows more (1e15 units).
-MOST_KEPT = 1 << 62
 #: A span that begins where it ends holds no time.
 _NO_SPAN_US = 0
+#: Before anything happened.
+_NO_MARK_US = BEGIN_OF_TIME_US - 1
 
-#: When how much of a reservation was given back (see `Hold`).
-Ends: TypeAlias = int | list[tuple[int, int]] | None
 #: (from when, until when, sum in grains, the records as bytes)
 ReservationsState: TypeAlias = tuple[int | None, int | None, int, bytes]
-
-
-class Hold(msgspec.Struct, array_like=True, gc=False):
-    """A reservation: how much, from when to when (event times; None where not known yet).
-
-    `ends` is when how much was given back: a time where that was once and all of it, else each time with what was given
-    back until then, in grains (`MOST_KEPT` and more is all). So a time that stands without a beginning ends it whole.
-    """
-
-    qty: float = 0.0
-    created_us: int | None = None
-    ends: Ends = None
-    expires_us: int | None = None
-
-    @property
-    def grains(self) -> int:
-        """How much was reserved."""
-        return round(self.qty * GRAIN)
-
-    @property
-    def end_us(self) -> int | None:
-        """From when on it holds nothing any more, None while that is not known."""
-        over = self.ends
-        if isinstance(over, list):
-            at = bisect_left(over, min(self.grains, MOST_KEPT), key=_given_back)
-            over = over[at][0] if at < len(over) else None
-        if over is None or (self.expires_us is not None and self.expires_us < over):
-            return self.expires_us
-        return over
-
-    def end_times(self) -> list[tuple[int, int]]:
-        """`ends`, each time with what was given back until then."""
-        if isinstance(self.ends, list):
-            return self.ends
-        if self.ends is None:
-            return []
-        return [(self.ends, MOST_KEPT if self.created_us is None else min(max(0, self.grains), MOST_KEPT))]
-
-    @property
-    def left(self) -> int:
-        """How much of it is not given back by all that is known, in grains; as if it did not expire."""
-        if self.ends is None:
-            return self.grains
-        return _left(self.grains, self.ends[-1][1]) if isinstance(self.ends, list) else 0
-
-    def give_back(self, at_us: int, qty: float) -> None:
-        """At `at_us`, `qty` of it was given back. Cost: those that are known of a later time."""
-        given = max(0, round(qty * GRAIN))
-        if self.ends is None and self.created_us is not None and given == self.grains:
-            self.ends = at_us
-            return
-        ends = self.ends = self.end_times()
-        at = bisect_left(ends, (at_us,))
-        if at == len(ends) or ends[at][0] > at_us:
-            ends.insert(at, (at_us, ends[at - 1][1] if at else 0))
-        for later in range(at, len(ends)):
-            one_us, until = ends[later]
-            ends[later] = one_us, min(until + given, MOST_KEPT)
-
-    def forget(self, horizon_us: int) -> bool:
-        """Of what was given back before `horizon_us`, keep how much that was in all; whether there was more."""
-        upto = bisect_left(self.ends, (horizon_us,)) if isinstance(self.ends, list) else 0
-        if upto < 2:
-            return False
-        self.ends = self.end_times()[upto - 1 :]
-        return True
-
-
 #: The same with the records by id.
 OpenReservations: TypeAlias = tuple[int | None, int | None, int, dict[str, Hold]]
+
+
+def reserved_since(said: float, grains: int) -> float:
+    """What is reserved, where a system said how much and so many grains more (or fewer) are since; never below 0."""
+    if not grains:
+        return max(0.0, said)
+    return max(0, round(said * GRAIN) + grains) / GRAIN
 
 
 class Reservations:
@@ -101,7 +34,8 @@ class Reservations:
     The sum is kept for the span of time between two steps that was asked for last, and is walked from there: what is
     asked for lies close together (now, and the end of the last window), so an item with ten thousand reservations
     costs what one with ten does. The steps are made when something outside of the span is asked for; the records are
-    unpacked when one of them changes. From `from_us` until `until_us` the sum is `sum_grains`.
+    unpacked when one of them changes. From `from_us` until `until_us` the sum is `sum_grains`; at `mark_us`, when a
+    system last said what is reserved, it was `mark_grains`.
 
     What arrives of a reservation after its end was forgotten counts as a new one.
 
@@ -111,7 +45,18 @@ class Reservations:
     records and the span.
     """
 
-    __slots__ = ("_at", "_changes", "_holds", "_packed", "_times", "from_us", "sum_grains", "until_us")
+    __slots__ = (
+        "_at",
+        "_changes",
+        "_holds",
+        "_packed",
+        "_times",
+        "from_us",
+        "mark_grains",
+        "mark_us",
+        "sum_grains",
+        "until_us",
+    )
 
     def __init__(self, state: ReservationsState | None = None) -> None:
         self.from_us, self.until_us, self.sum_grains, self._packed = BEGIN_OF_TIME_US, END_OF_TIME_US, 0, b""
@@ -125,6 +70,7 @@ class Reservations:
         self._times: list[int] | None = None
         self._changes: list[int] = []
         self._at = 0
+        self.mark_us, self.mark_grains = _NO_MARK_US, 0
 
     @classmethod
     def opened(cls, state: OpenReservations) -> "Reservations":
@@ -138,13 +84,13 @@ class Reservations:
     def holds(self) -> dict[str, Hold]:
         """The records by id."""
         if self._holds is None:
-            self._holds = _unpacked(self._packed)
+            self._holds = unpack_holds(self._packed)
         return self._holds
 
     def state(self) -> ReservationsState | None:
         """What makes the same again; None where there is none."""
         if self._holds is not None:
-            self._packed = _packed(self._holds)
+            self._packed = pack_holds(self._holds)
         if not self._packed:
             return None
         return (*self._span(), self._packed)
@@ -163,7 +109,9 @@ class Reservations:
             self.sum_grains,
         )
 
-    def create(self, name: str, created_us: int, qty: float, expires_us: int | None) -> None:
+    def create(  # noqa: C901 - calls are what a reservation costs
+        self, name: str, created_us: int, qty: float, expires_us: int | None
+    ) -> None:
         """A reservation was made; the earliest time said of it counts, of two at that time the lesser quantity."""
         holds = self._holds if self._holds is not None else self.holds
         hold = holds.get(name)
@@ -179,6 +127,8 @@ class Reservations:
                 if times is not None:
                     times.append(created_us)
                     self._changes.append(change)
+                if created_us <= self.mark_us:
+                    self.mark_grains += change
                 if created_us < self.until_us:
                     self.sum_grains += change
                     if created_us > self.from_us:  # noqa: PLR1730 - a call of max() for each
@@ -226,9 +176,31 @@ class Reservations:
             self._walk(instant_us)
         return self.sum_grains / GRAIN
 
+    def since(self, said_us: int, instant_us: int) -> int:
+        """How many grains more are reserved at `instant_us` than at `said_us`; of the latter it is kept how many were.
+
+        Cost: as of `held`, where `said_us` is the time that was asked for last.
+        """
+        if not self.from_us <= instant_us < self.until_us:
+            self._walk(instant_us)
+        now = self.sum_grains
+        if self.from_us <= said_us < self.until_us:
+            return 0
+        if self.mark_us != said_us:
+            self._walk(said_us)
+            self.mark_us, self.mark_grains = said_us, self.sum_grains
+            self._walk(instant_us)
+        return now - self.mark_grains
+
+    def known_at(self, instant_us: int) -> int | None:
+        """How many grains are reserved then, None where that would have to be worked out."""
+        if self.from_us <= instant_us < self.until_us:
+            return self.sum_grains
+        return self.mark_grains if self.mark_us == instant_us else None
+
     def forget(self, horizon_us: int) -> None:
         """Drop those that were over before `horizon_us`, and those of which nothing but ends before it is known."""
-        kept = {name: hold for name, hold in self.holds.items() if not _is_over(hold, horizon_us)}
+        kept = {name: hold for name, hold in self.holds.items() if not is_over(hold, horizon_us)}
         shortened = [hold.forget(horizon_us) for hold in kept.values() if type(hold.ends) is list]
         if len(kept) < len(self.holds) or any(shortened):
             self.__init__()  # type: ignore[misc] # as new
@@ -253,7 +225,7 @@ class Reservations:
     def _make_steps(self) -> list[int]:
         steps: dict[int, int] = {}
         for hold in self.holds.values():
-            for instant, change in _steps(hold):
+            for instant, change in steps_of(hold):
                 steps[instant] = steps.get(instant, 0) + change
         times = self._times = sorted(steps)
         self._changes = [steps[instant] for instant in times]
@@ -262,13 +234,15 @@ class Reservations:
 
     def _put(self, hold: Hold, sign: int) -> None:
         begins = True
-        for instant, change in _steps(hold):  # what expires will do so later, what was given back was so
+        for instant, change in steps_of(hold):  # what expires will do so later, what was given back was so
             self._put_step(instant, sign * change, goes_on=begins or hold.ends is not None)
             begins = False
 
     def _put_step(self, instant: int, change: int, *, goes_on: bool) -> None:
         """Add to a step. Of a span cut in two by that, the later part is kept if time `goes_on`, else the earlier."""
         from_us, times = self.from_us, self._times
+        if instant <= self.mark_us:
+            self.mark_grains += change
         if instant < self.until_us:
             if instant <= from_us:
                 self.sum_grains += change
@@ -287,80 +261,3 @@ class Reservations:
             self._changes.insert(at, change)
         if instant <= self.from_us:
             self._at = bisect_right(times, self.from_us)
-
-
-def _steps(hold: Hold) -> list[tuple[int, int]]:
-    """When the hold begins to take stock away, and gives it back, with how much."""
-    began_us, expires_us = hold.created_us, hold.expires_us
-    if began_us is None:
-        return []
-    amount = held = hold.grains
-    steps = [(began_us, amount)]
-    if hold.ends is not None:
-        for at_us, given in hold.end_times():
-            if expires_us is not None and at_us >= expires_us:
-                break
-            left = _left(amount, given)
-            if left != held:
-                steps.append((max(began_us, at_us), left - held))
-                held = left
-    if held and expires_us is not None:
-        steps.append((max(began_us, expires_us), -held))
-    return steps
-
-
-def _left(amount: int, given: int) -> int:
-    """What is left of a reservation; nothing, once something was given back, of one of nothing or less."""
-    return 0 if given >= amount or given >= MOST_KEPT else amount - given
-
-
-def _given_back(end: tuple[int, int]) -> int:
-    return end[1]
-
-
-def _packed(holds: dict[str, Hold]) -> bytes:
-    """Five values a record, times relative to the record before; a list of ends as times and what they come to."""
-    values: list[object] = []
-    before = 0
-    for name, hold in holds.items():
-        created, ends, expires = hold.created_us, hold.ends, hold.expires_us
-        if created is None:
-            created_in, base = None, before
-        else:
-            created_in, base = created - before, created
-        ends_in: int | list[int] | None = None
-        if isinstance(ends, list):
-            ends_in = [value for at_us, given in ends for value in (at_us - base, given)]
-        elif ends is not None:
-            ends_in = ends - base
-        values += (name, shortest(hold.qty), created_in, ends_in, None if expires is None else expires - base)
-        before = base
-    return pack_values(values) if values else b""
-
-
-def _unpacked(packed: bytes) -> dict[str, Hold]:
-    holds: dict[str, Hold] = {}
-    before = 0
-    values = iter(unpack_values(packed) if packed else ())
-    for name, qty, created_in, ends_in, expires_in in zip(*[values] * 5, strict=True):
-        base = before if created_in is None else before + created_in
-        ends: Ends = None
-        if isinstance(ends_in, list):
-            ends = [(base + at_in, given) for at_in, given in zip(ends_in[::2], ends_in[1::2], strict=True)]
-        elif ends_in is not None:
-            ends = base + ends_in
-        holds[name] = Hold(
-            float(qty),
-            None if created_in is None else base,
-            ends,
-            None if expires_in is None else base + expires_in,
-        )
-        before = base
-    return holds
-
-
-def _is_over(hold: Hold, horizon_us: int) -> bool:
-    if hold.created_us is None:
-        return hold.end_times()[-1][0] < horizon_us
-    end_us = hold.end_us
-    return end_us is not None and end_us < horizon_us

@@ -2,8 +2,10 @@
 
 Available to promise = on_hand - reserved - safety stock (the "available inventory" of the APICS dictionary: on hand
 less allocations, reservations and quantities held back), where `on_hand` is that of the first system of
-`StockSettings.book` that has a known quantity. What is expected from suppliers is added only when `inbound_horizon`
-is set: inbound due within that time after the moment looked at (a dated term; off by default).
+`StockSettings.book` that has a known quantity. `reserved` is what the last level of that system says, and what was
+reserved and given back since, never less than nothing; where the level doesn't say, the reservations that hold. What is
+expected from suppliers is added only when `inbound_horizon` is set: inbound due within that time after the moment
+looked at (a dated term; off by default).
 
 The delta of an item is the largest known quantity less the smallest, over all systems that have one. Value at risk
 is |delta| times the unit cost last heard of (by event time).
@@ -12,10 +14,10 @@ is |delta| times the unit cost last heard of (by event time).
 from collections.abc import Sequence
 
 from operators.increments import Part
-from operators.reservations import GRAIN
+from operators.item_keys import SEPARATOR, item_key
+from operators.reservation_holds import GRAIN
 from operators.stock_entries import LEVEL, drop_outdated
 from operators.stock_findings import OF_AN_ITEM
-from operators.stock_item import SEPARATOR, item_key
 from operators.stock_judge import StockOutput
 from operators.stock_rules import StockRules
 from operators.stock_settings import StockSettings
@@ -54,7 +56,7 @@ class StockReconciler(StockRules):
     O(systems) per check; and packing and unpacking, some microseconds each, where more happens to an item at rest.
     """
 
-    VERSION = 7
+    VERSION = 8
     #: So many objects, and as many that were not asked for since, are kept before the latter are packed.
     #: Where there are fewer items than that in all, none is left at rest when something is said of it.
     MOST_AWAKE = 8192
@@ -170,6 +172,7 @@ class StockReconciler(StockRules):
                         else:
                             drop_outdated(entries, entry, open_begin)
                             entries.append(entry)
+                        item.said = None
                         if item.moved:
                             item.moved.pop(system, None)
                     elif not (
@@ -256,7 +259,8 @@ class StockReconciler(StockRules):
             StateError: it is of a version that it can't read.
         """
         # In 5 `folded` was a number of periods: less than any time. Up to 6 a reservation was over with its first end.
-        if state.version not in (5, 6, self.VERSION):
+        # Up to 7 items at rest did not say what was reserved when a system last said how much is.
+        if not 5 <= state.version <= self.VERSION:
             raise StateError(f"stock state of version {state.version}; this code reads 5 to {self.VERSION}")
         self._forget_us, self._folded = state.forget_us, state.folded
         self._items.restore(self._items.together(state.items))

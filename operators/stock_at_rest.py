@@ -6,17 +6,21 @@ from typing import TypeAlias
 
 import msgspec
 
-from operators.reservations import GRAIN, MOST_KEPT
+from operators.item_keys import names_of
+from operators.reservation_holds import GRAIN, MOST_KEPT
+from operators.reservations import reserved_since
 from operators.resting import Resting
 from operators.stock_entries import LEVEL
 from operators.stock_history import ADJUSTMENT_OF, LEVEL_OF, entry_values
-from operators.stock_item import Item, names_of
+from operators.stock_item import Item
 from operators.stock_record import (
+    ASK,
     COST,
     FLAGS,
     FOLDED,
     HOLDS,
     KNOWS,
+    MARKS,
     MORE,
     RESERVATION,
     RESERVED,
@@ -76,6 +80,7 @@ class StockAtRest:
             its, book = self._shapes.get(_NEW) or self._known(_NEW)
             numbers = [of_folding, BEGIN_OF_TIME_US, 0, 0]
         said_us, size, system = int(numbers[SAID]), its.size, event.system
+        place = its.places.get(system)
         if (
             not said_us < occurred <= now
             or numbers[FOLDED] != of_folding
@@ -83,11 +88,16 @@ class StockAtRest:
             or self._awaits_orders
         ):
             return False
-        place = its.places.get(system)
         before_us = max(said_us, 0)
         more: tuple[object, ...]
         if type(event) is InventoryLevel:
             reserved, cost, quantity = event.reserved, event.unit_cost, event.on_hand
+            if (
+                its.holds is not None
+                and (its.reserved is not None or reserved is not None)
+                and (place is None or its.marks is None or not self._marked(numbers, its, place, occurred, reserved))
+            ):
+                return False
             if (
                 place is None
                 or (reserved is not None and its.reserved is None)
@@ -154,6 +164,7 @@ class StockAtRest:
             or numbers[FOLDED] != (UNFOLDED if folded is None else folded)
             or numbers[MORE] > _MOST_VALUES
             or self._awaits_orders
+            or (its.holds is not None and its.reserved is not None and its.marks is None)
         ):
             return False
         if its.holds is None:
@@ -193,13 +204,19 @@ class StockAtRest:
     def _promise(self, key: str, numbers: Sequence[float], its: Shape, book: int, instant_us: int) -> float | None:
         """What is available to promise, None where reservations have to be asked for that."""
         reserved = nan if its.reserved is None else numbers[its.reserved + book]
-        if reserved != reserved:  # noqa: PLR0124 - not a number: nothing was said
-            reserved = 0.0
-            if its.holds is not None:
-                from_us, until_us, grains = numbers[its.holds : its.holds + 3]
-                if not from_us <= instant_us < until_us:
-                    return None
+        if its.holds is not None:
+            from_us, until_us, grains = numbers[its.holds : its.holds + 3]
+            if not from_us <= instant_us < until_us:
+                return None
+            if reserved != reserved:  # noqa: PLR0124 - not a number: nothing was said
                 reserved = grains / GRAIN
+            else:
+                mark = ASK if its.marks is None else numbers[its.marks + book]
+                if mark == ASK:
+                    return None
+                reserved = reserved_since(reserved, int(grains - mark))
+        elif not reserved > 0.0:  # or nothing was said
+            reserved = 0.0
         safety = self._by_node.get(names_of(key)[1], self._safety) if self._by_node else self._safety
         return numbers[book] - reserved - safety
 
@@ -228,12 +245,22 @@ class StockAtRest:
         numbers[:behind] = begin
         return wider, book
 
+    @staticmethod
+    def _marked(numbers: list[float], its: Shape, place: int, occurred: int, reserved: float | None) -> bool:
+        """Take down how much is held when a system says what is reserved, if it does; False where that is not known."""
+        if reserved is None or its.holds is None or its.marks is None:
+            return reserved is None
+        from_us, until_us, grains = numbers[its.holds : its.holds + 3]
+        numbers[its.marks + place] = grains
+        return from_us <= occurred < until_us
+
     def _with_holds(self, numbers: list[float], its: Shape) -> tuple[Shape, int]:
         """The shape with reservations, which hold nothing yet; the same in `numbers`."""
-        head = (its.flags | HOLDS).to_bytes(FLAGS, "little")
+        flags = its.flags | HOLDS | (0 if its.reserved is None else MARKS)
+        head = flags.to_bytes(FLAGS, "little")
         wider, book = self._shapes.get(head) or self._known(head)
         place = wider.holds or 0
-        numbers[place:place] = (BEGIN_OF_TIME_US, END_OF_TIME_US, 0)
+        numbers[place:place] = (BEGIN_OF_TIME_US, END_OF_TIME_US, 0, *([] if wider.marks is None else [0] * its.count))
         return wider, book
 
     def _known(self, head: bytes) -> tuple[Shape, int]:

@@ -7,8 +7,9 @@ import msgspec
 
 from operators.inbound import Expected
 from operators.reservations import OpenReservations, Reservations, ReservationsState
+from operators.stock_entries import Cost
 from operators.stock_history import Entry, History
-from operators.stock_item import Condition, Cost, Item
+from operators.stock_item import Condition, Item
 
 #: What no item at rest begins with: these would be flags that there are not.
 HEAD = b"\xff\xff\xff"

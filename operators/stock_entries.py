@@ -5,10 +5,16 @@ behind it; without a level there is none.
 """
 
 from bisect import bisect_left, bisect_right
+from typing import TypeAlias, TypeVar
 
 from operators.stock_history import Entry
 
 LEVEL = 1
+
+#: (event time, event id, unit cost)
+Cost: TypeAlias = tuple[int, str, str]
+
+T = TypeVar("T")
 
 
 def drop_outdated(entries: list[Entry], level: Entry, since_us: int) -> None:
@@ -43,6 +49,19 @@ def last_level(entries: list[Entry], upto: int) -> int | None:
     return None
 
 
+def last_cost(entries: list[Entry], instant_us: int) -> Cost | None:
+    """The greatest of the costs that were said last up to a time, None where none was."""
+    found: Cost | None = None
+    for at in range(bisect_left(entries, (instant_us + 1,)) - 1, -1, -1):
+        entry = entries[at]
+        if found is not None and entry[0] < found[0]:
+            break
+        if entry[5] is not None:
+            said = (entry[0], entry[2], entry[5])
+            found = said if found is None else max(found, said)
+    return found
+
+
 def adjusted(entries: list[Entry]) -> float:
     """The sum of adjustments, in order."""
     total = 0.0
@@ -64,6 +83,17 @@ def fold(entries: list[Entry]) -> list[Entry]:
         return [*level, *adjustments]
     last = adjustments[-1]
     return [*level, (last[0], 0, last[2], adjusted(adjustments), None, None)]
+
+
+def add_in_order(by_system: dict[str, T], system: str, value: T) -> None:
+    """Add to a dict that stands in order of name."""
+    if not by_system or next(reversed(by_system)) < system:
+        by_system[system] = value
+        return
+    after = [name for name in by_system if name > system]
+    by_system[system] = value
+    for name in after:
+        by_system[name] = by_system.pop(name)
 
 
 def _place(entry: Entry) -> tuple[int, int, str, float, float, str]:

@@ -10,40 +10,30 @@ may be packed (`older`, see operators/stock_record.py) and is unpacked only when
 """
 
 from bisect import bisect_left
-from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from operators.inbound import Expected
-from operators.reservations import Reservations, ReservationsState
-from operators.stock_entries import LEVEL, adjusted, drop_outdated, fold, insert, last_level, quantity_after, states_all
+from operators.reservation_holds import GRAIN
+from operators.reservations import Reservations, ReservationsState, reserved_since
+from operators.stock_entries import (
+    LEVEL,
+    Cost,
+    add_in_order,
+    adjusted,
+    drop_outdated,
+    fold,
+    insert,
+    last_cost,
+    last_level,
+    quantity_after,
+    states_all,
+)
 from operators.stock_history import Entry, History
 from operators.stock_since import Since, since_level
 from schemas.durations import BEGIN_OF_TIME_US
 
-#: (event time, event id, unit cost)
-Cost: TypeAlias = tuple[int, str, str]
-
-T = TypeVar("T")
-
-SEPARATOR = "\x1f"
 _NO_HISTORY = History()
-
-
-def item_key(sku: str, node: str) -> str:
-    """One text for an item; two items never have the same."""
-    if SEPARATOR in sku:
-        return f"{SEPARATOR}{len(sku)}{SEPARATOR}{sku}{node}"
-    return f"{sku}{SEPARATOR}{node}"
-
-
-def names_of(key: str) -> tuple[str, str]:
-    """The sku and the node of a key."""
-    sku, _, node = key.partition(SEPARATOR)
-    if not sku:
-        length, _, names = node.partition(SEPARATOR)
-        return names[: int(length)], names[int(length) :]
-    return sku, node
 
 
 class Condition(msgspec.Struct, gc=False, array_like=True):
@@ -64,10 +54,10 @@ class Item(msgspec.Struct, gc=False, array_like=True):
 
     `book` is the system whose quantity is promised, empty where that is not worked out. Until `calm_us` (arrival time)
     what is promised stays as it was judged, unless something is said that changes it. It is `bookable` less the
-    reservations that hold less `safety`; `bookable` is infinite where its sign does not depend on reservations, None
-    where that has to be judged anew.
+    reservations that hold less `safety`; `bookable` is None where that has to be judged anew.
     `touched_us` is the end of a window that waits for its first writing with this item in it. `since` is of systems of
     which an adjustment came late; what was said after that may have outdated it, which they see themselves.
+    `said` is a system and when (event time) it last gave a level, as far as that was asked for.
 
     The fields after `packed_holds` are made from those up to it.
 
@@ -93,12 +83,16 @@ class Item(msgspec.Struct, gc=False, array_like=True):
     safety: float = 0.0
     touched_us: int = BEGIN_OF_TIME_US
     since: dict[str, Since] | None = None
+    said: tuple[str, int] | None = None
 
     @property
     def reservations(self) -> Reservations:
         """The reservations, unpacked from now on."""
         if self.holds is None:
             self.holds = Reservations(self.packed_holds)
+            said_us = self.level_us(self.book) if self.book and self.packed_holds is None else None
+            if said_us is not None:
+                self.holds.mark_us = said_us  # nothing was held then
         return self.holds
 
     def note(self, system: str, entry: Entry, settled_us: int) -> int | None:
@@ -113,7 +107,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         self.said_us = max(self.said_us, occurred)
         entries = self.entries.get(system)
         if entries is None:
-            _add_in_order(self.entries, system, [entry])
+            add_in_order(self.entries, system, [entry])
         elif entries[-1][0] < occurred:
             if entry[1] == LEVEL and entries[-1][0] >= settled_us:
                 drop_outdated(entries, entry, settled_us)
@@ -124,6 +118,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
             if at + 1 < len(entries):
                 return self._correct(system, at)
         if entry[1] == LEVEL:
+            self.said = None
             self.moved.pop(system, None)
             self._know(system, entry[3])
         elif system in self.latest:
@@ -139,8 +134,8 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         if not self.entries or next(reversed(self.entries)) < system:
             self.entries[system], self.latest[system] = [level], level[3]
         else:
-            _add_in_order(self.entries, system, [level])
-            _add_in_order(self.latest, system, level[3])
+            add_in_order(self.entries, system, [level])
+            add_in_order(self.latest, system, level[3])
 
     def say_cost(self, cost: Cost) -> None:
         """A unit cost was said."""
@@ -195,23 +190,61 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         return None if last is None else float(last[2])
 
     def reserved(self, system: str, instant_us: int) -> float:
-        """What is reserved at `instant_us`: as `system` says it, else the sum of the reservations that hold."""
+        """What is reserved at `instant_us`: what `system` says, and what was reserved and given back since.
+
+        Where it says nothing, the sum of the reservations that hold.
+        """
         last = self.entries[system][-1]
-        said = None
-        if last[0] > instant_us:
-            entries = self.entries[system]
+        at = last if last[0] <= instant_us else self._level_before(system, instant_us)
+        said = None if at is None else at[4] if at[1] == LEVEL or system not in self.moved else self.moved[system][2]
+        if at is None or said is None:
+            return self.held(instant_us)
+        return self.reserved_since(system, at, said, instant_us)
+
+    def reserved_since(self, system: str, last: Entry, said: float, instant_us: int) -> float:
+        """What is reserved at `instant_us`, where `last` stands last by then and its level said how much is."""
+        if last[1] == LEVEL and self.said is None and last is self.entries[system][-1]:
+            self.said = system, last[0]
+        holds = self.holds
+        if holds is None:
+            if self.packed_holds is None:
+                return max(0.0, said)
+            holds = self.reservations
+        if last[1] == LEVEL:
+            said_us = last[0]
+        elif self.said is not None and self.said[0] == system:
+            said_us = self.said[1]
+        else:
+            said_us = self._level_us(system)
+        if holds.from_us <= said_us and instant_us < holds.until_us:
+            holds.mark_us, holds.mark_grains = said_us, holds.sum_grains  # it will be asked for when there is more
+            return max(0.0, said)
+        if holds.mark_us == said_us and holds.from_us <= instant_us < holds.until_us:
+            return reserved_since(said, holds.sum_grains - holds.mark_grains)
+        return reserved_since(said, holds.since(said_us, instant_us))
+
+    def level_us(self, system: str) -> int | None:
+        """When a system last gave a level, None where that would have to be looked for."""
+        last = self.entries[system][-1]
+        if last[1] == LEVEL:
+            return last[0]
+        return self.said[1] if self.said is not None and self.said[0] == system else None
+
+    def _level_us(self, system: str) -> int:
+        """When a system that has adjusted since gave its last level. Cost: what it said since."""
+        level = self._level_before(system, self.entries[system][-1][0])
+        assert level is not None, "it has adjusted what it said"
+        self.said = system, level[0]
+        return level[0]
+
+    def _level_before(self, system: str, instant_us: int) -> Entry | None:
+        """A system's last level up to a time."""
+        entries = self.entries[system]
+        at = last_level(entries, bisect_left(entries, (instant_us + 1,)))
+        if at is None and self.older is not None:
+            entries = self.all_entries()[system]
             at = last_level(entries, bisect_left(entries, (instant_us + 1,)))
-            if at is None and self.older is not None:
-                entries = self.all_entries()[system]
-                at = last_level(entries, bisect_left(entries, (instant_us + 1,)))
-            said = None if at is None else entries[at][4]
-        elif last[1] == LEVEL:
-            said = last[4]
-        elif system in self.moved:
-            said = self.moved[system][2]
-        if said is not None:
-            return said
-        return self.held(instant_us)
+        return None if at is None else entries[at]
 
     def held(self, instant_us: int) -> float:
         """The sum of the reservations that hold at `instant_us`."""
@@ -269,9 +302,25 @@ class Item(msgspec.Struct, gc=False, array_like=True):
                 entries[:upto] = fold(entries[:upto])
                 self._work_out(system)
         if self.holds is not None or self.packed_holds is not None:
-            self.reservations.forget(horizon_us)
+            self._forget_reservations(horizon_us)
         if self.inbound is not None:
             self.inbound = {name: one for name, one in self.inbound.items() if one.last_us >= horizon_us} or None
+
+    def _forget_reservations(self, horizon_us: int) -> None:
+        """Drop those that are over; what came of them since a level said what is reserved goes into that level."""
+        reservations, since = self.reservations, dict[str, tuple[int, int]]()
+        for system, entries in self.entries.items():
+            at = last_level(entries, bisect_left(entries, (horizon_us + 1,)))
+            if at is not None and entries[at][4] is not None:
+                since[system] = at, reservations.since(entries[at][0], horizon_us)
+        reservations.forget(horizon_us)
+        for system, (at, grains) in since.items():
+            occurred, kind, event_id, quantity, said, cost = self.entries[system][at]
+            gone = grains - reservations.since(occurred, horizon_us)
+            if gone:
+                said = (round((said or 0.0) * GRAIN) + gone) / GRAIN
+                self.entries[system][at] = (occurred, kind, event_id, quantity, said, cost)
+                self._work_out(system)
 
     def _correct(self, system: str, at: int) -> int | None:
         """Something was said before what stands last of its system; from when on (event time) it changes nothing.
@@ -284,6 +333,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         if system not in self.latest and entry[1] != LEVEL:
             return None  # of adjustments alone no quantity is known
         if entry[1] == LEVEL:
+            self.said = None
             (self.since or {}).pop(system, None)
         elif self._carry_on(system, at):
             return None
@@ -323,10 +373,11 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         if system in self.latest:
             self.latest[system] = quantity
         else:
-            _add_in_order(self.latest, system, quantity)
+            add_in_order(self.latest, system, quantity)
 
     def _work_out(self, system: str) -> None:
         """`latest` and `moved` of a system, from its entries."""
+        self.said = None
         entries = self.entries[system]
         at = last_level(entries, len(entries))
         self.moved.pop(system, None)
@@ -342,25 +393,7 @@ class Item(msgspec.Struct, gc=False, array_like=True):
         """The greatest of the costs said until `instant_us`."""
         best = self.folded_cost
         for entries in self.all_entries().values():
-            found: Cost | None = None
-            for at in range(bisect_left(entries, (instant_us + 1,)) - 1, -1, -1):
-                entry = entries[at]
-                if found is not None and entry[0] < found[0]:
-                    break
-                if entry[5] is not None:
-                    said = (entry[0], entry[2], entry[5])
-                    found = said if found is None else max(found, said)
+            found = last_cost(entries, instant_us)
             if found is not None and (best is None or found > best):
                 best = found
         return best
-
-
-def _add_in_order(by_system: dict[str, T], system: str, value: T) -> None:
-    """Add to a dict that stands in order of name."""
-    if not by_system or next(reversed(by_system)) < system:
-        by_system[system] = value
-        return
-    after = [name for name in by_system if name > system]
-    by_system[system] = value
-    for name in after:
-        by_system[name] = by_system.pop(name)

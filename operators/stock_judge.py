@@ -6,13 +6,13 @@ closes when the condition ends.
 """
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import TypeAlias
 
-from operators.reservations import GRAIN
+from operators.item_keys import names_of
+from operators.reservation_holds import GRAIN
 from operators.stock_entries import LEVEL
 from operators.stock_findings import stock_signal
-from operators.stock_item import Condition, Item, names_of
+from operators.stock_item import Condition, Item
 from operators.stock_settings import StockSettings
 from operators.stock_timers import DIFFERS, LOOK, SHORT, StockTimers, Timer
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
@@ -77,13 +77,14 @@ class StockJudge:
                 return
         safety = self._by_node.get(names_of(key)[1], self._safety_stock) if self._by_node else self._safety_stock
         quantity, last = quantities[system], item.entries[system][-1]
-        reserved, until_us, bookable, said = 0.0, END_OF_TIME_US, None, None
+        reserved, until_us, bookable = 0.0, END_OF_TIME_US, None
         if last[0] > now:  # what it says is reserved is not so yet
             reserved, until_us = item.reserved(system, now), BEGIN_OF_TIME_US
         else:
             said = last[4] if last[1] == LEVEL else item.moved[system][2]
             if said is not None:
-                reserved = said
+                reserved = item.reserved_since(system, last, said, now)
+                until_us = END_OF_TIME_US if item.holds is None else item.holds.until_us
             else:
                 bookable = quantity
                 if item.holds is not None or item.packed_holds is not None:
@@ -94,12 +95,10 @@ class StockJudge:
         promise = quantity - reserved - safety
         if self._inbound_us is not None:
             promise += item.inbound_until(now, self._inbound_us)
-            until_us, bookable, said = BEGIN_OF_TIME_US, None, None
+            until_us, bookable = BEGIN_OF_TIME_US, None
         is_short = promise < 0
         if is_short is (item.short is None):
             item.short = self._changed(SHORT, key, item, item.short, now)
-        if said is not None:
-            bookable = -inf if is_short else inf
         item.calm_us, item.bookable, item.safety = until_us, bookable, safety
 
     def look_at(self, instant_us: int, key: str, now: int) -> None:
@@ -116,7 +115,7 @@ class StockJudge:
         if last[0] > instant_us or last[1] != LEVEL:
             reserved = item.reserved(system, instant_us)
         elif last[4] is not None:
-            reserved = last[4]
+            reserved = item.reserved_since(system, last, last[4], instant_us)
         else:
             reserved = item.held(instant_us) if item.holds or item.packed_holds else 0.0
         safety = self._by_node.get(names_of(key)[1], self._safety_stock) if self._by_node else self._safety_stock

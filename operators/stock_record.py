@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from operators.inbound import Expected
+from operators.reservation_holds import MOST_KEPT
 from operators.reservations import ReservationsState
 from operators.stock_awake import HEAD, wake
 from operators.stock_bytes import pack_joined, unpack_joined
-from operators.stock_entries import LEVEL
+from operators.stock_entries import LEVEL, Cost
 from operators.stock_history import (
     LEVEL_OF,
     SYSTEMS,
@@ -29,7 +30,7 @@ from operators.stock_history import (
     read_entry,
     system_of,
 )
-from operators.stock_item import Condition, Cost, Item
+from operators.stock_item import Condition, Item
 from schemas.durations import BEGIN_OF_TIME_US, END_OF_TIME_US
 
 #: Stands for no folding yet.
@@ -44,7 +45,9 @@ _MOST_RECENT = 3
 _BY_NAME = tuple(sorted(SYSTEMS))
 #: Which flag says that a system's quantity is known; and those that say what else is there.
 KNOWS = {system: 1 << number for number, system in enumerate(SYSTEMS)}
-RESERVED, COST, HOLDS, DIFFERS, SHORT, SELDOM, FRACTIONS = (1 << len(SYSTEMS) + place for place in range(7))
+RESERVED, COST, HOLDS, DIFFERS, SHORT, SELDOM, FRACTIONS, MARKS = (1 << len(SYSTEMS) + place for place in range(8))
+#: Stands for how much was held when a system said what is reserved, where that would have to be worked out.
+ASK = -(1 << 63)
 #: So many bytes are flags.
 FLAGS = 3
 
@@ -74,8 +77,9 @@ class Shape:
 
     They are, as one tuple: the quantity of each of `systems`; from `reserved` on what each said is reserved (not a
     number where it didn't); at `cost` the unit cost; from `holds` on from when until when (event times) reservations
-    hold how much; at `seldom` the bytes of `Seldom`; the last folding, when something was said last, how many values
-    stand at the end, and how many were appended. A place is None where there is no such number.
+    hold how much; from `marks` on how much they held when each system said what is reserved; at `seldom` the bytes of
+    `Seldom`; the last folding, when something was said last, how many values stand at the end, and how many were
+    appended. A place is None where there is no such number.
 
     A shape with `fractions` has quantities that came about as sums of numbers that were not whole.
 
@@ -90,6 +94,7 @@ class Shape:
         self.reserved: int | None = None
         self.cost: int | None = None
         self.holds: int | None = None
+        self.marks: int | None = None
         self.seldom: int | None = None
         at = self.count = len(self.systems)
         layout = f"{at}d"
@@ -99,6 +104,8 @@ class Shape:
             self.cost, at, layout = at, at + 1, layout + "d"
         if flags & HOLDS:
             self.holds, at, layout = at, at + 3, layout + "qqq"
+        if flags & MARKS:
+            self.marks, at, layout = at, at + self.count, layout + f"{self.count}q"
         if flags & SELDOM:
             self.seldom, layout = at, layout + "I"
         whole, numbers = Struct(f"<{FLAGS}s{layout}qqHH"), Struct(f"<{FLAGS}x{layout}qqHH")
@@ -157,6 +164,9 @@ def pack_item(item: Item) -> bytes:  # noqa: C901, PLR0912 - calls are what pack
         from_us, until_us, grains, _ = holds
         numbers += (BEGIN_OF_TIME_US if from_us is None else from_us, END_OF_TIME_US if until_us is None else until_us)
         numbers.append(grains)
+        if flags & RESERVED:
+            flags |= MARKS
+            numbers += _marks(item)
     if moved or cost or holds or differs or short or item.folded_cost or item.inbound or item.older:
         flags |= SELDOM | (DIFFERS if differs is not None else 0) | (SHORT if short is not None else 0)
         if not all(level.is_integer() and total.is_integer() for level, total, _ in moved.values()):
@@ -221,6 +231,16 @@ def _take_appended(item: Item, values: list[Any]) -> None:
         entries.setdefault(system, []).append(entry)
     if [*entries] != sorted(entries):
         item.entries = dict(sorted(entries.items()))
+
+
+def _marks(item: Item) -> list[int]:
+    """How much reservations held when each system said what is reserved, as far as that is known."""
+    holds, marks = item.reservations, list[int]()
+    for system in item.latest:
+        level_us = item.level_us(system)
+        known = None if level_us is None else holds.known_at(level_us)
+        marks.append(ASK if known is None or not -MOST_KEPT < known < MOST_KEPT else known)
+    return marks
 
 
 def _said_reserved(item: Item, system: str) -> float:

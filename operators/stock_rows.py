@@ -1,13 +1,13 @@
 """The rows of stock windows, made when their tick has come."""
 
 from collections.abc import Callable, Iterable
-from math import inf
 
 from operators.findings import next_version
-from operators.reservations import GRAIN
+from operators.item_keys import SEPARATOR, names_of
+from operators.reservation_holds import GRAIN
 from operators.resting import Resting
 from operators.stock_at_rest import StockAtRest
-from operators.stock_item import SEPARATOR, Item, names_of
+from operators.stock_item import Item
 from operators.stock_judge import StockJudge, StockOutput
 from schemas.rows import StockWindow
 
@@ -63,7 +63,7 @@ class StockRows:
                 else:
                     quantities = item.quantities(last)
                     unit_cost = None if cost is None else item.unit_cost(last)
-                if bookable is None or not -inf < bookable < inf:
+                if bookable is None:
                     promise = available(key, item, quantities, last)
                 else:
                     holds = item.holds

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
+from operators.item_keys import item_key
 from operators.resting import Resting
 from operators.stock_at_rest import StockAtRest
 from operators.stock_awake import HEAD, keep_awake
 from operators.stock_entries import LEVEL
 from operators.stock_findings import late_order_row, late_stock_row
-from operators.stock_item import Item, item_key
+from operators.stock_item import Item
 from operators.stock_judge import StockJudge, StockOutput
 from operators.stock_record import pack_item, unpack_item
 from operators.stock_rows import StockRows

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from operators.process_map import Handoff, Pattern, ProcessMap
@@ -372,11 +373,20 @@ def stock_quantity(events: Sequence[Any], system: str, instant: int) -> float | 
 
 
 def reserved(events: Sequence[Any], holds: Sequence[Any], system: str, instant: int) -> float:
-    """What `system`'s last level says is reserved; where it says nothing, the reservations that hold."""
+    """What `system`'s last level says is reserved, and what was reserved or given back since.
+
+    Where it says nothing, the reservations that hold.
+    """
     levels = [e for e in events if isinstance(e, InventoryLevel) and e.system == system and _at(e) <= instant]
     level = max(levels, key=lambda event: (_at(event), event.event_id), default=None)
-    if level is not None and level.reserved is not None:
-        return level.reserved
+    if level is None or level.reserved is None:
+        return held(holds, instant)
+    since = round((Fraction(held(holds, instant)) - Fraction(held(holds, _at(level)))) * 1_000_000)
+    return max(0, round(level.reserved * 1_000_000) + since) / 1_000_000 if since else max(0.0, level.reserved)
+
+
+def held(holds: Sequence[Any], instant: int) -> float:
+    """The sum of the reservations that hold."""
     total = 0.0
     for name in {event.reservation_id for event in holds}:
         mine = [event for event in holds if event.reservation_id == name]

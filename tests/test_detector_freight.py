@@ -14,7 +14,8 @@ from operators.detectors.case_memory import CaseMemoryState
 from operators.detectors.events import Collected, EventDetectors
 from operators.detectors.freight import Freight, freight_judges
 from operators.detectors.freight_usual import Amounts, Part, moved, usual_of
-from operators.detectors.order_book import OrderBook, OrderFacts
+from operators.detectors.order_book import OrderBook
+from operators.detectors.order_facts import OrderFacts
 from operators.detectors.policy import Override
 from operators.detectors.records import Impact, ScopeFinding
 from operators.detectors.scopes import ScopeDetectors, ScopeDetectorsState
@@ -450,10 +451,8 @@ def test_orders_kept_before_freight_was_known_are_read() -> None:
     host = EventDetectors([book])
     host.update([order("o", START_US, "4.90")], [], START_US + 1)
     kept = msgspec.msgpack.decode(book.snapshot(), type=CaseMemoryState)
-    fields = len(OrderFacts.__struct_fields__)
-    older = {
-        case: msgspec.msgpack.encode(msgspec.msgpack.decode(raw)[: fields - 2]) for case, raw in kept.cases.items()
-    }
+    fields = OrderFacts.__struct_fields__.index("freight_charged")
+    older = {case: msgspec.msgpack.encode(msgspec.msgpack.decode(raw)[:fields]) for case, raw in kept.cases.items()}
     first = EventDetectors([Freight(book, SETTINGS.policy("margin.freight")), book])
     book.restore(msgspec.msgpack.encode(CaseMemoryState(kept.version, older, kept.looks)))
     facts = book.get("o")

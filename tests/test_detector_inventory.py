@@ -477,6 +477,32 @@ def test_orders_refused_while_there_is_stock_or_of_all_channels_are_no_overselli
     assert run(log) == [], "two in an hour and a half are a race that a channel loses now and then"
 
 
+@pytest.mark.parametrize(("line_id", "finds"), [("2", True), ("1", False), ("elsewhere", False)])
+def test_of_an_order_of_which_a_line_is_cancelled_only_that_line_could_not_be_had(line_id: str, *, finds: bool) -> None:
+    """The first lines are of an item of which there is plenty, the second of one that is gone, and reserved in time."""
+    log, begin = a_day(), START_US + 6 * HOUR_US
+    log.move(begin - MINUTE_US, "s3", -200, reason="other")
+    for number in range(6):
+        at, order = begin + number * 10 * MINUTE_US, {"order_id": f"x{number}", "channel": "market"}
+        lines = [{"line_id": str(1 + place), "sku": sku, "qty": 1} for place, sku in enumerate(("s5", "s3"))]
+        log.say("order.created", at, "ecom", **order, lines=lines)
+        log.say("order.cancelled", at + 30 * SECOND_US, "oms", **order, line_id=line_id)
+    assert kinds(run(log)) == ({("oversell", "[('channel', 'market'), ('sku', 's3')]")} if finds else set())
+
+
+def test_what_was_cancelled_before_is_not_cancelled_again_with_the_rest_of_its_order() -> None:
+    """Customers take an item out of their orders while there is plenty; what is left is cancelled when it is gone."""
+    log, begin = a_day(), START_US + 6 * HOUR_US
+    for number in range(6):
+        at, order = begin - 4 * HOUR_US + number * MINUTE_US, {"order_id": f"x{number}", "channel": "market"}
+        lines = [{"line_id": str(1 + place), "sku": sku, "qty": 1} for place, sku in enumerate(("s5", "s3"))]
+        log.say("order.created", at, "ecom", **order, lines=lines)
+        log.say("order.cancelled", at + 30 * SECOND_US, "oms", **order, line_id="2")
+        log.say("order.cancelled", begin + number * 10 * MINUTE_US, "oms", **order)
+    log.move(begin - MINUTE_US, "s3", -200, reason="other")
+    assert run(log) == []
+
+
 def promote(log: Log, at_us: int, what: str = "started") -> None:
     log.say(f"promotion.{what}", at_us, "ecom", promotion_id="p7", skus=["s3", "s4"])
 
@@ -578,6 +604,33 @@ def test_the_network_s_stock_is_the_leading_system_s_and_what_others_say_does_no
     log.level(START_US - HOUR_US, "a", 99)  # older than what was said last
     found = all_tallies(host.update(log.events, [], START_US + 9))
     assert sum(one.total for one in found if one.metric == "on_hand") == 13.0
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["the changes", "the level"])
+def test_where_the_system_that_tells_of_changes_gives_no_levels_the_next_one_says_what_there_is(
+    *, is_first: bool
+) -> None:
+    """The warehouse tells of changes alone, the ERP of levels and, after a while, of the same changes."""
+    log = Log()
+    log.move(START_US + MINUTE_US * is_first, "s", -1)
+    log.level(START_US + MINUTE_US * (not is_first), "s", 100, "erp")
+    for minute in range(2, 42):
+        log.move(START_US + minute * MINUTE_US, "s", -2)
+        log.move(START_US + minute * MINUTE_US + 20 * SECOND_US, "s", -2, "erp")
+    log.level(START_US + HOUR_US, "s", 20, "erp")
+    counted = dict[str, float]()
+    for keep in (False, True):
+        host = EventDetectors([Inventory(SETTINGS.inventory.lag)])
+        counted.clear()
+        for one in sorted(log.events):
+            for tally in all_tallies(host.update([one], [], one.arrival_us)):
+                counted[tally.metric] = counted.get(tally.metric, 0.0) + tally.total
+            if keep:
+                kept, host = host.snapshot(), EventDetectors([Inventory(SETTINGS.inventory.lag)])
+                host.restore(kept)
+        assert counted["on_hand"] == 20
+        assert counted["taken"] == 81, "each piece once"
+        assert (counted["stock_moves"], counted["stock_echo:erp"]) == (41, 40)
 
 
 def test_states_of_another_version_are_refused() -> None:

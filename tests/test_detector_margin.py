@@ -191,3 +191,20 @@ def test_what_a_leak_explains_is_no_price_error_when_it_is_over() -> None:
     leak += [order(2_000 + n, BEGIN + (20 + n) * MINUTE_US, 6.0, "c", "market") for n in range(2)]
     found = run([*usual(skus=MANY), *leak, order(3_000, BEGIN + 3 * HOUR_US, 21, "c", "market")])
     assert {one.signal.kind for one in found} == {"margin_leak"}
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_what_was_given_away_and_is_sold_now_has_no_wrong_price(*, published: bool) -> None:
+    free = [order(n, START_US + n * HOUR_US, 0.0, sku="gift", cost=None) for n in range(8)]
+    sold = [order(20 + n, START_US + (20 + n) * HOUR_US, 4.0, sku="gift", cost=None) for n in range(4)]
+    if published:
+        price = {"sku": "gift", "channel": "web", "price": "4.00", "currency": "EUR"}
+        sold.append(event(99, "price.changed", START_US + 19 * HOUR_US, **price))
+    assert run([*free, *sold]) == []
+
+
+def test_what_is_suddenly_given_away_is_a_wrong_price() -> None:
+    usual = [order(n, START_US + n * HOUR_US, 20.0, cost=None) for n in range(8)]
+    found = run([*usual, *(order(20 + n, START_US + (20 + n) * HOUR_US, 0.0, cost=None) for n in range(3))])
+    assert {finding.signal.kind for finding in found} == {"price_error"}
+    assert [impact.value for finding in found for impact in finding.impacts] == [40.0] * 3

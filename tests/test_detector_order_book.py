@@ -1,4 +1,4 @@
-"""What the order book says of an order again is what it would say anew."""
+"""What the order book says of an order: again as anew, and what is left of it as its lines are cancelled."""
 
 import msgspec
 from hypothesis import example, given
@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 
 from dataflows.process_maps import load_process_map
 from operators.detectors.events import EventDetectors
-from operators.detectors.order_book import Line, OrderBook, OrderFacts, worth_of
-from operators.detectors.records import Impact
+from operators.detectors.order_book import OrderBook
+from operators.detectors.order_facts import Line, OrderFacts, worth_of
+from operators.detectors.order_flow import CANCELLED as ORDERS_CANCELLED
+from operators.detectors.order_flow import OrderFlow
+from operators.detectors.records import CANCELLED, ORDER_MOVED, Impact
 from operators.promise_path import promise_path
 from schemas.durations import HOUR_US, MINUTE_US, rfc3339
 from tests.detector_days import Day, at
@@ -28,6 +31,7 @@ TOLD: dict[str, dict[str, object]] = {
     "order.approved": {},
     "order.allocated": {"node": "n1"},
     "order.cancelled": {},
+    "order.cancelled ": {"line_id": "1"},
     "shipment.dispatched": {"shipment_id": "p1", "carrier": "dhl", "expected_at": rfc3339(at(18.0))},
     "shipment.exception": {"shipment_id": "p1", "expected_at": LATER},
     "shipment.delivered": {"shipment_id": "p1"},
@@ -53,7 +57,7 @@ def test_what_is_said_again_of_an_order_is_as_if_said_anew(
     for number, (passed, kind, order_id) in enumerate(steps):
         minutes += passed
         now_us = at(0.0) + minutes * MINUTE_US
-        day.tell(kind, now_us, order_id=order_id, **TOLD[kind])
+        day.tell(kind.strip(), now_us, order_id=order_id, **TOLD[kind])
         host.update([day.events[-1]], [], now_us)
         if number in restarts:
             kept, book = host.snapshot(), OrderBook(RETENTION_US, PATH)
@@ -85,3 +89,53 @@ def test_the_worth_of_lines_is_summed_line_by_line(lines: list[Line]) -> None:
     assert worth_of(lines) == (sum(line.qty for line in lines), round(value, 2), margin)
     impact = OrderFacts(lines=tuple(lines)).impact("o")
     assert (impact.units, impact.value, impact.margin) == worth_of(lines)
+
+
+#: What is said of an order: that it was made, or that one of its lines (or none of them, or all) was cancelled.
+LINE_IDS = ["1", "2", "3", "elsewhere"]
+SAID = st.lists(st.sampled_from(["made", "all", *LINE_IDS]), max_size=10)
+
+
+@example(["made", "1", "2", "3"], ["1", "2", "3"], set())  # one by one
+@example(["1", "2", "made"], ["1", "1", "2"], set())  # told before the order
+@example(["made", "elsewhere", "all", "1"], ["1"], {1})
+@given(SAID, st.lists(st.sampled_from(LINE_IDS[:3]), max_size=4), st.sets(st.integers(0, 9)))
+def test_an_order_is_cancelled_with_the_last_of_its_lines(
+    said: list[str], lines: list[str], restarts: set[int]
+) -> None:
+    """Held against plain sets: what was cancelled of what was ordered."""
+    day = Day()
+    made = [{"line_id": one, "sku": f"s{one}", "qty": 1, "unit_price": f"{10**at}.00"} for at, one in enumerate(lines)]
+    worth = {at: 10**at for at in range(len(lines))}
+    book = OrderBook(RETENTION_US, PATH)
+    host = EventDetectors([OrderFlow(book), book])
+    is_known, is_over, gone, ends = False, False, set[str](), 0
+    for number, what in enumerate(said):
+        now_us = at(8.0) + number * MINUTE_US
+        if what == "made":
+            day.tell("order.created", now_us, order_id="o", channel="web", currency="EUR", lines=made)
+        else:
+            day.tell("order.cancelled", now_us, order_id="o", **({} if what == "all" else {"line_id": what}))
+        book.impact("o")  # from here on it is of interest where it goes
+        out = host.update([day.events[-1]], [], now_us)
+        if number in restarts:
+            kept, book = host.snapshot(), OrderBook(RETENTION_US, PATH)
+            host = EventDetectors([OrderFlow(book), book])
+            host.restore(kept)
+        is_known = is_known or what == "made"
+        gone |= {what} - {"made", "all"}
+        before, is_over = is_over, is_over or what == "all" or (is_known and bool(lines) and set(lines) <= gone)
+        ends += is_over and not before and what != "made"
+        facts = book.get("o")
+        assert facts is not None
+        assert facts.cancelled is is_over
+        assert (facts.standing is not None and facts.standing.link == CANCELLED) is is_over
+        counted = [tally for tally in out.told() if tally.metric == ORDERS_CANCELLED]
+        assert len(counted) == (is_over and not before and what != "made")
+        moved = [tally.impact for tally in out.told() if tally.metric == ORDER_MOVED]
+        if is_over and not before and number and is_known:
+            assert [one.standing.link for one in moved if one is not None and one.standing is not None][-1:] == [
+                CANCELLED
+            ]
+        left = [at for at, one in enumerate(lines) if one not in gone] or list(worth)
+        assert book.impact("o").value == (sum(worth[at] for at in left) if is_known else 0.0)

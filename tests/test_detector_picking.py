@@ -130,3 +130,46 @@ def test_thresholds_of_a_group_of_nodes() -> None:
     override = Override(node_group="slow", set={"warehouse.backlog.least": 100_000})
     settings = DetectorSettings(node_groups={"slow": ["dc-*"]}, override=[override])
     assert run(picked_day({10: 1}, {}).events, parts(settings), ENDS) == []
+
+
+@pytest.mark.parametrize("by_line", [False, True])
+def test_nobody_waits_for_picks_of_orders_that_were_cancelled(*, by_line: bool) -> None:
+    """From ten to twelve nine in ten orders are cancelled before anybody picks them, and no task says so."""
+    day = Day()
+    for number in range(9 * 60 * 2):
+        now, order = at(7) + number * MINUTE_US // 2, f"o{number}"
+        day.order(order, now)
+        task = {"task_id": f"t{number}", "task_type": "pick", "node": "dc-1", "order_id": order, "sku": "sku-1"}
+        day.tell("task.queued", now, **task)
+        if at(10) <= now < at(12) and number % 10:
+            day.tell("order.cancelled", now + 30_000_000, order_id=order, **({"line_id": "1"} if by_line else {}))
+        else:
+            day.tell("task.started", now + MINUTE_US // 2, **task)
+            day.tell("task.completed", now + MINUTE_US, **task)
+    assert run(day.events, parts(), ENDS) == []
+
+
+def test_cancelled_picks_are_not_in_the_backlog_that_is_found() -> None:
+    """While hands are missing every other order is cancelled before it is picked."""
+    day = picked_day({10: 1, 11: 1}, {})
+    done = {one.event.order_id for one in day.events if one.event.__struct_config__.tag == "task.started"}
+    some = [one for one in day.events if one.event.__struct_config__.tag == "task.queued"]
+    gone = {one.event.order_id: one.arrival_us for one in some if at(10) <= one.arrival_us < at(12)}
+    gone = {order: since for order, since in gone.items() if int(order[1:]) % 2}
+    kept = [
+        one
+        for one in day.events
+        if not (one.event.__struct_config__.tag in {"task.started", "task.completed"} and one.event.order_id in gone)
+    ]
+    day.events = kept
+    numbered = max(one.offset for one in kept)
+    for order, since in gone.items():
+        day.tell("order.cancelled", since + MINUTE_US // 4, order_id=order)
+        numbered += 1
+        day.events[-1] = msgspec.structs.replace(day.events[-1], offset=numbered)
+    assert done
+    found = run(day.events, parts(), ENDS)
+    assert found
+    assert not set(named(found)) & set(gone)
+    assert found[-1].signal.closed_at_us is not None
+    assert run(day.events, parts(), ENDS, step_us=7 * MINUTE_US, keep=True) == found

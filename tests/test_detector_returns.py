@@ -156,3 +156,53 @@ def test_refunds_before_the_goods_are_found_and_a_receipt_that_is_only_reported_
         for n in range(8)
     ]
     assert run([*usual_days(2), *authorized, *early, *on_time], START_US + 3 * DAY_US) == []
+
+
+def test_a_return_counts_for_each_of_its_items_whenever_they_are_named() -> None:
+    """Returns of several items: an authorisation that names none, then an event for each item, told by two systems."""
+    ordinary = [received(n, START_US + n * DAY_US // 20, f"sku-{n % 5}") for n in range(80)]
+    begin, surge = START_US + 3 * DAY_US, list[Arrived]()
+    for number in range(5_000, 5_030):
+        at, case = begin + (number - 5_000) * 10 * MINUTE_US, {"return_id": f"r{number}", "order_id": f"o{number}"}
+        surge.append(event(4 * number, "return.authorized", at, **case))
+        items = (("sku-7", 1, "5.00"), ("sku-9", 2, "10.00"))
+        for place, (sku, qty, worth) in enumerate([*items, items[1]], 1):
+            said = case | {"sku": sku, "qty": qty, "amount": worth, "currency": "EUR"}
+            surge.append(event(4 * number + place, "return.received", at + place * MINUTE_US, **said))
+    found = run([*ordinary, *surge], START_US + 5 * DAY_US)
+    assert {finding.signal.kind for finding in found} == {"return_surge"}
+    assert {finding.signal.scope["sku"] for finding in found} == {"sku-7", "sku-9"}
+    for sku, units, worth in (("sku-7", 1, 5.0), ("sku-9", 2, 10.0)):
+        impacts = [one for finding in found if finding.signal.scope["sku"] == sku for one in finding.impacts]
+        assert {one.order_id for one in impacts} == {f"o{number}" for number in range(5_000, 5_030)}
+        assert {(one.units, one.value) for one in impacts} == {(units, worth)}
+    assert run([*ordinary, *surge], START_US + 5 * DAY_US, keep=True, step_us=17 * MINUTE_US) == found
+
+
+def test_what_waits_for_its_refund_is_all_that_came_back() -> None:
+    """Refunds stop; of the returns that wait each is of two items, told one after the other and once more."""
+    stop = START_US + 3 * DAY_US
+    log = [one for one in usual_days(4) if one.arrival_us < stop]
+    for number in range(5_000, 5_012):
+        case = {"return_id": f"r{number}", "order_id": f"o{number}", "currency": "EUR"}
+        at = stop + (number - 5_000) * 30 * MINUTE_US
+        for place, (sku, qty, worth) in enumerate([("a", 1, "5.00"), ("b", 2, "10.00"), ("a", 1, "5.00")]):
+            said = case | {"sku": f"{sku}{number}", "qty": qty, "amount": worth}
+            log.append(event(4 * number + place, "return.authorized", at + place, **said))
+        log.append(event(4 * number + 3, "return.received", at + HOUR_US // 2, **case))
+    found = run(log, START_US + 5 * DAY_US)
+    assert {finding.signal.kind for finding in found} == {"refund_lag"}
+    waiting = [one for finding in found for one in finding.impacts if one.case_id.startswith("r50")]
+    assert {(one.units, one.refund, one.currency) for one in waiting} == {(3.0, 15.0, "EUR")}
+
+
+@pytest.mark.parametrize(("after_min", "finds"), [(1, False), (14, False), (16, True)])
+def test_goods_that_are_received_shortly_after_the_refund_were_received(after_min: int, *, finds: bool) -> None:
+    """At a counter the money goes out while the goods come in."""
+    begin, log = START_US + 2 * DAY_US, usual_days(3)
+    for number in range(5_000, 5_010):
+        at, case = begin + (number - 5_000) * 10 * MINUTE_US, {"return_id": f"r{number}", "order_id": f"o{number}"}
+        log.append(event(4 * number, "return.authorized", at - MINUTE_US, **case, sku=f"s{number}"))
+        log += [refunded(number, at), received(number, at + after_min * MINUTE_US)]
+    found = run(log, START_US + 3 * DAY_US)
+    assert {finding.signal.kind for finding in found} == ({"refund_without_receipt"} if finds else set())

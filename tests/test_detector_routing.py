@@ -97,6 +97,30 @@ def test_what_goes_elsewhere_rightly_is_none(day: Day) -> None:
     assert run(day.events, parts(), ENDS) == []
 
 
+@pytest.mark.parametrize("part", ["cancelled", "shipped"])
+def test_what_a_node_refused_may_go_anywhere_whatever_becomes_of_the_rest_of_the_order(part: str) -> None:
+    """Of two lines one is refused at home in the south; before it is sent elsewhere the other is cancelled, or goes."""
+    day = Day()
+    for number in range(600):
+        region, now, order = REGIONS[number % 3], at(6) + number * MINUTE_US, f"o{number}"
+        home, skus = f"dc-{region}", (f"sku-{number % 40}", f"sku-{(number + 7) % 40}")
+        lines = [{"line_id": str(at), "sku": sku, "qty": 1, "unit_price": "10.00"} for at, sku in enumerate(skus)]
+        day.tell("order.created", now, order_id=order, currency="EUR", channel="web", region=region, lines=lines)
+        for line in ("0", "1"):
+            day.tell("order.allocated", now + 1, order_id=order, line_id=line, node=home, expected_node=home)
+        if number not in BROKEN or region != "south":
+            continue
+        stock = {"reservation_id": f"r{number}", "order_id": order, "sku": skus[1], "node": home, "qty": 1}
+        day.tell("reservation.rejected", now + 2, **stock)
+        if part == "cancelled":
+            day.tell("order.cancelled", now + 3, order_id=order, line_id="0")
+        else:
+            sent = [{"line_id": "0", "sku": skus[0], "qty": 1}]
+            day.tell("shipment.dispatched", now + 3, order_id=order, shipment_id=f"s{number}", node=home, lines=sent)
+        day.tell("order.allocated", now + 4, order_id=order, line_id="1", node="dc-east", expected_node=home)
+    assert run(day.events, parts(), ENDS) == []
+
+
 def promoted(*, south: bool) -> Day:
     """Usual orders, and from 9:00 to 13:00 as many again with one of four items that are sold out at all centres.
 

@@ -14,6 +14,7 @@ from operators.detectors.settings import DetectorSettings
 from operators.detectors.settlement import SettlementSettings, settlement_judges, settlement_parts
 from schemas.durations import HOUR_US, MINUTE_US
 from schemas.events import Arrived, PostingFailed
+from schemas.rows import Signal
 from tests.detector_days import Day, at, named, run, with_book
 
 ENDS = at(18)
@@ -168,6 +169,7 @@ def test_amounts_that_disagree_and_postings_that_repeat_are_told_of_their_order(
         ("amount_mismatch", "o1"),
         ("duplicate_posting", "o0"),
     ]
+    assert signals[0].found_at_us == at(10.25)
     assert "20.00 invoiced, 15.00 paid" in signals[0].explanation
     assert len(signals[0].evidence) == 2
 
@@ -192,9 +194,105 @@ def test_amounts_are_compared_within_a_currency_whatever_their_sign(
     assert [signal.kind for signal in told(day)] == ["amount_mismatch"] * finds
 
 
-def told(day: Day):  # noqa: ANN201 - signals
-    settings, book = DetectorSettings(), OrderBook(48 * HOUR_US)
-    rule = settings.settlement
-    postings = Postings(book, rule.late_after, rule.tolerance, rule.retention)
-    first = EventDetectors([book, postings])
-    return first.update(day.events, [], at(12)).signals
+@pytest.mark.parametrize("line", [{}, {"line_id": "1"}], ids=["as a whole", "line by line"])
+def test_nothing_is_posted_for_orders_that_were_cancelled(line: dict[str, str]) -> None:
+    day = shipped(lost="goods_issue", of=DOWN, every=2)
+    for number in DOWN:
+        if number % 2 == 0:
+            cancelled = at(8) + number * MINUTE_US + MINUTE_US // 2
+            day.tell("order.cancelled", cancelled, order_id=f"o{number}", **line)
+    assert run(day.events, parts(), ENDS) == []
+
+
+#: Postings of an order in hours of the day, each of a type and an amount.
+Steps = list[tuple[float, str, str]]
+
+
+@pytest.mark.parametrize(
+    ("steps", "finds"),
+    [
+        ([(10, "invoice", "100.00"), (10.01, "payment", "40.00"), (10.02, "payment", "60.00")], []),  # by two cards
+        ([(10, "payment", "150.00"), (10.1, "invoice", "100.00"), (10.2, "invoice", "50.00")], []),  # in two parcels
+        ([(10, "invoice", "100.00"), (10.1, "payment", "40.00")], ["10:21"]),
+        ([(10, "invoice", "100.00"), (10.1, "payment", "40.00"), (11, "payment", "60.00")], ["10:21", "10:21-11:00"]),
+        ([(10, "invoice", "110.00"), (10, "reversal", "110.00"), (10.2, "invoice", "100.00")], []),
+        (
+            [
+                (10, "payment", "100.00"),
+                (10, "invoice", "110.00"),
+                (10.2, "reversal", "110.00"),
+                (11, "invoice", "100"),
+            ],
+            [],
+        ),
+        (
+            [(10, "payment", "100.00"), (10, "invoice", "110.00"), (10.5, "reversal", "110.00")],
+            ["10:15", "10:15-10:30"],
+        ),
+        (
+            [(at_h, kind, "50.00") for at_h, kind in ((10, "invoice"), (10, "payment"))]
+            + [(11, "invoice", "50.00"), (11, "payment", "30.00"), (13, "payment", "20.00")]
+            + [(14, "invoice", "30.00")],
+            ["11:15", "11:15-13:00", "14:15"],  # one that came to agree can fall apart again
+        ),
+    ],
+)
+def test_parts_that_come_together_are_compared_together(steps: Steps, finds: list[str]) -> None:
+    day = Day()
+    day.order("o", at(8))
+    for number, (hour, kind, amount) in enumerate(steps):
+        what = {"posting_type": kind, "reference": "o", "amount": amount, "currency": "EUR"}
+        day.tell("posting.recorded", at(hour), posting_id=f"p{number}", **what)
+    signals = told(day)
+    assert {signal.kind for signal in signals} <= {"amount_mismatch"}
+    assert [spans(signal) for signal in signals] == finds
+    assert len({signal.signal_id for signal in signals}) <= 1
+    assert [signal.version for signal in signals] == sorted({signal.version for signal in signals})
+    assert told(day, step_us=7 * MINUTE_US) == signals
+
+
+def spans(signal: Signal) -> str:
+    """When it was found, and when it was over."""
+    times = [signal.found_at_us] if signal.closed_at_us is None else [signal.found_at_us, signal.closed_at_us]
+    return "-".join(f"{minutes // 60}:{minutes % 60:02}" for minutes in [(one - at(0)) // MINUTE_US for one in times])
+
+
+@pytest.mark.parametrize(("parcels", "finds"), [(["s1", "s1"], 1), (["s1", "s2"], 0)])
+def test_a_parcel_that_two_systems_tell_of_is_one(parcels: list[str], finds: int) -> None:
+    day = Day()
+    day.order("o", at(8))
+    for shipment in parcels:
+        day.tell("shipment.dispatched", at(9), shipment_id=shipment, order_id="o")
+    for number in range(2):
+        what = {"posting_type": "invoice", "reference": "o", "amount": "20.00", "currency": "EUR"}
+        day.tell("posting.recorded", at(10), posting_id=f"p{number}", **what)
+    assert [signal.kind for signal in told(day)] == ["duplicate_posting"] * finds
+
+
+def test_what_was_reversed_and_posted_anew_is_posted_once() -> None:
+    day = Day()
+    day.order("o", at(8))
+    day.tell("shipment.dispatched", at(9), shipment_id="s", order_id="o")
+    for number, kind in enumerate(["invoice", "reversal", "invoice", "reversal", "invoice"]):
+        what = {"posting_type": kind, "reference": "o", "amount": "20.00", "currency": "EUR"}
+        day.tell("posting.recorded", at(10), posting_id=f"p{number}", **what)
+    assert told(day) == []
+    day.tell("posting.recorded", at(11), posting_id="again", posting_type="invoice", reference="o", amount="20.00")
+    assert [signal.kind for signal in told(day)] == ["duplicate_posting"]
+
+
+def told(day: Day, *, step_us: int = HOUR_US) -> list[Signal]:
+    """All that is told of single orders, with time told and everything restarted every `step_us`."""
+    rule, signals = DetectorSettings().settlement, list[Signal]()
+    events = sorted(day.events, key=lambda one: (one.arrival_us, one.offset))
+    kept = None
+    for now in range(at(8), at(16), step_us):
+        book = OrderBook(48 * HOUR_US)
+        first = EventDetectors([book, Postings(book, rule.late_after, rule.tolerance, rule.retention)])
+        if kept is not None:
+            first.restore(kept)
+        signals += first.update(
+            [one for one in events if now <= one.arrival_us < now + step_us], [], now + step_us
+        ).signals
+        kept = first.snapshot()
+    return signals

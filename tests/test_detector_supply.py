@@ -202,6 +202,40 @@ def test_documents_that_agree(fine: dict[str, float]) -> None:
     assert (found, signals) == ([], [])
 
 
+RECEIVED, INVOICED = "goods.received", "supplier_invoice.received"
+
+
+@pytest.mark.parametrize(
+    ("documents", "differs"),
+    [
+        ([(RECEIVED, "d1", 1, 10), (INVOICED, "i1", 2, 10), (INVOICED, "i1", 2, 10)], ""),  # sent twice
+        ([(RECEIVED, "d1", 1, 10), (INVOICED, "i1", 2, 10), (INVOICED, "i1", 9, 10)], ""),  # and once more a day later
+        ([(RECEIVED, "d1", 1, 10), (RECEIVED, "d1", 1, 10), (INVOICED, "i1", 2, 10)], ""),
+        (
+            [(RECEIVED, "d1", 1, 5), (RECEIVED, "d1", 2, 5), (INVOICED, "i1", 3, 10)],
+            "",
+        ),  # one delivery note, two lorries
+        ([(RECEIVED, "d1", 1, 10), (INVOICED, "i1", 2, 5), (INVOICED, "i2", 2, 5)], ""),
+        ([(RECEIVED, "d1", 1, 10), (INVOICED, "i1", 2, 4), (INVOICED, "i1", 2, 6)], ""),  # in two messages
+        ([(RECEIVED, "d1", 1, 10), (INVOICED, "i1", 2, 10), (INVOICED, "i2", 2, 10)], "a: 10 received, 20 invoiced"),
+        ([(RECEIVED, "d1", 1, 10), (INVOICED, None, 2, 10), (INVOICED, None, 2, 10)], "a: 10 received, 20 invoiced"),
+    ],
+)
+def test_a_document_that_is_told_of_again_is_one(
+    documents: list[tuple[str, str | None, int, float]], differs: str
+) -> None:
+    po = {"po_id": "po1", "supplier": "s1"}
+    log = [event(0, "po.created", int(START_US), **po, lines=[{"sku": "a", "qty": 10, "unit_cost": "5.00"}])]
+    for number, (kind, document, hour, qty) in enumerate(documents, 1):
+        more = {"amount": f"{5 * qty:.2f}", "currency": "EUR"} if kind == INVOICED else {}
+        lines = [{"sku": "a", "qty": qty}]
+        log.append(event(number, kind, START_US + hour * HOUR_US, **po, document_id=document, lines=lines, **more))
+    for step_us in (HOUR_US, 5 * HOUR_US):
+        _, signals = run(log, keep=step_us == HOUR_US, step_us=step_us)
+        assert [signal.kind for signal in signals] == ["three_way_mismatch"] * bool(differs)
+        assert all(differs in signal.explanation for signal in signals)
+
+
 def test_an_order_is_forgotten_in_the_end() -> None:
     detector = Supply(SETTINGS.supply)
     host = EventDetectors([detector])

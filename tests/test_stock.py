@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from operators.item_keys import item_key
 from operators.stock import StockReconciler, StockSettings, StockState
-from operators.stock_item import Item, item_key
+from operators.stock_item import Item
 from operators.windows import WindowSettings
 from schemas.durations import DAY_US, END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Duration
 from schemas.errors import StateError
@@ -194,6 +195,63 @@ def test_what_a_system_says_is_reserved_wins_over_reservations(how: str) -> None
     reserve(play, "10:31", how, 4)
     level(play, "10:31", "wms", 10)
     assert last_promise(play, "10:36") == 10
+
+
+def test_what_is_picked_of_what_a_system_said_is_reserved_is_no_oversell() -> None:
+    """All there is is reserved; piece by piece it is picked, until the next level hours later."""
+    play = script()
+    for number in range(5):
+        reserve(play, "09:00", "created", reservation_id=f"r{number}")
+    level(play, "10:00", "wms", 5, reserved=5)
+    for number, time in enumerate(("10:10", "10:20", "10:30", "10:40")):
+        assert found(reserve(play, time, "consumed", reservation_id=f"r{number}")) == []
+        assert found(adjust(play, time, "wms", -1, reason="pick")) == []
+    assert last_promise(play, "10:46") == 0
+    assert found(play.reach("14:00")) == []
+    assert found(level(play, "14:00", "wms", 1, reserved=1)) == []
+    assert found(play.reach("15:00")) == []
+
+
+def test_what_is_reserved_after_a_system_said_how_much_is_counts_too() -> None:
+    play = script()
+    reserve(play, "09:00", "created", 2, reservation_id="before")
+    level(play, "10:00", "wms", 5, reserved=4)  # two of them were made before the log began
+    reserve(play, "10:02", "created", 2, reservation_id="after", expires_at="10:30")
+    told = play.reach("10:20")
+    assert found(told) == ["negative_atp node=n1 sku=k since 10:02"]
+    assert windows_of(told)[-1].available_to_promise == -1
+    closed = reserve(play, "10:22", "released", 2, reservation_id="before")
+    assert found(closed) == ["negative_atp node=n1 sku=k since 10:02 until 10:22"]
+    adjust(play, "10:23", "wms", 0)
+    assert last_promise(play, "10:26") == 1
+    adjust(play, "10:31", "wms", 0)  # it has expired
+    assert last_promise(play, "10:36") == 3
+    level(play, "10:41", "wms", 5, reserved=0)
+    assert last_promise(play, "10:46") == 5
+
+
+def test_what_a_system_said_is_reserved_holds_what_came_later_of_reservations_made_before() -> None:
+    """They are heard of late; the level, which is dated after them and after what was given back, has counted that."""
+    play = script()
+    level(play, "10:00", "wms", 6, reserved=5)
+    reserve(play, "10:02", "created", 1, reservation_id="r2")
+    assert found(reserve(play, "10:03", "created", 3, occurred="09:55")) == []
+    assert last_promise(play, "10:11") == 0
+    assert found(reserve(play, "10:12", "released", 2, occurred="09:58")) == []
+    assert found(play.reach("11:00")) == []
+    level(play, "11:01", "oms", 5)
+    assert last_promise(play, "11:06") == 0
+    assert found(reserve(play, "11:07", "consumed", 1)) == []
+    level(play, "11:11", "oms", 5)
+    assert last_promise(play, "11:16") == 1
+
+
+def test_no_less_than_nothing_is_reserved() -> None:
+    play = script()
+    reserve(play, "09:00", "created", 3)
+    level(play, "10:00", "wms", 5, reserved=1)  # it does not know of all of it
+    reserve(play, "10:01", "released", 3)
+    assert last_promise(play, "10:06") == 5
 
 
 def test_a_late_reservation_corrects_windows_in_which_only_a_level_before_it_was_seen() -> None:

@@ -11,17 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operators import stock_awake
+from operators.item_keys import item_key, names_of
 from operators.reservations import OpenReservations, Reservations, ReservationsState
 from operators.stock import StockReconciler, StockSettings, StockState
 from operators.stock_awake import keep_awake
 from operators.stock_bytes import shortest
 from operators.stock_history import SYSTEMS, Entry, History
-from operators.stock_item import Item, item_key, names_of
-from operators.stock_record import pack_item, unpack_item
+from operators.stock_item import Item
+from operators.stock_record import FLAGS, MARKS, pack_item, shape, shape_of, unpack_item
 from operators.windows import WindowSettings
-from schemas.durations import END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Duration
+from schemas.durations import END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Duration, rfc3339
 from schemas.errors import StateError
 from schemas.events import Arrived, Event, System
+from schemas.rows import StockWindow
 from tests.harness import START_US
 from tests.shop import STOCK_TYPES, Said, said
 
@@ -295,6 +297,55 @@ def test_reservations_of_states_before_parts_counted_are_over_with_their_first_e
         reservations.end("open", 50, 1.5)
         reservations.create("over", 9, 8.0, None)  # two more, of which nobody said that they are over
         assert [reservations.held(at) for at in (9, 10, 11, 13, 15, 20, 50, 110)] == [8, 8, 15, 8, 2, 4, 2.5, 2]
+
+
+def test_items_at_rest_of_states_before_it_was_kept_what_a_level_had_counted_are_read() -> None:
+    """Up to version 7 nobody kept what was held when a system said what is reserved: then the item is asked."""
+
+    def told(number: int, kind: str, at_us: int, **fields: object) -> Arrived:
+        own = {"type": kind, "event_id": f"e{number}", "source": "w", "system": "wms", "occurred_at": rfc3339(at_us)}
+        own |= {"sku": "k", "node": "n", **fields}
+        return Arrived(at_us, "log", 0, number, at_us, msgspec.convert(own, Event))
+
+    def reserved(number: int, what: str, at_us: int) -> Arrived:
+        return told(number, f"reservation.{what}", at_us, reservation_id=f"r{number % 10}", order_id="o", qty=2)
+
+    begin = int(START_US)
+    log = [
+        reserved(0, "created", begin),
+        told(1, "inventory.level", begin + MINUTE, on_hand=9, reserved=2),
+        reserved(2, "created", begin + 2 * MINUTE),
+        reserved(10, "consumed", begin + 3 * MINUTE),
+        told(3, "inventory.adjusted", begin + 3 * MINUTE, delta=-2, reason="pick"),
+        reserved(4, "created", begin + 9 * MINUTE),
+        told(5, "inventory.adjusted", begin + 10 * MINUTE, delta=0, reason="count"),
+    ]
+    windows = WindowSettings(MINUTE, MINUTE, SECOND_US, HOUR_US)
+    plain = msgspec.structs.replace(SETTINGS, inbound_horizon=None)
+    stock = StockReconciler(plain, windows)
+    wanted = [*stock.update(log), *stock.advance(END_OF_TIME_US)]
+    assert [row.available_to_promise for row in wanted if isinstance(row, StockWindow)] == [7, 5, 3]
+    for upto in range(1, len(log)):
+        before, after = StockReconciler(plain, windows), StockReconciler(plain, windows)
+        rows = before.update(log[:upto])
+        before._items.rest()
+        before._items.rest()
+        kept = before.snapshot()
+        items = {key: _without_marks(packed) for key, packed in kept.items.items()}
+        after.MOST_AWAKE = 0
+        after.restore(msgspec.structs.replace(kept, version=7, items=items))
+        for one in log[upto:]:
+            rows += after.update([one])
+        assert [*rows, *after.advance(END_OF_TIME_US)] == wanted
+
+
+def _without_marks(packed: bytes) -> bytes:
+    its = shape_of(packed[:FLAGS])
+    if its.marks is None:
+        return packed
+    numbers = [*its.numbers_of(packed)]
+    del numbers[its.marks : its.marks + its.count]
+    return shape(its.flags & ~MARKS).packed(*numbers) + packed[its.size :]
 
 
 def test_every_system_of_the_contract_has_a_number_in_packed_history() -> None:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from operators.item_keys import item_key
 from operators.stock import StockReconciler, StockSettings, StockState
 from operators.stock_findings import OF_AN_ITEM
-from operators.stock_item import item_key
 from operators.stock_judge import StockOutput
 from operators.stock_timers import DIFFERS, LOOK, SHORT, StockTimers
 from operators.windows import NEVER_US, WindowSettings
 from schemas.durations import END_OF_TIME_US, HOUR_US, MINUTE_US, SECOND_US, Duration, rfc3339
-from schemas.events import Arrived, Event
+from schemas.events import Arrived, Event, InventoryLevel
 from schemas.rows import Signal
 from tests.harness import START_US
 from tests.shop import STOCK_TYPES, Said, said
@@ -154,6 +154,28 @@ def test_the_straight_ways_equal_the_rules_in_full(
     in_full = rows_of(InFull(KINDS[kind], windows), log, [len(log) or 1], ["nothing"])
     straight = rows_of(made(KINDS[kind], windows), log, sizes, doings)
     assert repr(straight) == repr(in_full)  # repr: 0.0 is not -0.0
+
+
+@COMMON
+@given(
+    seed=st.integers(0, 1 << 32),
+    size=st.sampled_from([1, 3]),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    doings=DOINGS,
+    made=st.sampled_from([HardlyAwake, AtOnceAtRest, AtOnceAtRest]),
+)
+def test_where_levels_say_what_is_reserved_the_straight_ways_equal_the_rules_in_full(
+    seed: int, size: int, sizes: list[int], doings: list[str], made: type[StockReconciler]
+) -> None:
+    windows, draw = WindowSettings(size * PANE, PANE, 5 * SECOND_US, 3 * PANE), random.Random(seed)
+    log = [
+        msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, reserved=draw.choice((0.0, 0.5, 4.0))))
+        if isinstance(one.event, InventoryLevel) and draw.random() < 0.8
+        else one
+        for one in dense(seed, 60)
+    ]
+    in_full = rows_of(InFull(SOON, windows), log, [len(log) or 1], ["nothing"])
+    assert repr(rows_of(made(SOON, windows), log, sizes, doings)) == repr(in_full)
 
 
 #: Of which sums depend on the order in which they are taken.

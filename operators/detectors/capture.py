@@ -10,7 +10,7 @@ at a few µs each.
 
 import msgspec
 
-from operators.detectors.order_book import lines_of, worth_of
+from operators.detectors.order_facts import lines_of, worth_of
 from operators.detectors.policy import ByScope, OfAll
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Impact

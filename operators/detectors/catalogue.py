@@ -38,7 +38,7 @@ def case_detectors(settings: DetectorSettings, process: ProcessMap, currency: st
     """Those that see the events of cases, the order book before those that ask it.
 
     `currency` is that of costs, where events don't say one. What holds an event against what was known before it stands
-    before the book: repeats, and freight.
+    before the book: repeats, freight, and what is left of an order that is cancelled.
     """
     if not settings.enabled:
         return []
@@ -47,6 +47,7 @@ def case_detectors(settings: DetectorSettings, process: ProcessMap, currency: st
     return [
         repeated,
         Freight(book, settings.policy("margin.freight")),
+        OrderFlow(book),
         book,
         CaseFindings(book, process),
         late,
@@ -59,7 +60,6 @@ def case_detectors(settings: DetectorSettings, process: ProcessMap, currency: st
         Supply(settings.supply, currency),
         PickShorts(book),
         Unfilled(book),
-        OrderFlow(book),
     ]
 
 

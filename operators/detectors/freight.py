@@ -13,7 +13,8 @@ import msgspec
 
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
 from operators.detectors.freight_usual import Member, Move, Part, Sample, Side, Usual, amounts, band_of, moved, rise_of
-from operators.detectors.order_book import OrderBook, OrderFacts
+from operators.detectors.order_book import OrderBook
+from operators.detectors.order_facts import OrderFacts
 from operators.detectors.policy import ByScope, Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
 from operators.detectors.records import Impact, Scoped, ScopeFinding, scoped

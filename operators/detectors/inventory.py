@@ -13,8 +13,8 @@ import msgspec
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler, Metrics
 from operators.detectors.kept import read_kept
 from operators.detectors.records import Impact, ScopesOf
+from operators.item_keys import item_key
 from operators.resting import Resting
-from operators.stock_item import item_key
 from schemas.durations import BEGIN_OF_TIME_US, DAY_US, MINUTE_US
 from schemas.events import (
     Arrived,
@@ -63,7 +63,8 @@ class Told(msgspec.Struct, array_like=True, gc=False):
     """An item: the figures by system, who leads, and what the leader's quantity was before its latest changes.
 
     Of those quantities, each with the time (arrival) of its change, `highs` has those above all later ones, `lows`
-    those below: the most and the least since any time are found in these.
+    those below: the most and the least since any time are found in these. `first` is the rank of the first system in
+    the book that tells of changes.
     """
 
     lead: str = ""
@@ -72,6 +73,7 @@ class Told(msgspec.Struct, array_like=True, gc=False):
     cost: float = 0.0
     released_us: int = 0
     lows: list[tuple[int, float]] = []
+    first: int = _NO_RANK
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -192,8 +194,9 @@ class Inventory(EventDetector):
         figure.quantity, figure.level_us, figure.said_us = event.on_hand, occurred_us, occurred_us
         if system == item.lead:
             self._led(item, before, event.on_hand, event.sku, now_us, out)
-        elif _RANK.get(system, _NO_RANK) < _RANK.get(item.lead, _NO_RANK + 1):
-            led = item.figures[item.lead].quantity if item.lead else None
+        elif (led := item.figures[item.lead].quantity if item.lead else None) is None or (
+            _RANK.get(system, _NO_RANK) < _RANK.get(item.lead, _NO_RANK)
+        ):
             item.lead, item.highs, item.lows = system, [], []
             self._led(item, led, event.on_hand, event.sku, now_us, out)
         else:
@@ -230,7 +233,7 @@ class Inventory(EventDetector):
                 return
         out.good(metric, scope, now_us, 1.0 if telling else 0.0)
 
-    def _adjusted(self, arrived: Arrived, out: Collected) -> None:
+    def _adjusted(self, arrived: Arrived, out: Collected) -> None:  # noqa: C901 - calls are what an event costs
         event = arrived.event
         assert isinstance(event, InventoryAdjusted)
         item, system, delta = self._item(event.sku, event.node), event.system, event.delta
@@ -241,7 +244,10 @@ class Inventory(EventDetector):
         figure, scope = item.figures.get(system), self._node[event.node]
         if figure is None:
             figure = item.figures[system] = Figure()
-        if system != item.lead and _RANK.get(system, _NO_RANK) > _RANK.get(item.lead, _NO_RANK):
+        rank = _RANK.get(system, _NO_RANK)
+        if rank < item.first:  # noqa: PLR1730 - a call of min() for each event
+            item.first = rank
+        if rank > item.first or (system != item.lead and rank > _RANK.get(item.lead, _NO_RANK)):
             out.good(_ECHO.get(system) or f"stock_echo:{system}", scope, now_us)
         else:
             (moves, moved), cell = out.cells(_MOVES, scope), now_us // CELL_US

@@ -1,11 +1,12 @@
 """What is known of each order: what was ordered, by whom, for how much, promised for when."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from operators.detectors.case_memory import CaseDetector
 from operators.detectors.events import Collected, Handler
+from operators.detectors.order_facts import OrderFacts, amount, lines_of
 from operators.detectors.records import CANCELLED, ORDER_MOVED, Impact, Standing, scoped
 from operators.process_map import Handoff, Pattern
 from schemas.durations import to_us
@@ -23,125 +24,8 @@ from schemas.events import (
     field_of,
 )
 
-#: Of how many shipments of an order the freight is known; what is dispatched beyond is not judged.
-_MOST_SHIPMENTS = 64
 #: Of how many orders it is kept what was last said of them as a whole.
 _MOST_WHOLE = 5_000
-
-
-class Line(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One line: what, how many, and what one sells for and costs (None where that was not said)."""
-
-    line_id: str
-    sku: str
-    qty: float
-    price: float | None
-    cost: float | None
-
-
-class OrderFacts(msgspec.Struct, array_like=True, gc=False):
-    """An order as its events told it. Times are event times in microseconds, None where nothing was said.
-
-    `node` is where it was last allocated as a whole or in part. An order whose `order.created` was not seen has no
-    lines. `standing` is how far it is on the way to its promise; `is_named`: a detector asked for its impact or may
-    name it elsewhere (capture, which sees the orders of all groups), so where it goes from there is of interest.
-
-    `freight_charged` is what the customer pays for shipping, `freight` what carriers charge by shipment, both in
-    `currency`. Where it can't be summed (a shipment in another currency, or dispatched before the order was seen)
-    `freight_charged` is None.
-    """
-
-    channel: str = ""
-    region: str = ""
-    customer_id: str = ""
-    currency: str = ""
-    lines: tuple[Line, ...] = ()
-    created_us: int | None = None
-    promised_us: int | None = None
-    node: str = ""
-    dispatched: bool = False
-    delivered: bool = False
-    cancelled: bool = False
-    last_us: int = 0
-    dispatch_by_us: int | None = None
-    standing: Standing | None = None
-    is_named: bool = False
-    freight_charged: float | None = None
-    freight: dict[str, float] = {}
-
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether it lacks what the business needs: a customer, a currency, lines, their prices."""
-        return not (self.customer_id and self.currency and self.lines) or any(line.price is None for line in self.lines)
-
-    @property
-    def goods(self) -> float:
-        """What its lines sell for, as far as that was said."""
-        return sum([line.qty * line.price for line in self.lines if line.price is not None], 0.0)
-
-    def freight_of(self, event: ShipmentDispatched) -> float | None:
-        """What a shipment adds to the order's freight; None where it adds nothing that can be held against it."""
-        if self.freight_charged is None or event.freight_cost is None or self._is_foreign(event):
-            return None
-        if event.shipment_id in self.freight or len(self.freight) >= _MOST_SHIPMENTS:
-            return None
-        return float(event.freight_cost)
-
-    def ship(self, event: ShipmentDispatched) -> None:
-        """A shipment of it was dispatched."""
-        self.dispatched = True
-        cost = self.freight_of(event)
-        if cost is not None:
-            self.freight[event.shipment_id] = cost
-        elif event.freight_cost is not None and self._is_foreign(event):
-            self.freight_charged = None
-
-    def _is_foreign(self, event: ShipmentDispatched) -> bool:
-        return event.currency is not None and event.currency != self.currency
-
-    def lines_of(self, sku: str | None = None, line_id: str | None = None) -> list[Line]:
-        """The lines of an item, or the one of an id; all where neither is given or none is like that."""
-        some = [
-            line
-            for line in self.lines
-            if (line_id is None or line.line_id == line_id) and (sku is None or line.sku == sku)
-        ]
-        return some or list(self.lines)
-
-    def impact(
-        self,
-        order_id: str,
-        sku: str | None = None,
-        line_id: str | None = None,
-        *,
-        tag: str = "",
-        refund: float = 0.0,
-    ) -> Impact:
-        """What is touched when these lines are: units, what they sell for, and the margin where costs are known."""
-        self.is_named = True
-        lines = self.lines if sku is None and line_id is None else self.lines_of(sku, line_id)
-        units, value, margin = worth_of(lines)
-        promised_us, standing = self.promised_us, self.standing
-        return Impact(
-            order_id, "", self.customer_id, units, value, margin, refund, self.currency, promised_us, standing, tag
-        )
-
-
-def worth_of(lines: Iterable[Line]) -> tuple[float, float, float | None]:
-    """Units of lines, what they sell for, and their margin: None unless each says what it sells for and costs."""
-    units: float = 0
-    value = margin = 0.0
-    is_known, some = True, False
-    for line in lines:
-        qty, price, cost = line.qty, line.price, line.cost
-        units, some = units + qty, True
-        if price is not None:
-            value += qty * price
-        if price is None or cost is None:
-            is_known = False
-        else:
-            margin += qty * (price - cost)
-    return units, round(value, 2), round(margin, 2) if some and is_known else None
 
 
 class OrderBook(CaseDetector[OrderFacts]):
@@ -151,8 +35,11 @@ class OrderBook(CaseDetector[OrderFacts]):
     to its promise, is told as a tally `ORDER_MOVED`. What happened earlier on the way than what is known already says
     nothing new.
 
-    Memory: some 300 bytes with the key for an order at rest, 20 more for each shipment whose freight is known, dropped
-    `retention` after its last event; and what was last said of at most 5,000 orders as a whole.
+    An order all of whose lines were cancelled one by one is cancelled with the last of them.
+
+    Memory: some 300 bytes with the key for an order at rest, 20 more for each shipment whose freight is known and for
+    each cancelled line, dropped `retention` after its last event; and what was last said of at most 5,000 orders as a
+    whole.
     Cost: one look-up for each event of the types that change what is known.
     """
 
@@ -233,7 +120,6 @@ class OrderBook(CaseDetector[OrderFacts]):
         return self._cases.heard(order_id, now_us)
 
     def _created(self, arrived: Arrived, out: Collected) -> None:
-        del out
         event = arrived.event
         assert isinstance(event, OrderCreated)
         facts = self._changing(event.order_id, arrived.arrival_us)
@@ -251,6 +137,10 @@ class OrderBook(CaseDetector[OrderFacts]):
             facts.freight_charged = amount(event.freight_charged)
         if facts.promised_us is not None and facts.is_incomplete:
             facts.is_named = True  # the interface group may name it, which can't ask here
+        if facts.cancelled_lines:  # heard of before it
+            before, facts.cancelled_lines = facts.cancelled_lines, {}
+            for line_id in before:
+                self._cancel(event.order_id, facts, line_id, arrived, out)
 
     def _promised(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -270,13 +160,15 @@ class OrderBook(CaseDetector[OrderFacts]):
     def _cancelled(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, OrderCancelled)
-        if event.line_id is not None:
-            return
         facts = self._changing(event.order_id, arrived.arrival_us)
-        facts.cancelled = True
-        if self._steps:
+        self._cancel(event.order_id, facts, event.line_id, arrived, out)
+
+    def _cancel(self, order_id: str, facts: OrderFacts, line_id: str | None, arrived: Arrived, out: Collected) -> None:
+        is_over = line_id is None or facts.is_ended_by(line_id)
+        facts.cancel(line_id)
+        if is_over and self._steps:
             facts.standing = Standing(arrived.arrival_us, CANCELLED, arrived.occurred_us)
-            _tell(event.order_id, facts, arrived, out)
+            _tell(order_id, facts, arrived, out)
 
     def _dispatched(self, arrived: Arrived, out: Collected) -> None:
         del out
@@ -356,18 +248,3 @@ def _both(first: "Handler | None", then: Handler) -> Handler:
         then(arrived, out)
 
     return call
-
-
-def lines_of(event: OrderCreated) -> tuple[Line, ...]:
-    """The lines of an order as it was captured."""
-    return tuple(
-        [
-            Line(line.line_id, line.sku, line.qty, amount(line.unit_price), amount(line.unit_cost))
-            for line in event.lines
-        ]
-    )
-
-
-def amount(money: str | None) -> float | None:
-    """Money as a number, None where nothing was said."""
-    return None if money is None else float(money)

@@ -1,8 +1,8 @@
 """How many orders are placed, cancelled and returned, by channel: counts for the models over series.
 
 Nothing is judged here. `orders:placed` counts orders as they are captured; `orders:cancelled` whole orders that are,
-and `orders:returned` returns as they are announced, each where the event says its channel, else where the order book
-knows it.
+once, where these are cancelled line by line with the last of them; and `orders:returned` returns as they are announced.
+Each is counted where the event says its channel, else where the order book knows it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,10 @@ ORDERED, CANCELLED, RETURNED = "orders:placed", "orders:cancelled", "orders:retu
 
 
 class OrderFlow(EventDetector):
-    """Counts. Memory: one entry a channel. Cost: a dictionary look-up an event of these three types."""
+    """Counts. It must stand before the order book: whether a cancellation ends an order is told by what was left of it.
+
+    Memory: one entry a channel. Cost: a dictionary look-up an event of these three types.
+    """
 
     NAME = "order_flow"
 
@@ -35,7 +38,8 @@ class OrderFlow(EventDetector):
     def _cancelled(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
         assert isinstance(event, OrderCancelled)
-        if event.line_id is None:
+        known = self._book.get(event.order_id)
+        if known.is_ended_by(event.line_id) if known is not None else event.line_id is None:
             out.bad(CANCELLED, self._channel(event), arrived.arrival_us, arrived.occurred_us, total=0.0)
 
     def _returned(self, arrived: Arrived, out: Collected) -> None:

@@ -20,6 +20,8 @@ from schemas.events import (
 class Unfilled(EventDetector):
     """Counts, by item, orders that a node refused or could not pick and lines that were cancelled; and what is to come.
 
+    With an order those of its lines are cancelled that were not before. A line that the order does not have is none.
+
     `unfilled` in (sku): the impact's tag is the order's channel.
     `inbound` in (sku): the event time is when it is expected, the impact says of which purchase order and how much;
     less than nothing is what has come of it.
@@ -60,7 +62,9 @@ class Unfilled(EventDetector):
         facts = self._book.get(event.order_id)
         if facts is None:
             return
-        for sku in sorted({line.sku for line in facts.lines_of(None, event.line_id)}):
+        line_id = event.line_id
+        lines = facts.lines_left if line_id is None else [line for line in facts.lines if line.line_id == line_id]
+        for sku in sorted({line.sku for line in lines}):
             self._count(event.order_id, sku, arrived, out)
 
     def _count(self, order_id: str, sku: str, arrived: Arrived, out: Collected) -> None:

@@ -30,13 +30,14 @@ _JUDGED, _COUNTED = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240), (1, 2, 3, 7)
 _PACED = tuple(sorted((*_COUNTED, *(age for age in _JUDGED if age <= 60))))
 _AGES, _EARLY = tuple(age * MINUTE_US for age in _JUDGED), tuple(age * MINUTE_US for age in _COUNTED)
 _WAIT, _QUEUED, _BEGUN = "pick_wait", "pick_queued", "pick_begun"
-_REJECTED, _SHORT = "pick_rejected", "short:pick"
+_REJECTED, _SHORT, _CANCELLED = "pick_rejected", "short:pick", "pick_cancelled"
 _LATE, _STILL = age_metrics(_WAIT, len(_JUDGED)), early_metrics(_WAIT, len(_COUNTED))
 #: Where each is among a minute's counts, and of which all count, not those that were late.
 _WAITING = dict(zip((*_COUNTED, *_JUDGED), (*_STILL, *_LATE), strict=False))
 _PARTS = (_QUEUED, _BEGUN, _LATE[-2], *(_WAITING[age] for age in _PACED))
 _PLACES, _NOTHING = {metric: place for place, metric in enumerate(_PARTS)}, (0.0,) * len(_PARTS)
-_BY_TOTAL = frozenset((_QUEUED, _BEGUN, *_STILL))
+_PLACES[_CANCELLED] = _PLACES[_LATE[-2]]  # given up, like those that have waited for too long
+_BY_TOTAL = frozenset((_QUEUED, _BEGUN, _CANCELLED, *_STILL))
 #: How many minutes are counted as one, how many are looked back on at least, and how many are a day.
 _PART, _BACK, _DAY = 10, 20, 24 * 60
 #: How many parts around this time of the day before are looked at, in spans of how many at least; and how much larger a
@@ -69,7 +70,9 @@ class WarehouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class Picks(Ageing):
     """The first part: how long picks of orders wait, and which can't be done.
 
-    The latter are counted among those that were done: `short:pick` in (node, sku), `pick_rejected` in (node).
+    Of an order that was cancelled nobody picks anything, and nobody has to say so: what waits of it waits no more from
+    its next age on (`pick_cancelled`, in (node)).
+    What can't be done is counted among what was done: `short:pick` in (node, sku), `pick_rejected` in (node).
     """
 
     VERSION = 2
@@ -91,6 +94,16 @@ class Picks(Ageing):
         """The order: its other lines wait for this one."""
         del key
         return self._book.whole(work.order_id)
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:
+        """As `Ageing`; what was cancelled is given up."""
+        work = self._waiting.get(key)
+        facts = self._book.get(work.order_id) if work is not None else None
+        if work is not None and facts is not None and facts.cancelled:
+            self.drop(key)
+            out.good(_CANCELLED, work.scope, due_us)
+        else:
+            super().due(key, due_us, out)
 
     def _queued(self, arrived: Arrived, out: Collected) -> None:
         event = arrived.event
@@ -159,7 +172,7 @@ class PickWatch(AgeWatch):
             _words,
             handoff="pick",
         )
-        self.METRICS = (*self.METRICS, *_STILL, _QUEUED, _BEGUN)
+        self.METRICS = (*self.METRICS, *_STILL, _QUEUED, _BEGUN, _CANCELLED)
         self._backlog_policy = policy
         self._pace = Pace(_PACED)
 
@@ -294,7 +307,7 @@ def _counted(cells: Mapping[str, Cell]) -> list[float]:
     for metric, cell in cells.items():
         place = _PLACES.get(metric)
         if place is not None:
-            counted[place] = cell.total if metric in _BY_TOTAL else cell.bad
+            counted[place] += cell.total if metric in _BY_TOTAL else cell.bad
     return counted
 
 

@@ -26,6 +26,14 @@ FAILED, LATE, ISSUES_SEEN = "failed_postings", "late_goods_issues", "goods_issue
 _JSON = msgspec.json.Encoder()
 #: What is invoiced is to be paid.
 _PAID_FOR = ("invoice", "payment")
+#: Within this time come the parts of what is paid, or invoiced, at once.
+_TOGETHER_US = 15 * MINUTE_US
+#: Begins the key of a timer: whether invoices and payments still disagree.
+_AGREE = "agree "
+#: So many parcels of an order are told apart by their ids; of more, each that is told of counts.
+_MOST_SHIPMENTS = 64
+_NONE = (0, 0.0, "")
+_REPEATED = "duplicate_posting"
 
 
 class Awaited(NamedTuple):
@@ -92,14 +100,31 @@ class PostingWait(Ageing):
         del out
         event = arrived.event
         assert isinstance(event, OrderCancelled)
-        if event.line_id is None:
+        facts = self._book.get(event.order_id)
+        if event.line_id is None or (facts is not None and facts.cancelled):
             self.drop(event.order_id)
+
+
+class Apart(msgspec.Struct, array_like=True, gc=False):
+    """An order's invoices and payments come to different sums: since when (arrival, event time), by which posting.
+
+    `said` is what was told of that at `found_us`, empty while nothing was.
+    """
+
+    since_us: int
+    at_us: int
+    posting_type: str
+    node: str
+    said: str = ""
+    found_us: int = 0
+    evidence: list[str] = []
 
 
 class Documents(msgspec.Struct, array_like=True, gc=False):
     """What an order's postings said, by type: (parcels or postings, sum of the amounts, id of the last event).
 
-    `currencies` are those of its invoices and payments.
+    `currencies` are those of its invoices and payments. `shipments` are the parcels that are told apart, by id; `apart`
+    is set while as many payments as invoices come to something else.
     """
 
     parcels: int = 0
@@ -108,6 +133,8 @@ class Documents(msgspec.Struct, array_like=True, gc=False):
     told: list[str] = []
     last_us: int = 0
     currencies: list[str] = []
+    shipments: dict[str, None] = {}
+    apart: Apart | None = None
 
 
 class Postings(CaseDetector[Documents]):
@@ -115,6 +142,10 @@ class Postings(CaseDetector[Documents]):
 
     Metrics in (posting_type): `failed_postings` among recorded ones, tagged with interface and code (`failure_parts`);
     `late_goods_issues`, those that came `late_us` after the dispatch, among all of them.
+
+    Invoices and payments of an order may come in parts, one right after the other: whether they agree is asked
+    `_TOGETHER_US` after they ceased to, and a finding is over when they do. A reversal does not say which posting it
+    takes back, so what was posted before it is held against nothing any more.
 
     Memory: some 300 bytes for an order, dropped `retention_us` after its last dispatch or posting.
     """
@@ -140,7 +171,10 @@ class Postings(CaseDetector[Documents]):
         event = arrived.event
         assert isinstance(event, ShipmentDispatched)
         documents = self._cases.heard(event.order_id, arrived.arrival_us)
-        documents.parcels += 1
+        if event.shipment_id not in documents.shipments:
+            documents.parcels += 1
+            if len(documents.shipments) < _MOST_SHIPMENTS:
+                documents.shipments[event.shipment_id] = None
         documents.dispatched_us = documents.dispatched_us or arrived.occurred_us
 
     def _impact(self, event: PostingRecorded | PostingFailed, tag: str = "") -> Impact:
@@ -178,64 +212,119 @@ class Postings(CaseDetector[Documents]):
     def _compare(self, event: PostingRecorded, documents: Documents, arrived: Arrived, out: Collected) -> None:
         """Hold a posting against the order's earlier ones."""
         kind = event.posting_type
-        count, sums, before = documents.posted.get(kind, (0, 0.0, ""))
+        if kind == "reversal":
+            documents.posted = dict.fromkeys(documents.posted, _NONE)
+            self._agree(event.reference, documents, arrived.arrival_us, out)
+            return
+        count, sums, before = documents.posted.get(kind, _NONE)
         value = float(event.amount) if event.amount is not None else 0.0
         documents.posted[kind] = count + 1, sums + value, event.event_id
         if count >= max(1, documents.parcels) and value and abs(sums / count - value) < 0.005 and documents.parcels:
-            said = f"{kind} posted {count + 1} times for {documents.parcels} parcels"
-            self._tell("duplicate_posting", "one for each parcel", said, event, before, documents, arrived, out)
+            self._tell_repeated(event, count + 1, before, documents, arrived, out)
         if kind not in _PAID_FOR:
             return
         if event.currency is not None and event.currency not in documents.currencies:
             documents.currencies = [*documents.currencies, event.currency]
-        invoices, invoiced, invoice_id = documents.posted.get("invoice", (0, 0.0, ""))
-        payments, paid, payment_id = documents.posted.get("payment", (0, 0.0, ""))
-        if invoices == payments and invoiced and paid and len(documents.currencies) < 2:
-            other = invoice_id if kind == "payment" else payment_id
-            if abs(invoiced - paid) > self._tolerance * max(abs(invoiced), abs(paid)):
-                said = f"{invoiced:.2f} invoiced, {paid:.2f} paid"
-                self._tell(
-                    "amount_mismatch", "as much is paid as invoiced", said, event, other, documents, arrived, out
-                )
+        differ = self._differ(documents)
+        if differ and documents.apart is None:
+            documents.apart = Apart(arrived.arrival_us, arrived.occurred_us, kind, event.node or "")
+            self.set_timer(arrived.arrival_us + _TOGETHER_US, _AGREE + event.reference)
+        elif differ is False:
+            self._agree(event.reference, documents, arrived.arrival_us, out)
 
-    def _tell(
-        self,
-        kind: str,
-        expected: str,
-        said: str,
-        event: PostingRecorded,
-        other: str,
-        documents: Documents,
-        arrived: Arrived,
-        out: Collected,
+    @staticmethod
+    def _tell_repeated(
+        event: PostingRecorded, count: int, before: str, documents: Documents, arrived: Arrived, out: Collected
     ) -> None:
         """Say it once of an order."""
-        if kind in documents.told:
+        if _REPEATED in documents.told:
             return
-        documents.told = [*documents.told, kind]
-        scope = {"posting_type": event.posting_type} | ({"node": event.node} if event.node else {})
-        signal = Signal(
-            signal_id=signal_id(self.NAME, kind, event.reference),
-            detector=self.NAME,
-            kind=kind,
-            handoff="settlement" if kind == "amount_mismatch" else "",
-            scope=scope,
-            case_id=event.reference,
-            opened_at_us=arrived.occurred_us,
-            found_at_us=arrived.arrival_us,
-            closed_at_us=None,
-            severity="medium",
-            score=0.5,
-            confidence=0.9,
-            expected=expected,
-            observed=said,
-            method="rule",
-            explanation=f"Order {event.reference}: {said}.",
-            evidence=[one for one in (other, event.event_id) if one],
-            arrival_us=arrived.arrival_us,
-            version=next_version(0, arrived.arrival_us),
-        )
-        out.signal(signal)
+        documents.told = [*documents.told, _REPEATED]
+        said = f"{event.posting_type} posted {count} times for {documents.parcels} parcels"
+        place = (event.posting_type, event.node or "", arrived.occurred_us, arrived.arrival_us)
+        evidence = [one for one in (before, event.event_id) if one]
+        out.signal(_signal(_REPEATED, event.reference, place, ("one for each parcel", said), evidence))
+
+    def _differ(self, documents: Documents) -> bool | None:
+        """Whether as many payments as invoices come to another sum; None where that can't be said.
+
+        Sums that agree do so in however many parts.
+        """
+        invoices, invoiced, _ = documents.posted.get("invoice", _NONE)
+        payments, paid, _ = documents.posted.get("payment", _NONE)
+        if not invoiced or not paid or len(documents.currencies) > 1:
+            return None
+        if abs(invoiced - paid) <= self._tolerance * max(abs(invoiced), abs(paid)):
+            return False
+        return True if invoices == payments else None
+
+    def due(self, key: str, due_us: int, out: Collected) -> None:
+        """As `EventDetector`: whether what an order's documents say has come to agree; or it can be forgotten."""
+        if not key.startswith(_AGREE):
+            super().due(key, due_us, out)
+            return
+        case_id = key.removeprefix(_AGREE)
+        documents = self._cases.get(case_id)
+        apart = documents.apart if documents is not None else None
+        if documents is None or apart is None or apart.said or due_us < apart.since_us + _TOGETHER_US:
+            return
+        if not self._differ(documents):
+            documents.apart = None
+            return
+        (_, invoiced, invoice_id), (_, paid, payment_id) = documents.posted["invoice"], documents.posted["payment"]
+        apart.said, apart.found_us = f"{invoiced:.2f} invoiced, {paid:.2f} paid", due_us
+        apart.evidence = [invoice_id, payment_id]
+        out.signal(_mismatch(case_id, apart, due_us))
+
+    @staticmethod
+    def _agree(case_id: str, documents: Documents, now_us: int, out: Collected) -> None:
+        """Invoices and payments come to the same, or nobody can tell any more: what was said of them is over."""
+        if documents.apart is not None and documents.apart.said:
+            out.signal(_mismatch(case_id, documents.apart, now_us, closed=True))
+        documents.apart = None
+
+
+def _mismatch(case_id: str, apart: Apart, now_us: int, *, closed: bool = False) -> Signal:
+    place = (apart.posting_type, apart.node, apart.at_us, apart.found_us)
+    signal = _signal("amount_mismatch", case_id, place, ("as much is paid as invoiced", apart.said), apart.evidence)
+    if not closed:
+        return signal
+    return msgspec.structs.replace(
+        signal,
+        closed_at_us=now_us,
+        explanation=f"Order {case_id}: {apart.said}; settled by now.",
+        arrival_us=now_us,
+        version=next_version(signal.version, now_us),
+    )
+
+
+def _signal(
+    kind: str, case_id: str, place: tuple[str, str, int, int], words: tuple[str, str], evidence: list[str]
+) -> Signal:
+    """A finding about an order; `place` is the type of posting, the node, since when and when it was found."""
+    posting_type, node, opened_us, found_us = place
+    expected, said = words
+    return Signal(
+        signal_id=signal_id(Postings.NAME, kind, case_id),
+        detector=Postings.NAME,
+        kind=kind,
+        handoff="settlement" if kind == "amount_mismatch" else "",
+        scope={"posting_type": posting_type} | ({"node": node} if node else {}),
+        case_id=case_id,
+        opened_at_us=opened_us,
+        found_at_us=found_us,
+        closed_at_us=None,
+        severity="medium",
+        score=0.5,
+        confidence=0.9,
+        expected=expected,
+        observed=said,
+        method="rule",
+        explanation=f"Order {case_id}: {said}.",
+        evidence=evidence,
+        arrival_us=found_us,
+        version=next_version(0, found_us),
+    )
 
 
 def failure_tag(interface: str, error_code: str) -> str:

@@ -7,7 +7,8 @@ import msgspec
 
 from operators.detectors.events import CELL_US, Collected, EventDetector, Handler
 from operators.detectors.kept import read_kept
-from operators.detectors.order_book import OrderBook, amount
+from operators.detectors.order_book import OrderBook
+from operators.detectors.order_facts import amount
 from operators.detectors.policy import ByScope, Policy
 from operators.detectors.records import Impact, Scoped, ScopeFinding, ScopesOf, scoped
 from operators.detectors.scopes import Cell, ScopeDetector
@@ -27,13 +28,13 @@ _Member: TypeAlias = tuple[int, int, str, Impact]
 class PriceRule(ByScope, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which prices can't be meant.
 
-    Against the usual price of the item in the channel (the median of the last ones that were not below cost): below
-    `low` or above `high` times it. Where it is not known yet, against the cost: below `low_cost` or above `high_cost`
-    times it. So many lines (`least`) within `window` make a finding. A published price (`price.changed`) that is below
-    `low` or above `high`, or below cost and `loss` times the usual price, makes one at once, and lines that sell nearer
-    to it than to the usual price are wrong like it. Where within an hour more than `items` of the channel are off, or
-    more than `leaking` others sold below cost, lines say nothing of an item's price. It closes after `quiet` without
-    such a line.
+    Against the usual price of the item in the channel (the median of the last ones that were not below cost; what is
+    given away has none): below `low` or above `high` times it. Where it is not known yet, against the cost: below
+    `low_cost` or above `high_cost` times it. So many lines (`least`) within `window` make a finding. A published price
+    (`price.changed`) that is below `low` or above `high`, or below cost and `loss` times the usual price, makes one at
+    once, and lines that sell nearer to it than to the usual price are wrong like it. Where within an hour more than
+    `items` of the channel are off, or more than `leaking` others sold below cost, lines say nothing of an item's price.
+    It closes after `quiet` without such a line.
     """
 
     low: float = 0.35
@@ -289,10 +290,10 @@ class PriceWatch(ScopeDetector):
         """Published prices that can't be meant: by item since when, and the event."""
         found: dict[str, tuple[int, str]] = {}
         for _, at_us, event_id, impact in prices:
-            item = state.items.get(impact.tag)
-            if item is None or not item.usual:
+            item, price = state.items.get(impact.tag), impact.value
+            usual = _median(item.usual) if item is not None and item.usual else 0.0
+            if item is None or not usual:
                 continue
-            price, usual = impact.value, _median(item.usual)
             loses = price < item.cost and price < rule.loss * usual
             if loses or not rule.low * usual <= price <= rule.high * usual:
                 item.observed = item.slip = price
@@ -308,7 +309,7 @@ class PriceWatch(ScopeDetector):
         if item.slip and usual:
             return price**2 < item.slip * usual if item.slip < usual else price**2 > item.slip * usual
         if len(item.usual) >= _ENOUGH:
-            return not rule.low * usual <= price <= rule.high * usual
+            return usual > 0 and not rule.low * usual <= price <= rule.high * usual
         return cost is not None and cost > 0 and not rule.low_cost * cost <= price <= rule.high_cost * cost
 
     def _open(self, item: _Item, end_us: int, published: tuple[int, str] | None) -> None:

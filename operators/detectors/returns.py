@@ -6,7 +6,7 @@ import msgspec
 
 from operators.detectors.case_memory import CaseDetector
 from operators.detectors.events import Collected, Handler
-from operators.detectors.order_book import amount
+from operators.detectors.order_facts import amount
 from operators.detectors.pending import WaitRule, Waits, impacts_of, take
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, RateWatch, Seen
@@ -29,6 +29,8 @@ REFUNDS: Scoped = scoped(posting_type="refund")
 #: How long a return can lie between its receipt and its restocking.
 _UNSEEN_US = 2 * DAY_US
 _EVIDENCE = 20
+#: Of how many items of a return it is known how much came back of each; more count as nothing.
+_MOST_ITEMS = 1_000
 #: Begins the key of a timer: whether the receipt of a refund has come meanwhile.
 _RECEIPT = "refund "
 
@@ -58,10 +60,14 @@ class ReturnsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class _Return(msgspec.Struct, array_like=True, gc=False):
-    """A return: its order, what hangs on it, and what has happened (event times)."""
+    """A return: its order, what hangs on it, and what has happened (event times).
+
+    `items` are units and worth as last said of each item ("": of none by name). `refunded` is what was paid back.
+    `counted` says that more was heard of it than its refund.
+    """
 
     order_id: str = ""
-    amount: float = 0.0
+    refunded: float = 0.0
     units: float = 0.0
     currency: str = ""
     counted: bool = False
@@ -69,6 +75,26 @@ class _Return(msgspec.Struct, array_like=True, gc=False):
     refund_us: int | None = None
     refund_id: str = ""
     last_us: int = 0
+    items: dict[str, tuple[float, float]] = {}
+
+    def say(self, sku: str, qty: float | None, worth: float | None) -> bool:
+        """So much of an item comes back; returns whether that it does is new. What is not said stays as it was."""
+        before = self.items.get(sku)
+        if before is None and len(self.items) >= _MOST_ITEMS:
+            return False
+        units, amount_before = before or (0.0, 0.0)
+        self.items[sku] = units if qty is None else qty, worth or amount_before
+        named = [units for name, (units, _) in self.items.items() if name]
+        self.units = sum(named) or self.items.get("", (0.0, 0.0))[0]
+        return before is None
+
+    @property
+    def worth(self) -> float:
+        """What was paid back; before that, what its items are worth, or it was said to be worth as a whole."""
+        if self.refunded:
+            return self.refunded
+        named = sum([worth for name, (_, worth) in self.items.items() if name])
+        return named or self.items.get("", (0.0, 0.0))[1]
 
 
 class Returns(CaseDetector[_Return]):
@@ -76,9 +102,10 @@ class Returns(CaseDetector[_Return]):
 
     Counts, beside the returns and what is sold by sku: `return_received`, of which a refund has not come yet,
     `return_restocked` (the same, of those of which the restocking is the first that was ever heard), `return_refunded`
-    and `refund_unreceived`.
+    and `refund_unreceived`. A return of several items comes in several events under one id, and counts for each item
+    once, when the item is first named.
 
-    Memory: some 300 bytes a return, dropped `retention` after its last event.
+    Memory: some 300 bytes a return and 30 an item of it, dropped `retention` after its last event.
     """
 
     NAME = "returns"
@@ -114,16 +141,15 @@ class Returns(CaseDetector[_Return]):
         event = arrived.event
         assert isinstance(event, ReturnAuthorized | ReturnReceived | ReturnRestocked)
         known = self._cases.heard(event.return_id, arrived.arrival_us)
-        known.order_id = event.order_id
-        known.units = event.qty if event.qty is not None else known.units
-        known.amount = amount(event.amount) or known.amount
+        known.order_id, known.counted = event.order_id, True
         known.currency = event.currency or known.currency
-        if not known.counted:
-            known.counted = True
-            if event.sku:
-                impact = self._impact(event.return_id, known)
-                scope = self._skus[event.sku]
-                out.bad("returns", scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
+        sku = event.sku or ""
+        if known.say(sku, event.qty, amount(event.amount)) and sku:
+            units, worth = known.items[sku]
+            whole = self._impact(event.return_id, known)
+            impact = msgspec.structs.replace(whole, units=units, value=worth, refund=worth)
+            scope = self._skus[sku]
+            out.bad("returns", scope, arrived.arrival_us, arrived.occurred_us, event.event_id, impact=impact)
         return known
 
     def _received(self, arrived: Arrived, out: Collected) -> None:
@@ -151,7 +177,7 @@ class Returns(CaseDetector[_Return]):
         if known.refund_us is not None:
             return
         known.refund_us, known.refund_id = arrived.occurred_us, event.event_id
-        known.amount = amount(event.amount) or known.amount
+        known.refunded = amount(event.amount) or known.refunded
         known.currency = event.currency or known.currency
         impact = self._impact(event.reference, known)
         if known.received_us is not None:
@@ -168,7 +194,7 @@ class Returns(CaseDetector[_Return]):
         known = self._cases.get(return_id)
         if known is None:
             return
-        if known.received_us is not None and known.refund_us is not None and known.received_us <= known.refund_us:
+        if known.received_us is not None:
             out.good("refund_unreceived", REFUNDS, due_us)
         elif known.counted and known.refund_us is not None:  # of a return whose beginning was not seen nothing is said
             impact = self._impact(return_id, known)
@@ -180,8 +206,8 @@ class Returns(CaseDetector[_Return]):
             order_id=known.order_id,
             case_id=return_id,
             units=known.units,
-            value=known.amount,
-            refund=known.amount,
+            value=known.worth,
+            refund=known.worth,
             currency=known.currency,
         )
 

@@ -6,7 +6,8 @@ import msgspec
 
 from operators.detectors.case_memory import CaseDetector
 from operators.detectors.events import Collected, Handler
-from operators.detectors.order_book import Line, OrderBook
+from operators.detectors.order_book import OrderBook
+from operators.detectors.order_facts import Line
 from operators.detectors.policy import OfAll
 from operators.detectors.rates import RateRule
 from operators.detectors.records import Scoped, Tally, scoped
@@ -96,8 +97,11 @@ class Routes(CaseDetector[Allocations]):
     What is allocated anew because a node refused it is right wherever it goes. What goes back to a node that it was
     taken from, or to a third one, without a refusal, goes to and fro.
 
-    Memory: some 250 bytes for each order that was allocated and not yet dispatched, dropped `retention_us` after its
-    last allocation.
+    That a node refused is known as long as any of the order can be allocated: a parcel of it, or a line that is
+    cancelled, leaves the others.
+
+    Memory: some 250 bytes for each order that was allocated and not yet dispatched, or that a node refused, dropped
+    `retention_us` after its last allocation.
     """
 
     NAME = "routes"
@@ -111,10 +115,10 @@ class Routes(CaseDetector[Allocations]):
         """As `EventDetector`."""
         return {
             OrderAllocated: self._allocated,
-            OrderCancelled: self._done,
+            OrderCancelled: self._cancelled,
             ReservationRejected: self._refused,
             TaskRejected: self._refused,
-            ShipmentDispatched: self._done,
+            ShipmentDispatched: self._dispatched,
         }
 
     def _allocated(self, arrived: Arrived, out: Collected) -> None:
@@ -155,8 +159,22 @@ class Routes(CaseDetector[Allocations]):
         if event.order_id is not None:
             self._cases.heard(event.order_id, arrived.arrival_us).refused = True
 
-    def _done(self, arrived: Arrived, out: Collected) -> None:
+    def _cancelled(self, arrived: Arrived, out: Collected) -> None:
         del out
         event = arrived.event
-        assert isinstance(event, OrderCancelled | ShipmentDispatched)
-        self._cases.drop(event.order_id)
+        assert isinstance(event, OrderCancelled)
+        facts = self._book.get(event.order_id)
+        if event.line_id is None or (facts is not None and facts.cancelled):
+            self._cases.drop(event.order_id)
+            return
+        order = self._cases.get(event.order_id)
+        if order is not None:
+            order.nodes.pop(event.line_id, None)
+
+    def _dispatched(self, arrived: Arrived, out: Collected) -> None:
+        del out
+        event = arrived.event
+        assert isinstance(event, ShipmentDispatched)
+        order = self._cases.get(event.order_id)
+        if order is not None and not order.refused:
+            self._cases.drop(event.order_id)

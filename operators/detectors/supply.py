@@ -5,13 +5,14 @@ supplier have to be enough, so what counts is the share that goes wrong against 
 """
 
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 
 import msgspec
 
 from operators.detectors.case_memory import CaseDetector
 from operators.detectors.events import Collected, Handler
 from operators.detectors.few import FewWatch
-from operators.detectors.order_book import amount
+from operators.detectors.order_facts import amount
 from operators.detectors.policy import Policy
 from operators.detectors.rates import RateRule, Seen, Words
 from operators.detectors.records import Impact, scoped
@@ -76,7 +77,8 @@ class SupplySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class _Po(msgspec.Struct, array_like=True):
     """A purchase order: by item what was ordered, received and invoiced; what is not known is None.
 
-    `costs` are by item, as announced or received: of what was ordered before the log began.
+    `costs` are by item, as announced or received: of what was ordered before the log began. `told` are the receipts and
+    invoices that were counted, as far as they name their document.
     """
 
     supplier: str = ""
@@ -98,15 +100,18 @@ class _Po(msgspec.Struct, array_like=True):
     last_us: int = 0
     received_us: int = 0
     costs: dict[str, float] = {}
+    told: dict[str, None] = {}
 
 
 class Supply(CaseDetector[_Po]):
     """Follows each purchase order from its creation to its invoice.
 
     What is ordered says no currency: it is the invoice's, before there is one that of `currency`. An order that is told
-    of again is not ordered again; another event may add items.
+    of again is not ordered again; another event may add items. Nor is an invoice told of again invoiced again: it has
+    the id of a document that said the same before; a receipt also its event time, since a delivery note names what is
+    received in parts.
 
-    Memory: some 500 bytes for an order of a few lines, dropped `retention` after its last event.
+    Memory: some 500 bytes for an order of a few lines and 30 a document, dropped `retention` after its last event.
     """
 
     NAME = "supply"
@@ -158,6 +163,8 @@ class Supply(CaseDetector[_Po]):
         event = arrived.event
         assert isinstance(event, GoodsReceived)
         po = self._of(event.po_id, event.supplier, arrived.arrival_us)
+        if not _is_new(po, event, arrived.occurred_us):
+            return
         _add(po.received, event.lines)
         _price(po.costs, event.lines)
         qty = event.qty if event.qty is not None else _total(event.lines)
@@ -189,6 +196,8 @@ class Supply(CaseDetector[_Po]):
         event = arrived.event
         assert isinstance(event, SupplierInvoiceReceived)
         po = self._of(event.po_id, event.supplier, arrived.arrival_us)
+        if not _is_new(po, event):
+            return
         _add(po.invoiced, event.lines)
         qty = event.qty if event.qty is not None else _total(event.lines)
         if qty is not None:
@@ -322,6 +331,19 @@ class Supply(CaseDetector[_Po]):
 def _add(quantities: dict[str, float], lines: Iterable[SupplyLine] | None) -> None:
     for line in lines or ():
         quantities[line.sku] = quantities.get(line.sku, 0.0) + line.qty
+
+
+def _is_new(po: _Po, event: GoodsReceived | SupplierInvoiceReceived, occurred_us: int = 0) -> bool:
+    """Whether a document was not counted yet; one that has no id always is."""
+    if event.document_id is None:
+        return True
+    lines = [(line.sku, line.qty) for line in event.lines or ()]
+    said = type(event).__name__, event.document_id, occurred_us, event.qty, event.amount, lines
+    name = blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+    if name in po.told:
+        return False
+    po.told[name] = None
+    return True
 
 
 def _price(costs: dict[str, float], lines: Iterable[SupplyLine] | None) -> None:
