@@ -29,7 +29,8 @@ from soak_parts import PARTITIONS, job_settings, write_map
 import dataflows.kafka.lane as kafka_lane
 import sinks.clickhouse.writer as block_writer
 from dataflows.job import pipeline_settings
-from dataflows.kafka.lane import KafkaInput, KafkaLane
+from dataflows.kafka.input import KafkaInput
+from dataflows.kafka.lane import KafkaLane
 from dataflows.kafka.topics import Place
 from dataflows.kept import compressed
 from dataflows.memory import Sweep

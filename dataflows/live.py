@@ -16,7 +16,8 @@ from dataflows.flow import Cluster, LaneReader, Pipeline, Stop
 from dataflows.input_limit import InputLimit
 from dataflows.job import pipeline_settings, run_record
 from dataflows.kafka.client import check_client, consumer_properties, producer_properties
-from dataflows.kafka.lane import KafkaInput, KafkaLane
+from dataflows.kafka.input import KafkaInput
+from dataflows.kafka.lane import KafkaLane
 from dataflows.kafka.topics import TopicWatch
 from dataflows.lane import FileLane, LaneInput
 from dataflows.logs import ROOT

@@ -19,7 +19,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions
 
 from dataflows.kafka.client import consumer_properties
 from dataflows.kafka.feeds import LaneReport
-from dataflows.kafka.lane import KafkaInput, KafkaLane
+from dataflows.kafka.input import KafkaInput
+from dataflows.kafka.lane import KafkaLane
 from dataflows.kafka.topics import Begin, Place, TopicWatch
 from dataflows.lane import lane_names
 from dataflows.settings import KafkaSettings

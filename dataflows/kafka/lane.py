@@ -19,16 +19,13 @@ was released before. The lane does not run further ahead of the last listing of 
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from logging import Logger
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from dataflows.kafka.client import Properties
 from dataflows.kafka.feeds import (
     Feed,
     LaneReport,
-    LaneWatch,
     beyond,
     expired,
     expired_letter,
@@ -38,13 +35,14 @@ from dataflows.kafka.feeds import (
     not_there,
     put_back,
 )
+from dataflows.kafka.input import KafkaInput
 from dataflows.kafka.messages import by_place, claims_us, values_of
 from dataflows.kafka.pieces import Pieces
 from dataflows.kafka.positions import KafkaLaneState, positions_of
-from dataflows.kafka.renewal import LOST_S, let_go
+from dataflows.kafka.renewal import let_go
 from dataflows.kafka.topics import Begin, Listing, Place, TopicWatch
-from dataflows.lane import Clock, lane_state
-from operators.lane_state import Merged, PartitionState, Reads, TimeRules
+from dataflows.lane import lane_state
+from operators.lane_state import Merged, PartitionState, Reads
 from operators.lanes import LaneMerge
 from operators.partitions import PartitionQueue
 from schemas.decode import EventDecoder
@@ -59,28 +57,6 @@ _PROOF_SHARE = 8
 _PROOF_US = SECOND_US
 _REPORT_US = SECOND_US // 2
 _SILENT_US = 10 * SECOND_US
-
-
-class KafkaInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What lanes read, and how; the same in every process. `now` is the wall clock.
-
-    `lost_us`: a lane that the broker does not answer for so long, while it answers others, gets a new client.
-    """
-
-    properties: Properties
-    topics: tuple[str, ...]
-    begin: Begin
-    skip_expired: bool
-    rules: TimeRules
-    batch: int
-    buffer: int
-    idle_grace_us: int
-    idle_grace_appended_us: int
-    discover_us: int
-    lost_us: int = int(LOST_S * SECOND_US)
-    now: Clock
-    watch: LaneWatch
-    logger: Logger
 
 
 class KafkaLane:
