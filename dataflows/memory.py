@@ -57,9 +57,11 @@ def settle_allocator() -> None:
     """Have the C library's allocator keep little that nobody uses; before any thread is started.
 
     Threads share two arenas: each (the broker's client has a dozen) would otherwise get one of its own, and keep the
-    most it ever held. Large pieces are mapped by themselves: left alone, the allocator takes the first that is let go
-    of as a sign to cut the next ones (up to 32 MB; snapshots, fetched messages and blocks, with every epoch) out of its
-    heap, between small ones that stay, and the heap grows by the holes.
+    most it ever held. Once there are eight, glibc settles for a number by itself, and is not told another any more.
+
+    Large pieces are mapped by themselves: left alone, the allocator takes the first that is let go of as a sign to cut
+    the next ones (up to 32 MB; snapshots, fetched messages and blocks, with every epoch) out of its heap, between small
+    ones that stay, and the heap grows by the holes.
     """
     mallopt = _library_function("mallopt")
     if mallopt is not None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,3 +52,14 @@ def query(sql: str, cwd: Path) -> list[dict[str, object]]:
     """Rows of a query over `andon.db` in `cwd`, asked by another process; tests/databases.py asks in this one."""
     rows: list[dict[str, object]] = json.loads(andon("sql", sql, "--json", cwd=cwd).stdout)
     return rows
+
+
+def allocator_heaps(pid: int) -> int:
+    """How many heaps glibc's allocator has beside the process's own: one for each arena, of 64 MiB of addresses."""
+    whole = 64 * 1024 * 1024
+    maps = [line.split() for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines()]
+    places = [(*(int(end, 16) for end in one[0].split("-")), one[1]) for one in maps if len(one) == 5]
+    return sum(
+        begin % whole == 0 and rights == "rw-p" and unused == "---p" and end == begin_unused and until == begin + whole
+        for (begin, end, rights), (begin_unused, until, unused) in pairwise(places)
+    )

@@ -17,6 +17,7 @@ from schemas.events import BUSINESS_TOPICS
 from tests.clickhouse_front import ClickHouseFront
 from tests.kafka_broker import Broker
 from tests.kafka_job import SELDOM_S, Job, Log, wait_for, whole_views
+from tests.processes import allocator_heaps
 
 HOURS = int(os.environ.get("ANDON_TEST_LIVE_HOURS", "1"))
 SPEED = 200
@@ -87,6 +88,7 @@ def test_live_and_backlog_give_the_same_rows(tmp_path: Path) -> None:
             assert _produce_live(log, broker) > HOURS * HOUR_US / SECOND_US / SPEED - 3
             for job, processes in ((one, 1), (two, 2)):
                 assert job.messages(processes) > log.count / 2, "it was live"
+            assert allocator_heaps(one.pid) <= 1, "the client library's threads have no arenas of their own"
             for job, processes in ((one, 1), (two, 2)):
                 wait_for(lambda job=job, n=processes: job.at_end(log, n), "the log to be consumed", every_s=SELDOM_S)
                 job.stop()

@@ -35,7 +35,10 @@ def run(
     A stop ends at a snapshot: with --recovery the next run goes on where this one ended, and nothing is closed early.
     Killed, or cut off from broker or database, it loses nothing and counts nothing twice. `andon status` shows it.
     """
-    from dataflows.job import process_map_of  # noqa: PLC0415 - `andon --help` loads none of this
+    from dataflows.memory import settle_allocator  # noqa: PLC0415 - `andon --help` loads none of this
+
+    settle_allocator()  # before what is loaded next starts threads
+    from dataflows.job import process_map_of  # noqa: PLC0415 - as above
     from dataflows.live import run_live  # noqa: PLC0415 - as above
     from dataflows.logs import setup  # noqa: PLC0415 - as above
     from dataflows.processes import run_processes  # noqa: PLC0415 - as above
