@@ -236,8 +236,8 @@ class HandoffTracker:
         Raises:
             StateError: it is of another version.
         """
-        if not 4 <= state.version <= self.VERSION:
-            raise StateError(f"handoff state of version {state.version}; this code reads 4 to {self.VERSION}")
+        if state.version not in (4, 5, 6, self.VERSION):
+            raise StateError(f"handoff state of version {state.version}; this code reads 4, 5, 6 and {self.VERSION}")
         names = Names(self._names.handoffs_of(state.handoffs, state.version), state.rules, state.times)
         self._rules.open_passes = state.open_passes
         for name, kind in self._kinds.items():

@@ -26,10 +26,10 @@ _UNITS = {"Mi": 2**20, "Gi": 2**30}
 
 
 def costs() -> dict[str, tuple[float, float]]:
-    """Of an item, an open case, an event id: bytes in memory, bytes in a snapshot."""
-    pattern = r"\| (item|open case|event id): .*\| ([\d,]+) bytes, ([\d,]+) bytes \|"
+    """Of an item, an order, an event id: bytes in memory, bytes in a snapshot."""
+    pattern = r"\| (item|order|event id)[,:] .*\| ([\d,]+) bytes, ([\d,]+) bytes \|"
     found = {name: (number(resident), number(kept)) for name, resident, kept in re.findall(pattern, SCALE)}
-    assert found.keys() == {"item", "open case", "event id"}
+    assert found.keys() == {"item", "order", "event id"}
     return found
 
 
@@ -55,7 +55,7 @@ def held() -> dict[str, float]:
     orders, an_order = map(number, cases.groups())
     return {
         "item": stores * skus + centres * stocked,
-        "open case": orders * an_order * 9,
+        "order": orders * an_order * 9,
         "event id": number(ids[1]) * 1.5 * 3_600,
     }
 
@@ -84,7 +84,7 @@ def production() -> tuple[int, dict[str, dict[str, str]], float]:
 def test_the_guides_table_is_what_the_model_gives() -> None:
     pods, _, _ = production()
     together = 0.0
-    for row, kind in (("items", "item"), ("cases", "open case"), ("ids", "event id")):
+    for row, kind in (("items", "item"), ("cases", "order"), ("ids", "event id")):
         _, count, each, sum_ = rows()[row]
         assert number(count) == pytest.approx(held()[kind], rel=0.05), row
         assert number(each) == costs()[kind][0], f"{row}: docs/scale.md says otherwise"
@@ -96,10 +96,11 @@ def test_the_guides_table_is_what_the_model_gives() -> None:
 
 
 def test_a_pod_has_the_memory_for_three_times_that() -> None:
+    """And for what the model leaves out: what is awake, and what detectors remember of orders."""
     pods, given, _ = production()
     needed = sum(held()[kind] * each for kind, (each, _) in costs().items()) * ROOM / pods + OWN
     assert given["requests"]["memory"] == given["limits"]["memory"], "what is promised is there"
-    assert 0.3 * size(given["limits"]["memory"]) < needed < 0.9 * size(given["limits"]["memory"])
+    assert 0.15 * size(given["limits"]["memory"]) < needed < 0.5 * size(given["limits"]["memory"])
 
 
 def test_a_pod_has_the_cores_for_three_times_that() -> None:
