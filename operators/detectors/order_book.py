@@ -77,6 +77,11 @@ class OrderBook(CaseDetector[OrderFacts]):
         """What is known of an order; to be read, not changed."""
         return self._cases.get(order_id) if order_id else None
 
+    def ends(self, event: OrderCancelled) -> bool:
+        """Whether this leaves nothing of an order: cancelled as a whole, or its last line."""
+        facts = self.get(event.order_id)
+        return event.line_id is None or (facts is not None and facts.cancelled)
+
     def whole(self, order_id: str) -> Impact:
         """As `impact` of all lines."""
         return self._whole.get(order_id) or self.impact(order_id)

@@ -100,8 +100,7 @@ class PostingWait(Ageing):
         del out
         event = arrived.event
         assert isinstance(event, OrderCancelled)
-        facts = self._book.get(event.order_id)
-        if event.line_id is None or (facts is not None and facts.cancelled):
+        if self._book.ends(event):
             self.drop(event.order_id)
 
 

@@ -163,12 +163,11 @@ class Routes(CaseDetector[Allocations]):
         del out
         event = arrived.event
         assert isinstance(event, OrderCancelled)
-        facts = self._book.get(event.order_id)
-        if event.line_id is None or (facts is not None and facts.cancelled):
+        if self._book.ends(event):
             self._cases.drop(event.order_id)
             return
         order = self._cases.get(event.order_id)
-        if order is not None:
+        if order is not None and event.line_id is not None:
             order.nodes.pop(event.line_id, None)
 
     def _dispatched(self, arrived: Arrived, out: Collected) -> None:
